@@ -1,0 +1,98 @@
+//! The protocol driven by hand over `std::net::TcpStream`: the loop is [`drive`], and both sides use it.
+
+use std::error::Error;
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use liminal_proto::{Config, Connection, Event, Instant, Next, Reply};
+
+/// Drives a connection over a blocking stream to its end.
+fn drive(
+    mut connection: Connection,
+    mut stream: TcpStream,
+    mut on_event: impl FnMut(&mut Connection, Instant, Event),
+) -> io::Result<()> {
+    let origin = std::time::Instant::now();
+    let now = || Instant::ORIGIN.after(origin.elapsed());
+    loop {
+        match connection.poll() {
+            Next::Event(event) => on_event(&mut connection, now(), event),
+            Next::Wait(wants) if wants.write => {
+                let bytes = connection.take_write(usize::MAX);
+                stream.write_all(&bytes)?;
+                connection.wrote(bytes.len());
+            }
+            Next::Wait(wants) if wants.finished => return Ok(()),
+            Next::Wait(wants) => {
+                let limit = wants.wake.at().map(|at| at.since(now()).max(Duration::from_millis(1)));
+                stream.set_read_timeout(limit)?;
+                match connection.read_space().map(|space| stream.read(space)) {
+                    Some(Ok(0)) => connection.eof(now()),
+                    Some(Ok(n)) => connection.read_done(now(), n),
+                    Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                    Some(Err(_)) | None => connection.tick(now()),
+                }
+            }
+        }
+    }
+}
+
+/// Answers every request with its own payload.
+fn echo(connection: &mut Connection, now: Instant, event: Event) {
+    let answered = match event {
+        Event::Open { conversation, .. } => connection.opened(now, conversation, None),
+        Event::Close { conversation } => connection.ended(now, conversation),
+        Event::Message(message) => connection
+            .reply(
+                now,
+                Reply {
+                    conversation: message.conversation,
+                    answers: message.id,
+                    record: None,
+                    last: true,
+                    payload: message.payload,
+                },
+            )
+            .map_err(|rejected| rejected.reason),
+        _ => Ok(()),
+    };
+    if let Err(error) = answered {
+        eprintln!("the client will not hear this answer: {error}");
+    }
+}
+
+/// Asks one question over a real socket and returns the reply.
+///
+/// # Errors
+///
+/// The socket failed, or no reply came.
+pub fn main() -> Result<(), Box<dyn Error>> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let server = thread::spawn(move || {
+        let (stream, _) = listener.accept()?;
+        drive(Connection::server(Instant::ORIGIN, Config::default()), stream, echo)
+    });
+
+    let mut reply = None;
+    let client = Connection::client(Instant::ORIGIN, Config::default());
+    drive(client, TcpStream::connect(address)?, |connection, now, event| match event {
+        Event::Connected { .. } => {
+            let asked = connection
+                .open(now, "echo")
+                .map(|conversation| connection.ask(now, conversation, None, "hello".into()));
+            assert!(matches!(asked, Ok(Ok(_))), "{asked:?}");
+        }
+        Event::Reply(arrived) => {
+            reply = Some(arrived.payload);
+            connection.disconnect(now);
+        }
+        _ => {}
+    })?;
+    server.join().map_err(|_| "the server panicked")??;
+    let reply = reply.ok_or("no reply came")?;
+    println!("{}", String::from_utf8_lossy(&reply));
+    if reply == "hello" { Ok(()) } else { Err("the echo changed the message".into()) }
+}

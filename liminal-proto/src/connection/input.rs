@@ -1,0 +1,203 @@
+//! The input buffer: the only queue of undelivered input.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::wire::{DecodeError, HEADER_LEN, Header};
+
+/// Space offered for reading at least, and the size below which a buffer counts as small.
+const SMALL: usize = 4096;
+
+/// Bytes that have arrived and were not yet delivered, in one piece.
+#[derive(Default)]
+pub(super) struct Input {
+    /// What has arrived, and behind it space that is kept for reading.
+    buffer: BytesMut,
+    /// Bytes of `buffer` that have really arrived.
+    filled: usize,
+    /// Bytes of the space behind them that the embedder may be reading into.
+    lent: usize,
+    /// The whole length of the unfinished frame at the front, once its header was judged.
+    wanted: usize,
+    /// The most that the current allocation has held: what a payload sliced from it would pin.
+    chunk: usize,
+}
+
+impl Input {
+    pub(super) const fn len(&self) -> usize {
+        self.filled
+    }
+
+    /// How many more bytes may come, with `max` kept apart from one large frame.
+    pub(super) fn room(&self, max: usize) -> usize {
+        max.max(self.wanted).max(HEADER_LEN).saturating_sub(self.filled)
+    }
+
+    /// Appends a copy of as much of `bytes` as there is room for.
+    pub(super) fn append(&mut self, bytes: &[u8], max: usize) -> usize {
+        self.buffer.truncate(self.filled);
+        self.lent = 0;
+        let taken = bytes.get(..self.room(max)).unwrap_or(bytes);
+        self.buffer.extend_from_slice(taken);
+        self.filled += taken.len();
+        self.chunk = self.chunk.max(self.filled);
+        taken.len()
+    }
+
+    /// Space to read into: at most as much again as has arrived, so that a declared length alone
+    /// allocates nothing. Space that was not used is lent again, because clearing as much as has
+    /// arrived for each byte that arrives would cost the square of the frame.
+    pub(super) fn space(&mut self, max: usize) -> &mut [u8] {
+        let doubled = self.filled.max(SMALL);
+        let missing = self.wanted.saturating_sub(self.filled);
+        let goal = if missing > 0 { missing.min(doubled) } else { doubled };
+        let goal = goal.min(self.room(max));
+        if self.buffer.len() == self.filled {
+            self.buffer.resize(self.filled + goal, 0);
+        }
+        self.lent = goal.min(self.buffer.len() - self.filled);
+        self.buffer.get_mut(self.filled..self.filled + self.lent).unwrap_or_default()
+    }
+
+    /// The first `n` bytes of the space were read into. Returns how many bytes of space there were.
+    pub(super) fn fill(&mut self, n: usize) -> usize {
+        let space = core::mem::take(&mut self.lent);
+        self.filled += n.min(space);
+        self.chunk = self.chunk.max(self.filled);
+        self.release_if_drained();
+        space
+    }
+
+    /// Takes the next whole frame out, or `None` when it is unfinished.
+    ///
+    /// # Errors
+    ///
+    /// The header announces more than `payload_max` bytes.
+    pub(super) fn next_frame(&mut self, payload_max: u32) -> Result<Option<Bytes>, DecodeError> {
+        let arrived = self.buffer.get(..self.filled).unwrap_or_default();
+        let Some(header) = arrived.get(..HEADER_LEN) else { return Ok(None) };
+        let header = Header::decode(header)?;
+        if header.payload_len > payload_max {
+            return Err(DecodeError::TooLarge { len: header.payload_len, limit: payload_max });
+        }
+        self.wanted = HEADER_LEN + header.payload_len as usize;
+        if self.filled < self.wanted {
+            return Ok(None);
+        }
+        let frame = self.buffer.split_to(self.wanted).freeze();
+        self.filled -= frame.len();
+        self.wanted = 0;
+        Ok(Some(frame))
+    }
+
+    /// A part of a frame, to be kept: shared with the buffer it arrived in, or copied when it is a
+    /// small part of a large one, so that 64 kept bytes never pin 64 KiB.
+    pub(super) fn keep(&self, frame: &Bytes, part: &[u8]) -> Bytes {
+        if self.chunk <= SMALL || part.len() >= self.chunk / 4 {
+            frame.slice_ref(part)
+        } else {
+            Bytes::copy_from_slice(part)
+        }
+    }
+
+    /// Lets go of the buffer when it is empty and not lent: an idle connection holds none.
+    pub(super) fn release_if_drained(&mut self) {
+        if self.filled == 0 && self.lent == 0 {
+            *self = Self::default();
+        }
+    }
+
+    /// What has arrived, for a look at what it resembles.
+    pub(super) fn peek(&self) -> &[u8] {
+        self.buffer.get(..self.filled).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::{Input, SMALL};
+    use crate::wire::{DecodeError, HEADER_LEN};
+
+    const MAX: usize = 64 << 10;
+
+    fn frame(len: usize) -> Vec<u8> {
+        let mut bytes = vec![0x13, 0, 0, 0, 0, 0];
+        bytes.extend_from_slice(&u32::try_from(len).unwrap().to_be_bytes());
+        bytes.resize(HEADER_LEN + len, 0xab);
+        bytes
+    }
+
+    #[test]
+    fn no_more_is_taken_than_the_limit_but_a_large_frame_may_come_whole() {
+        let mut input = Input::default();
+        assert_eq!(input.append(&frame(3 * MAX), MAX), MAX);
+        assert_eq!(input.next_frame(1 << 20), Ok(None));
+        assert_eq!(input.room(MAX), 2 * MAX + HEADER_LEN);
+    }
+
+    #[test]
+    fn a_frame_above_the_limit_is_refused_at_its_tenth_byte() {
+        let mut input = Input::default();
+        input.append(&frame(100)[..9], MAX);
+        assert_eq!(input.next_frame(99), Ok(None));
+        input.append(&frame(100)[9..10], MAX);
+        assert_eq!(input.next_frame(99), Err(DecodeError::TooLarge { len: 100, limit: 99 }));
+    }
+
+    #[test]
+    fn a_declared_length_allocates_nothing_and_growth_doubles_what_has_arrived() {
+        let mut input = Input::default();
+        input.append(&frame(1 << 20)[..HEADER_LEN], MAX);
+        assert_eq!(input.next_frame(1 << 20), Ok(None));
+        assert!(input.buffer.capacity() <= SMALL);
+        let mut arrived = HEADER_LEN;
+        while arrived < HEADER_LEN + (1 << 20) {
+            let space = input.space(MAX).len();
+            assert!(space > 0 && space <= arrived.max(SMALL));
+            input.fill(space);
+            arrived += space;
+        }
+        assert_eq!(input.next_frame(1 << 20).unwrap().unwrap().len(), HEADER_LEN + (1 << 20));
+    }
+
+    #[test]
+    fn a_small_part_of_a_large_chunk_is_copied_and_a_large_part_is_shared() {
+        let mut input = Input::default();
+        input.append(&[frame(64), frame(32 << 10)].concat(), MAX);
+        let small = input.next_frame(1 << 20).unwrap().unwrap();
+        assert_ne!(input.keep(&small, &small[10..]).as_ptr(), small[10..].as_ptr());
+        let large = input.next_frame(1 << 20).unwrap().unwrap();
+        assert_eq!(input.keep(&large, &large[10..]).as_ptr(), large[10..].as_ptr());
+    }
+
+    #[test]
+    fn reading_more_than_the_space_is_clamped() {
+        let mut input = Input::default();
+        let space = input.space(MAX).len();
+        assert_eq!(input.fill(space + 1), space);
+        assert_eq!(input.len(), space);
+    }
+
+    #[test]
+    fn a_drained_buffer_is_let_go() {
+        let mut input = Input::default();
+        input.append(&frame(10), MAX);
+        assert!(input.next_frame(100).unwrap().is_some());
+        input.release_if_drained();
+        assert_eq!(input.buffer.capacity(), 0);
+        input.space(MAX);
+        input.fill(0);
+        assert_eq!(input.buffer.capacity(), 0);
+    }
+
+    #[test]
+    fn space_that_was_not_used_is_lent_again_without_being_cleared() {
+        let mut input = Input::default();
+        input.space(MAX)[1] = 7;
+        input.fill(1);
+        assert_eq!(input.space(MAX)[0], 7);
+        assert_eq!(input.len(), 1);
+    }
+}

@@ -1,0 +1,339 @@
+//! One side of one connection.
+
+mod client;
+mod conversation;
+mod input;
+mod output;
+mod phase;
+mod poll;
+mod rate;
+mod resemblance;
+mod routes;
+mod sender;
+mod server;
+mod timers;
+mod verbs;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::VecDeque;
+use core::fmt;
+
+use bytes::Bytes;
+
+pub use conversation::ConversationPhase;
+pub use phase::Phase;
+
+use client::Client;
+use input::Input;
+use rate::Bucket;
+use sender::Sender;
+use server::Server;
+use timers::Timers;
+
+use crate::wire::{Body, Dialect};
+use crate::{
+    CloseReason, Config, ConversationId, Event, Instant, LinkError, Misuse, Side, StreamId, Version,
+};
+
+/// One side of one connection: bytes in, events out; commands in, bytes out.
+///
+/// It performs no I/O and knows no clock. The embedder tells it what arrived ([`receive`](Self::receive)),
+/// what was written ([`wrote`](Self::wrote)) and what time it is, asks it what happened
+/// ([`poll`](Self::poll)), and writes what it wants written ([`to_write`](Self::to_write)). The crate's
+/// front page shows the loop.
+///
+/// # Laws
+///
+/// 1. **Any order of calls is legal**, and being late loses nothing. Commands may come between any two
+///    polls. A `now` earlier than one before counts as the latest one; a count beyond what there was is
+///    clamped and kept as a [`Misuse`].
+/// 2. **Chunking never matters**: however the input is split, the events and the answers are the same.
+/// 3. **The input buffer is the only queue of undelivered input.** State moves as events are returned,
+///    and reading pauses instead of memory growing.
+/// 4. **After `tick(t)`, the next wake is later than t**, and a tick costs the same with ten thousand
+///    open conversations as with one.
+/// 5. **[`Event::Closed`] comes exactly once and last.** Farewell bytes stay writable after it; later
+///    input does nothing, later commands are errors.
+/// 6. **Errors say whose fault it is**: [`Misuse`] is our caller's, [`Violation`](crate::Violation)
+///    the peer's, [`LinkError`] the transport's.
+/// 7. **Memory is bounded by the configuration.** The declared length of a frame allocates nothing.
+pub struct Connection {
+    config: Config,
+    /// The latest time that anybody told.
+    now: Instant,
+    phase: Phase,
+    /// The handshake has been through; the phase forgets it in the end.
+    negotiated: bool,
+    role: Role,
+    input: Input,
+    sender: Sender,
+    timers: Timers,
+    control: Bucket,
+    handshake_control: u32,
+    refusals: Bucket,
+    /// Pings of the embedder that are not yet answered.
+    pings: u32,
+    /// Events that follow from one already returned: the ends of the requests that ended with it.
+    /// At most one for each outstanding request.
+    owed: VecDeque<Event>,
+    /// The end of the input, which takes effect after what is buffered.
+    input_end: Option<InputEnd>,
+    /// Why the connection is over, until the embedder has been told.
+    untold: Option<CloseReason>,
+    misuse: Option<Misuse>,
+}
+
+enum Role {
+    Client(Client),
+    Server(Server),
+}
+
+#[derive(Clone, Copy)]
+enum InputEnd {
+    Eof,
+    Lost(LinkError),
+}
+
+impl Connection {
+    /// The client's side. Its Connect is ready to be written at once.
+    #[must_use]
+    pub fn client(now: Instant, config: Config) -> Self {
+        let mut this = Self::new(now, config, Role::Client(Client::default()));
+        this.begin_handshake();
+        this
+    }
+
+    /// The server's side. It waits for Connect.
+    #[must_use]
+    pub fn server(now: Instant, config: Config) -> Self {
+        Self::new(now, config, Role::Server(Server::default()))
+    }
+
+    fn new(now: Instant, config: Config, role: Role) -> Self {
+        Self {
+            now,
+            phase: Phase::Connecting,
+            negotiated: false,
+            role,
+            input: Input::default(),
+            sender: Sender::new(&config.limits),
+            timers: Timers::new(now),
+            control: Bucket::new(config.limits.control_frames, now),
+            handshake_control: 0,
+            refusals: Bucket::new(config.limits.refusals, now),
+            pings: 0,
+            owed: VecDeque::new(),
+            input_end: None,
+            untold: None,
+            misuse: None,
+            config,
+        }
+    }
+
+    fn begin_handshake(&mut self) {
+        let connect = Body::Connect {
+            min_version: self.config.min_dialect.version(),
+            max_version: self.config.max_dialect.version(),
+            auth_token: self.config.token.clone(),
+        };
+        match self.sender.send(0, StreamId::CONTROL, connect) {
+            Ok(()) => self.phase = Phase::Authenticating,
+            // A token that fits no frame: nothing can be sent, so there will be no link.
+            Err(_) => self.end(CloseReason::Link(LinkError::Failed)),
+        }
+    }
+
+    // ── the world tells us ──────────────────────────────────────────────────────────────────────
+
+    /// These bytes arrived. They are copied; the answer is how many were taken, and fewer than all
+    /// means: poll, then offer the rest again. After the end of the connection all are taken and
+    /// discarded.
+    pub fn receive(&mut self, now: Instant, bytes: &[u8]) -> usize {
+        self.advance_clock(now);
+        if self.input_is_over() {
+            return bytes.len();
+        }
+        let taken = self.input.append(bytes, self.config.limits.input_max);
+        if taken > 0 {
+            self.timers.heard(self.now, &self.config);
+        }
+        taken
+    }
+
+    /// Space to read input into directly: for the rest of a large frame, or for an embedder without a
+    /// buffer of its own. `None`: reading is paused, or over. Report what was read with
+    /// [`read_done`](Self::read_done).
+    pub fn read_space(&mut self) -> Option<&mut [u8]> {
+        if self.input_is_over() || self.is_paused() {
+            return None;
+        }
+        Some(self.input.space(self.config.limits.input_max)).filter(|space| !space.is_empty())
+    }
+
+    /// `n` bytes were read into the space. More than the space is clamped and noted as a [`Misuse`].
+    /// Polls may come in between; a [`receive`](Self::receive) takes the space back.
+    pub fn read_done(&mut self, now: Instant, n: usize) {
+        self.advance_clock(now);
+        if self.phase == Phase::Closed {
+            return;
+        }
+        let space = self.input.fill(n);
+        if n > space {
+            self.misuse.get_or_insert(Misuse::ReadTooMuch { reported: n, space });
+        }
+        if n > 0 {
+            self.timers.heard(self.now, &self.config);
+        }
+    }
+
+    /// The peer has closed its half. Takes effect after the input that is already buffered; a server
+    /// still gives the answers that it owes.
+    pub fn eof(&mut self, now: Instant) {
+        self.advance_clock(now);
+        self.input_end.get_or_insert(InputEnd::Eof);
+    }
+
+    /// The transport is gone. Takes effect after the input that is already buffered; nothing more can
+    /// be written.
+    pub fn link_lost(&mut self, now: Instant, why: LinkError) {
+        self.advance_clock(now);
+        self.input_end = Some(InputEnd::Lost(why));
+        self.sender.output.shut();
+    }
+
+    /// Time has passed. Spurious ticks are free; what is due is found by the next poll.
+    pub fn tick(&mut self, now: Instant) {
+        self.advance_clock(now);
+    }
+
+    // ── we tell the world ───────────────────────────────────────────────────────────────────────
+
+    /// The next output segments, for one vectored write: fills `into` and returns how many it filled.
+    /// They stay until [`wrote`](Self::wrote) reports them.
+    pub fn to_write<'a>(&'a self, into: &mut [&'a [u8]]) -> usize {
+        self.sender.output.segments(into)
+    }
+
+    /// The first `n` bytes of the output were written. Partial writes are normal; more than there was
+    /// is clamped and noted as a [`Misuse`].
+    pub fn wrote(&mut self, n: usize) {
+        let queued = self.sender.output.wrote(n);
+        if n > queued {
+            self.misuse.get_or_insert(Misuse::WroteTooMuch { reported: n, queued });
+        }
+        if queued > 0 {
+            self.timers.wrote();
+        }
+    }
+
+    /// Up to `max` bytes of output as an owned buffer, to be written elsewhere: on another thread, by
+    /// `io_uring`. Empty when there is none. They count as queued until [`wrote`](Self::wrote).
+    pub fn take_write(&mut self, max: usize) -> Bytes {
+        self.sender.output.take(max)
+    }
+
+    // ── questions ───────────────────────────────────────────────────────────────────────────────
+
+    /// Which side this is.
+    #[must_use]
+    pub const fn side(&self) -> Side {
+        match self.role {
+            Role::Client(_) => Side::Client,
+            Role::Server(_) => Side::Server,
+        }
+    }
+
+    /// Where the connection is in its life.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The version that was negotiated; `None` before that.
+    #[must_use]
+    pub const fn version(&self) -> Option<Version> {
+        if self.negotiated { Some(self.sender.dialect.version()) } else { None }
+    }
+
+    /// Where a conversation is in its life; `None` when there is none with this id.
+    #[must_use]
+    pub fn conversation_phase(&self, conversation: ConversationId) -> Option<ConversationPhase> {
+        match &self.role {
+            Role::Client(client) => client.phase(conversation),
+            Role::Server(server) => server.phase(conversation),
+        }
+    }
+
+    /// How many more bytes of input there is room for: what [`receive`](Self::receive) would take now.
+    #[must_use]
+    pub fn input_room(&self) -> usize {
+        if self.input_is_over() { 0 } else { self.input.room(self.config.limits.input_max) }
+    }
+
+    /// Bytes of output that are not yet written.
+    #[must_use]
+    pub const fn output_len(&self) -> usize {
+        self.sender.output.len()
+    }
+
+    /// Frames that were valid and concerned nothing: replies to nobody's request, frames of a
+    /// conversation long gone, frames in the wrong direction.
+    #[must_use]
+    pub const fn strays(&self) -> u64 {
+        match &self.role {
+            Role::Client(client) => client.strays,
+            Role::Server(server) => server.strays,
+        }
+    }
+
+    /// The first mistake that the embedder made, if it made one.
+    #[must_use]
+    pub const fn misuse(&self) -> Option<Misuse> {
+        self.misuse
+    }
+
+    // ── shared by the parts ─────────────────────────────────────────────────────────────────────
+
+    fn advance_clock(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    fn input_is_over(&self) -> bool {
+        self.phase == Phase::Closed || self.input_end.is_some()
+    }
+
+    /// A 1.0 client that does not read its output is not read from; 2.0 input goes on, and new work
+    /// in it is refused as busy. A client's side never pauses: what it reads makes it write nothing,
+    /// and two sides that both pause would wait for each other.
+    fn is_paused(&self) -> bool {
+        let is_server = matches!(self.role, Role::Server(_));
+        is_server && self.sender.dialect == Dialect::V1 && self.sender.is_congested()
+    }
+
+    /// Ends the connection. Outstanding requests end as unknown, and the reason comes after them.
+    fn end(&mut self, reason: CloseReason) {
+        if let Some(phase) = phase::next(self.phase, phase::Trigger::Ended) {
+            self.phase = phase;
+            self.input = Input::default();
+            if let Role::Client(client) = &mut self.role {
+                client.end_all(&mut self.owed);
+            }
+            self.untold = Some(reason);
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("side", &self.side())
+            .field("phase", &self.phase)
+            .field("version", &self.version())
+            .field("now", &self.now)
+            .field("input", &format_args!("{} bytes", self.input.len()))
+            .field("output", &format_args!("{} bytes", self.output_len()))
+            .finish_non_exhaustive()
+    }
+}

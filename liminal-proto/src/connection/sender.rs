@@ -1,0 +1,155 @@
+//! How frames leave: encoding into the output queue, within its bounds.
+
+use alloc::string::String;
+
+use bytes::Bytes;
+
+use super::output::Output;
+use crate::wire::{Body, Dialect, Frame, HEADER_LEN, encoded_len};
+use crate::{CommandError, Limits, ReasonCode, StreamId};
+
+/// What a 1.0 message takes on the wire besides its payload: header, conversation id, and an
+/// envelope with its length that states no schema and no cause.
+pub(super) const FRAME_V1: usize = HEADER_LEN + 8 + 4 + 42;
+
+/// The output queue, the dialect that frames are encoded in, and the bounds on both.
+pub(super) struct Sender {
+    pub(super) output: Output,
+    pub(super) dialect: Dialect,
+    payload_max: usize,
+    soft_max: usize,
+    hard_max: usize,
+    text_max: usize,
+    /// Pings not yet answered: owed, not queued, so that a flood of them is a number.
+    pongs_owed: u32,
+}
+
+impl Sender {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let payload_max = limits.frame_payload_max.min(Limits::FRAME_HARD_MAX) as usize;
+        Self {
+            output: Output::default(),
+            dialect: Dialect::V1,
+            payload_max,
+            soft_max: limits.output_soft_max,
+            hard_max: limits.output_hard_max.max(limits.output_soft_max.saturating_add(2 * payload_max)),
+            text_max: limits.text_max,
+            pongs_owed: 0,
+        }
+    }
+
+    /// Queues a frame that must not wait: control, refusals, exits. They may use the reserve above
+    /// the soft bound; past it [`Sender::is_overrun`] becomes true and the connection ends. Their
+    /// texts were cut to a limit of their own, so that of payloads does not concern them.
+    pub(super) fn send(
+        &mut self,
+        flags: u8,
+        stream: StreamId,
+        body: Body<&str, Bytes>,
+    ) -> Result<(), CommandError> {
+        self.output.push(self.dialect, &Frame { flags, stream, body }).map_err(CommandError::Unencodable)
+    }
+
+    /// Queues a frame that carries a payload, if it is not too large and there is room for it.
+    pub(super) fn send_payload(
+        &mut self,
+        flags: u8,
+        stream: StreamId,
+        body: Body<&str, Bytes>,
+    ) -> Result<(), CommandError> {
+        let frame = Frame { flags, stream, body };
+        let len = encoded_len(&frame).saturating_sub(HEADER_LEN);
+        if len > self.payload_max {
+            return Err(CommandError::TooLarge { len, limit: self.payload_max });
+        }
+        if !self.has_room(len.saturating_add(HEADER_LEN)) {
+            return Err(CommandError::Full);
+        }
+        self.output.push(self.dialect, &frame).map_err(CommandError::Unencodable)
+    }
+
+    /// How many bytes of answers a 1.0 link may hold back: as many as may be queued, and always
+    /// enough for one whole frame.
+    pub(super) fn held_max(&self) -> usize {
+        self.soft_max.max(self.payload_max)
+    }
+
+    /// Whether a 1.0 message with a payload of this length fits a frame.
+    ///
+    /// # Errors
+    ///
+    /// It does not.
+    pub(super) const fn check_payload(&self, len: usize) -> Result<(), CommandError> {
+        const OVERHEAD: usize = FRAME_V1 - HEADER_LEN;
+        if len.saturating_add(OVERHEAD) > self.payload_max {
+            return Err(CommandError::TooLarge { len, limit: self.payload_max.saturating_sub(OVERHEAD) });
+        }
+        Ok(())
+    }
+
+    /// An almost empty queue has room for any payload, a fuller one only up to the soft bound.
+    pub(super) fn has_room(&self, len: usize) -> bool {
+        let queued = self.output.len();
+        queued <= self.soft_max / 4 || queued.saturating_add(len) <= self.soft_max
+    }
+
+    /// Whether so much is queued that no more work should be taken in.
+    pub(super) const fn is_congested(&self) -> bool {
+        self.output.len() > self.soft_max
+    }
+
+    /// Whether even the reserve is used up.
+    pub(super) const fn is_overrun(&self) -> bool {
+        self.output.len() > self.hard_max
+    }
+
+    /// Notes that a ping is to be answered, and answers those for which there is room.
+    pub(super) fn owe_pong(&mut self) {
+        self.pongs_owed = self.pongs_owed.saturating_add(1);
+        self.pay_pongs();
+    }
+
+    pub(super) fn pay_pongs(&mut self) {
+        while self.pongs_owed > 0 && !self.is_congested() {
+            self.pongs_owed -= 1;
+            // A Pong has no fields: there is nothing in it that could be refused.
+            let _ = self.send(0, StreamId::CONTROL, Body::Pong);
+        }
+    }
+
+    /// A reason text as it may stand in a frame: cut to its limit.
+    pub(super) fn text<'a>(&self, text: Option<&'a str>) -> Option<&'a str> {
+        text.map(|text| cut(text, self.text_max))
+    }
+
+    /// A reason text that a peer sent, kept within the same limit.
+    pub(super) fn kept_text(&self, text: Option<&str>) -> Option<String> {
+        self.text(text).map(String::from)
+    }
+
+    /// The error frame of a whole connection.
+    pub(super) fn connect_error(&mut self, reason_code: ReasonCode, text: &str) {
+        let message = self.text(Some(text));
+        // The text was cut to its limit, which leaves nothing to refuse.
+        let _ = self.send(0, StreamId::CONTROL, Body::ConnectError { reason_code, message });
+    }
+}
+
+/// The longest prefix of `text` of at most `max` bytes that ends between two characters.
+fn cut(text: &str, max: usize) -> &str {
+    let end = (0..=max.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        let cases = [("abc", 3, "abc"), ("abc", 2, "ab"), ("äb", 1, ""), ("äb", 2, "ä"), ("", 0, "")];
+        for (text, max, expected) in cases {
+            assert_eq!(cut(text, max), expected);
+        }
+    }
+}

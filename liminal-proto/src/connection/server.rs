@@ -1,0 +1,488 @@
+//! The server's side: the conversations that the client opened, and the answers that it is owed.
+
+mod requests;
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use requests::Requests;
+
+use super::ConversationPhase as Phase;
+use super::client::of_stream;
+use super::conversation::{Trigger, next};
+use super::sender::Sender;
+use crate::wire::{Body, Dialect};
+use crate::{
+    CommandError, ConversationId, Event, Exit, ExitReason, Expects, Limits, Message, MessageId, Outcome, Pid,
+    ReasonCode, RecordNumber, Reply, StreamId, Violation,
+};
+
+/// The conversations of a server's side.
+#[derive(Default)]
+pub(super) struct Server {
+    conversations: BTreeMap<ConversationId, Conversation>,
+    /// The sum of the accounts of all conversations.
+    account: Account,
+    /// The stream of the last open (2.0), below which no new one may come.
+    last_stream: StreamId,
+    /// Messages received so far on a 1.0 link, where they have no ids of their own.
+    messages: u64,
+    pub(super) strays: u64,
+}
+
+struct Conversation {
+    phase: Phase,
+    /// The stream of the open; in 2.0 of everything.
+    stream: StreamId,
+    /// Its open was answered.
+    answered: bool,
+    /// Its participant has exited.
+    exited: bool,
+    /// The id of the last message (2.0), below which no new one may come.
+    last_message: MessageId,
+    requests: Requests,
+}
+
+/// What is owed to the client, and what is kept for it.
+#[derive(Clone, Copy, Default)]
+struct Account {
+    /// Requests that are not yet answered.
+    outstanding: usize,
+    /// Opens and closes that are not yet answered.
+    unanswered: usize,
+    /// Bytes of answers that are held back.
+    held: usize,
+}
+
+/// What a frame from the client comes to.
+pub(super) enum Taken {
+    Event(Event),
+    /// It was refused, and the client told so, by its own fault.
+    Refused,
+    /// It was refused for want of room, or concerned nothing.
+    Nothing,
+}
+
+/// A message as it came in, in either version.
+pub(super) struct Incoming {
+    pub(super) conversation: ConversationId,
+    pub(super) stream: StreamId,
+    /// Its id in 2.0.
+    pub(super) id: MessageId,
+    pub(super) expects: Expects,
+    pub(super) timeout: Option<Duration>,
+    pub(super) payload: Bytes,
+}
+
+impl Server {
+    pub(super) fn phase(&self, conversation: ConversationId) -> Option<Phase> {
+        self.conversations.get(&conversation).map(|conversation| conversation.phase)
+    }
+
+    /// Whether the client still waits for an answer to anything.
+    pub(super) const fn owes_answers(&self) -> bool {
+        self.account.outstanding > 0 || self.account.unanswered > 0
+    }
+
+    /// Does something to a conversation and keeps the sum of the accounts right.
+    fn with<T>(
+        &mut self,
+        dialect: Dialect,
+        key: ConversationId,
+        act: impl FnOnce(&mut Conversation) -> Result<T, CommandError>,
+    ) -> Result<T, CommandError> {
+        let conversation = self.conversations.get_mut(&key).ok_or(CommandError::NotOpen(key))?;
+        let before = conversation.account(dialect);
+        let result = act(conversation);
+        self.account.replace(before, conversation.account(dialect));
+        result
+    }
+
+    fn remove(&mut self, dialect: Dialect, key: ConversationId) {
+        if let Some(conversation) = self.conversations.remove(&key) {
+            self.account.replace(conversation.account(dialect), Account::default());
+        }
+    }
+
+    // ── frames ──────────────────────────────────────────────────────────────────────────────────
+
+    pub(super) fn on_open(
+        &mut self,
+        sender: &mut Sender,
+        limits: &Limits,
+        stream: StreamId,
+        key: ConversationId,
+        subject: &str,
+    ) -> Result<Taken, Violation> {
+        if sender.dialect == Dialect::V2 {
+            self.check_stream(stream, key)?;
+        }
+        let known = self.phase(key);
+        let full = known.is_none() && self.conversations.len() >= limits.conversations_max;
+        let reason = match known {
+            Some(Phase::Opening | Phase::Open | Phase::Closing) => Some(ReasonCode::ALREADY_OPEN),
+            _ if subject.len() > limits.name_max => Some(ReasonCode::INVALID_NAME),
+            _ if full => Some(ReasonCode::LIMIT),
+            _ if sender.is_congested() => Some(ReasonCode::BUSY),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            refuse_open(sender, key, stream, reason, None);
+            return Ok(if reason == ReasonCode::BUSY { Taken::Nothing } else { Taken::Refused });
+        }
+        self.remove(sender.dialect, key);
+        let conversation = Conversation::new(stream);
+        self.account.replace(Account::default(), conversation.account(sender.dialect));
+        self.conversations.insert(key, conversation);
+        Ok(Taken::Event(Event::Open { conversation: key, subject: subject.into() }))
+    }
+
+    fn check_stream(&mut self, stream: StreamId, conversation: ConversationId) -> Result<(), Violation> {
+        if of_stream(stream) != conversation {
+            return Err(Violation::ForeignId { conversation, stream });
+        }
+        if stream <= self.last_stream {
+            let (got, last) = (stream.get().into(), self.last_stream.get().into());
+            return Err(Violation::NotAscending { what: "stream", got, last });
+        }
+        self.last_stream = stream;
+        Ok(())
+    }
+
+    pub(super) fn on_message(
+        &mut self,
+        sender: &mut Sender,
+        limits: &Limits,
+        incoming: Incoming,
+    ) -> Result<Taken, Violation> {
+        let Incoming { conversation: key, stream, id, expects, timeout, payload } = incoming;
+        let id = match sender.dialect {
+            Dialect::V1 => self.number(stream),
+            Dialect::V2 => id,
+        };
+        let refusal = self.refusal(sender, limits, key, expects);
+        let Some(conversation) = self.conversations.get_mut(&key) else {
+            return Ok(self.on_message_to_nobody(sender, key, stream, id));
+        };
+        if sender.dialect == Dialect::V2 {
+            conversation.check_message(id)?;
+        }
+        if let Some(reason) = refusal {
+            refuse_message(sender, key, stream, id, reason);
+            return Ok(Taken::Nothing);
+        }
+        if expects == Expects::Reply {
+            conversation.requests.add(id);
+            self.account.outstanding += 1;
+        }
+        Ok(Taken::Event(Event::Message(Message { conversation: key, id, expects, timeout, payload })))
+    }
+
+    /// A 2.0 conversation that is gone has ended every message behind it with the frame that said so;
+    /// what was on its way then is no fault, and needs no answer.
+    fn on_message_to_nobody(
+        &mut self,
+        sender: &mut Sender,
+        key: ConversationId,
+        stream: StreamId,
+        id: MessageId,
+    ) -> Taken {
+        if sender.dialect == Dialect::V2 && stream <= self.last_stream {
+            self.strays += 1;
+            return Taken::Nothing;
+        }
+        refuse_message(sender, key, stream, id, ReasonCode::NOT_OPEN);
+        Taken::Refused
+    }
+
+    /// An id for a message that has none: a running number, with its stream in the lower half, so
+    /// that an error finds the way back without anything being stored.
+    fn number(&mut self, stream: StreamId) -> MessageId {
+        self.messages = self.messages.wrapping_add(1);
+        MessageId::new(self.messages << 32 | u64::from(stream.get()))
+    }
+
+    fn refusal(
+        &self,
+        sender: &Sender,
+        limits: &Limits,
+        key: ConversationId,
+        expects: Expects,
+    ) -> Option<ReasonCode> {
+        match self.phase(key)? {
+            Phase::Failed => Some(ReasonCode::EXITED),
+            Phase::Closing | Phase::Closed => Some(ReasonCode::CLOSING),
+            Phase::Opening | Phase::Open => {
+                let full = expects == Expects::Reply && self.account.outstanding >= limits.requests_max;
+                (full || sender.is_congested()).then_some(ReasonCode::BUSY)
+            }
+        }
+    }
+
+    pub(super) fn on_close(&mut self, dialect: Dialect, stream: StreamId, key: ConversationId) -> Taken {
+        let foreign = dialect == Dialect::V2 && of_stream(stream) != key;
+        let closing = self.with(dialect, key, |conversation| {
+            let phase = next(conversation.phase, Trigger::Close).filter(|_| !foreign);
+            conversation.phase = phase.ok_or(CommandError::Closing(key))?;
+            Ok(Event::Close { conversation: key })
+        });
+        match closing {
+            Ok(event) => Taken::Event(event),
+            Err(_) => {
+                self.strays += 1;
+                Taken::Nothing
+            }
+        }
+    }
+
+    // ── commands ────────────────────────────────────────────────────────────────────────────────
+
+    pub(super) fn opened(
+        &mut self,
+        sender: &mut Sender,
+        key: ConversationId,
+        pid: Option<Pid>,
+    ) -> Result<(), CommandError> {
+        self.with(sender.dialect, key, |conversation| {
+            let phase = next(conversation.phase, Trigger::Opened).filter(|_| !conversation.answered);
+            let phase = phase.ok_or(CommandError::NotOpen(key))?;
+            if sender.dialect == Dialect::V2 {
+                sender.send(0, conversation.stream, Body::Opened { pid })?;
+            }
+            conversation.phase = phase;
+            conversation.answered = true;
+            Ok(())
+        })
+    }
+
+    pub(super) fn refuse(
+        &mut self,
+        sender: &mut Sender,
+        key: ConversationId,
+        reason: ReasonCode,
+        text: Option<&str>,
+    ) -> Result<(), CommandError> {
+        self.with(sender.dialect, key, |conversation| {
+            let phase = next(conversation.phase, Trigger::Refused).filter(|_| !conversation.answered);
+            phase.ok_or(CommandError::NotOpen(key))?;
+            refuse_open(sender, key, conversation.stream, reason, text);
+            conversation.requests.end(sender, key, reason);
+            Ok(())
+        })?;
+        self.remove(sender.dialect, key);
+        Ok(())
+    }
+
+    pub(super) fn reply(&mut self, sender: &mut Sender, reply: &Reply) -> Result<(), CommandError> {
+        let key = reply.conversation;
+        let held_room = sender.held_max().saturating_sub(self.account.held);
+        self.with(sender.dialect, key, |conversation| match sender.dialect {
+            Dialect::V1 => conversation.requests.reply_v1(sender, held_room, reply),
+            Dialect::V2 => conversation.requests.reply_v2(sender, conversation.stream, reply),
+        })
+    }
+
+    pub(super) fn outcome(
+        &mut self,
+        sender: &mut Sender,
+        key: ConversationId,
+        id: MessageId,
+        outcome: &Outcome,
+    ) -> Result<(), CommandError> {
+        let (reason, text) = match outcome {
+            Outcome::Accepted { record } => return self.accepted(sender, key, id, *record),
+            // Zero on the wire says that it was accepted, which is not what was meant.
+            Outcome::Refused { reason: ACCEPTED, text } => (ReasonCode::OTHER, text.as_deref()),
+            Outcome::Refused { reason, text } => (*reason, text.as_deref()),
+            Outcome::Exited => (ReasonCode::EXITED, None),
+            Outcome::Deadline => (ReasonCode::DEADLINE, None),
+            Outcome::Unknown => (ReasonCode::OTHER, None),
+        };
+        self.with(sender.dialect, key, |conversation| match sender.dialect {
+            Dialect::V1 => conversation.requests.fail_v1(sender, key, id, (reason, text)),
+            Dialect::V2 => {
+                let message = sender.text(text);
+                let body = Body::Outcome { message_id: id, reason_code: reason, record: None, message };
+                sender.send(0, conversation.stream, body)?;
+                conversation.requests.take(id);
+                Ok(())
+            }
+        })
+    }
+
+    /// In 1.0 there is no word for it, and silence means it.
+    fn accepted(
+        &self,
+        sender: &mut Sender,
+        key: ConversationId,
+        message_id: MessageId,
+        record: Option<RecordNumber>,
+    ) -> Result<(), CommandError> {
+        let conversation = self.conversations.get(&key).ok_or(CommandError::NotOpen(key))?;
+        match sender.dialect {
+            Dialect::V1 => Ok(()),
+            Dialect::V2 => {
+                let body = Body::Outcome { message_id, reason_code: ACCEPTED, record, message: None };
+                sender.send(0, conversation.stream, body)
+            }
+        }
+    }
+
+    pub(super) fn exited(
+        &mut self,
+        sender: &mut Sender,
+        key: ConversationId,
+        exit: &Exit,
+    ) -> Result<(), CommandError> {
+        self.with(sender.dialect, key, |conversation| {
+            let phase = next(conversation.phase, Trigger::Exited).filter(|_| !conversation.exited);
+            let phase = phase.ok_or(CommandError::Exited(key))?;
+            if sender.dialect == Dialect::V2 {
+                let (cause, text) = exit.reason.on_wire();
+                let message = sender.text(text);
+                let body = Body::Exited { pid: exit.pid, record: exit.record, cause, message };
+                sender.send(0, conversation.stream, body)?;
+            }
+            conversation.phase = phase;
+            conversation.exited = true;
+            conversation.requests.end(sender, key, ReasonCode::EXITED);
+            Ok(())
+        })
+    }
+
+    pub(super) fn ended(&mut self, sender: &mut Sender, key: ConversationId) -> Result<(), CommandError> {
+        self.with(sender.dialect, key, |conversation| {
+            next(conversation.phase, Trigger::Ended).ok_or(CommandError::NotOpen(key))?;
+            if sender.dialect == Dialect::V2 {
+                let body = Body::ConversationClose { conversation_id: key, reason_code: None, message: None };
+                sender.send(0, conversation.stream, body)?;
+            }
+            conversation.requests.end(sender, key, ReasonCode::CANCELLED);
+            Ok(())
+        })?;
+        self.remove(sender.dialect, key);
+        Ok(())
+    }
+}
+
+impl Account {
+    const fn replace(&mut self, before: Self, after: Self) {
+        self.outstanding = self.outstanding - before.outstanding + after.outstanding;
+        self.unanswered = self.unanswered - before.unanswered + after.unanswered;
+        self.held = self.held - before.held + after.held;
+    }
+}
+
+impl Conversation {
+    fn new(stream: StreamId) -> Self {
+        Self {
+            phase: Phase::Opening,
+            stream,
+            answered: false,
+            exited: false,
+            last_message: MessageId::default(),
+            requests: Requests::default(),
+        }
+    }
+
+    /// An open is owed its answer until the participant is there or gone; a close has one in 2.0 only.
+    fn account(&self, dialect: Dialect) -> Account {
+        let unanswered = match self.phase {
+            Phase::Opening => true,
+            Phase::Closing => dialect == Dialect::V2 || !(self.answered || self.exited),
+            Phase::Open | Phase::Failed | Phase::Closed => false,
+        };
+        Account {
+            outstanding: self.requests.len(),
+            unanswered: usize::from(unanswered),
+            held: self.requests.held(),
+        }
+    }
+
+    fn check_message(&mut self, id: MessageId) -> Result<(), Violation> {
+        if id <= self.last_message {
+            let (got, last) = (id.get(), self.last_message.get());
+            return Err(Violation::NotAscending { what: "message id", got, last });
+        }
+        self.last_message = id;
+        Ok(())
+    }
+}
+
+impl ExitReason {
+    /// The cause and the text that stand in an Exited frame (`PROTOCOL.md` §7).
+    const fn on_wire(&self) -> (u16, Option<&str>) {
+        match self {
+            Self::Normal => (0, None),
+            Self::Crashed { text } => (1, Some(text.as_str())),
+            Self::Other { cause, text } => (*cause, Some(text.as_str())),
+        }
+    }
+
+    /// The reason with this cause and text.
+    pub(super) fn from_wire(cause: u16, text: Option<String>) -> Self {
+        match cause {
+            0 => Self::Normal,
+            1 => Self::Crashed { text: text.unwrap_or_default() },
+            cause => Self::Other { cause, text: text.unwrap_or_default() },
+        }
+    }
+}
+
+/// The code of an Outcome that says: accepted.
+pub(super) const ACCEPTED: ReasonCode = ReasonCode::new(0);
+
+const fn stream_of(id: MessageId) -> StreamId {
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is the stream")]
+    StreamId::new(id.get() as u32)
+}
+
+fn refuse_open(
+    sender: &mut Sender,
+    key: ConversationId,
+    stream: StreamId,
+    reason_code: ReasonCode,
+    text: Option<&str>,
+) {
+    match sender.dialect {
+        Dialect::V1 => conversation_error(sender, key, stream, reason_code, text),
+        Dialect::V2 => {
+            let message = sender.text(text);
+            // The text was cut to its limit, which leaves nothing to refuse.
+            let _ = sender.send(0, stream, Body::Refused { reason_code, message });
+        }
+    }
+}
+
+fn refuse_message(
+    sender: &mut Sender,
+    key: ConversationId,
+    stream: StreamId,
+    message_id: MessageId,
+    reason_code: ReasonCode,
+) {
+    match sender.dialect {
+        Dialect::V1 => conversation_error(sender, key, stream, reason_code, None),
+        Dialect::V2 => {
+            let body = Body::Outcome { message_id, reason_code, record: None, message: None };
+            // Fields of fixed size: there is nothing in them that could be refused.
+            let _ = sender.send(0, stream, body);
+        }
+    }
+}
+
+/// The error of one operation on a 1.0 link. Without a text of its own it says what the code means.
+fn conversation_error(
+    sender: &mut Sender,
+    conversation_id: ConversationId,
+    stream: StreamId,
+    reason_code: ReasonCode,
+    text: Option<&str>,
+) {
+    let message = sender.text(text.or(reason_code.meaning()));
+    // The text was cut to its limit, which leaves nothing to refuse.
+    let _ = sender.send(0, stream, Body::ConversationError { conversation_id, reason_code, message });
+}

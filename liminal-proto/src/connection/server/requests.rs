@@ -1,0 +1,177 @@
+//! The requests of one conversation on a server's side, and the answers that a 1.0 link holds back.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+
+use bytes::{Bytes, BytesMut};
+
+use super::super::client::bare;
+use super::super::poll::position;
+use super::super::sender::{FRAME_V1, Sender};
+use super::{conversation_error, refuse_message, stream_of};
+use crate::wire::{Body, Dialect, flag};
+use crate::{CommandError, ConversationId, MessageId, ReasonCode, Reply, StreamId};
+
+/// Requests that are not yet answered on the wire, by ascending id.
+#[derive(Default)]
+pub(super) struct Requests {
+    pending: VecDeque<Pending>,
+    /// Bytes of parts and answers that are held back.
+    held: usize,
+}
+
+struct Pending {
+    id: MessageId,
+    /// What is held back on a 1.0 link: parts until the reply is whole, and an answer until those
+    /// before it are given, because there the order is the correlation.
+    parts: BytesMut,
+    answer: Option<Answer>,
+}
+
+enum Answer {
+    Reply(Bytes),
+    Error(ReasonCode, Option<String>),
+}
+
+impl Requests {
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(super) const fn held(&self) -> usize {
+        self.held
+    }
+
+    pub(super) fn add(&mut self, id: MessageId) {
+        self.pending.push_back(Pending { id, parts: BytesMut::new(), answer: None });
+    }
+
+    /// Forgets a request, if it is one.
+    pub(super) fn take(&mut self, id: MessageId) {
+        if let Some(at) = self.position(id) {
+            self.pending.remove(at);
+        }
+    }
+
+    fn position(&self, id: MessageId) -> Option<usize> {
+        position(&self.pending, id, |pending| pending.id)
+    }
+
+    pub(super) fn reply_v2(
+        &mut self,
+        sender: &mut Sender,
+        stream: StreamId,
+        reply: &Reply,
+    ) -> Result<(), CommandError> {
+        let at = self.position(reply.answers).ok_or(CommandError::NotOutstanding)?;
+        let flags = flag::ANSWERS | if reply.last { 0 } else { flag::MORE };
+        let message_id = MessageId::new(reply.record.map_or(0, |record| record.get()));
+        let (answers, payload) = (Some(reply.answers), reply.payload.clone());
+        let body = Body::Message { message_id, answers, timeout_ms: None, payload };
+        sender.send_payload(flags, stream, body)?;
+        if reply.last {
+            self.pending.remove(at);
+        }
+        Ok(())
+    }
+
+    /// 1.0 has no parts: they are joined, and the reply goes out whole, in the order of the requests.
+    /// What cannot go out yet is held back, of `held_room` bytes at most.
+    pub(super) fn reply_v1(
+        &mut self,
+        sender: &mut Sender,
+        held_room: usize,
+        reply: &Reply,
+    ) -> Result<(), CommandError> {
+        let at = self.position(reply.answers).ok_or(CommandError::NotOutstanding)?;
+        let Some(pending) = self.pending.get_mut(at) else { return Err(CommandError::NotOutstanding) };
+        if pending.answer.is_some() {
+            return Err(CommandError::NotOutstanding);
+        }
+        sender.check_payload(pending.parts.len() + reply.payload.len())?;
+        let cost = reply.payload.len() + if reply.last { FRAME_V1 } else { 0 };
+        // The first answer takes those that wait for it along.
+        let has_room =
+            if at == 0 && reply.last { sender.has_room(self.held + cost) } else { cost <= held_room };
+        if !has_room {
+            return Err(CommandError::Full);
+        }
+        self.held += cost;
+        pending.keep(reply);
+        self.give_answers(sender, reply.conversation);
+        Ok(())
+    }
+
+    /// A message fails on a 1.0 link: a request in its turn, one that asked for nothing at once.
+    pub(super) fn fail_v1(
+        &mut self,
+        sender: &mut Sender,
+        key: ConversationId,
+        id: MessageId,
+        (reason, text): (ReasonCode, Option<&str>),
+    ) -> Result<(), CommandError> {
+        let Some(pending) = self.position(id).and_then(|at| self.pending.get_mut(at)) else {
+            refuse_message(sender, key, stream_of(id), id, reason);
+            return Ok(());
+        };
+        if pending.answer.is_some() {
+            return Err(CommandError::NotOutstanding);
+        }
+        self.held -= pending.fail(reason, sender.kept_text(text));
+        self.give_answers(sender, key);
+        Ok(())
+    }
+
+    /// All requests have ended. A 2.0 client knows from the frame that says why; a 1.0 client gets an
+    /// error for each, behind the answers that were held back.
+    pub(super) fn end(&mut self, sender: &mut Sender, key: ConversationId, reason: ReasonCode) {
+        if sender.dialect == Dialect::V1 {
+            for pending in self.pending.iter_mut().filter(|pending| pending.answer.is_none()) {
+                self.held -= pending.fail(reason, None);
+            }
+            self.give_answers(sender, key);
+        }
+        self.pending.clear();
+    }
+
+    /// Gives the answers that no earlier request holds back any more.
+    fn give_answers(&mut self, sender: &mut Sender, key: ConversationId) {
+        while let Some(answer) = self.pending.front_mut().and_then(|first| first.answer.take()) {
+            let stream = self.pending.pop_front().map_or(StreamId::CONTROL, |first| stream_of(first.id));
+            match answer {
+                Answer::Reply(payload) => {
+                    self.held -= payload.len() + FRAME_V1;
+                    let body = Body::ConversationMessage { conversation_id: key, envelope: bare(payload) };
+                    // Its length was checked when it was taken.
+                    let _ = sender.send(flag::REPLY, stream, body);
+                }
+                Answer::Error(reason, text) => {
+                    conversation_error(sender, key, stream, reason, text.as_deref());
+                }
+            }
+        }
+    }
+}
+
+impl Pending {
+    /// Joins the parts; a reply that came in one piece is shared.
+    fn keep(&mut self, reply: &Reply) {
+        if !reply.last {
+            self.parts.extend_from_slice(&reply.payload);
+            return;
+        }
+        let whole = if self.parts.is_empty() {
+            reply.payload.clone()
+        } else {
+            self.parts.extend_from_slice(&reply.payload);
+            core::mem::take(&mut self.parts).freeze()
+        };
+        self.answer = Some(Answer::Reply(whole));
+    }
+
+    /// Lets go of the parts and returns how many bytes they were.
+    fn fail(&mut self, reason: ReasonCode, text: Option<String>) -> usize {
+        self.answer = Some(Answer::Error(reason, text));
+        core::mem::take(&mut self.parts).len()
+    }
+}

@@ -1,0 +1,289 @@
+//! What a connection tells its embedder.
+
+use alloc::string::String;
+use core::fmt;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::{CloseReason, ConversationId, Instant, MessageId, Pid, ReasonCode, RecordNumber, Version};
+
+/// What [`Connection::poll`](crate::Connection::poll) found.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Something happened. Poll again afterwards.
+    Event(Event),
+    /// Nothing until the world moves: this is what the connection waits for.
+    Wait(Wants),
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wants {
+    /// Input is welcome. False while the connection is paused, and after its end.
+    pub read: bool,
+    /// There is output to write.
+    pub write: bool,
+    /// When [`Connection::tick`](crate::Connection::tick) is due.
+    pub wake: Wake,
+    /// Everything is over, the farewell included: close the transport.
+    pub finished: bool,
+}
+
+/// When a tick is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// Not at all: only input, output or a command can change anything.
+    Never,
+    /// At this moment, for this reason. Later is safe and loses nothing.
+    At(Instant, TimerReason),
+}
+
+impl Wake {
+    /// The earlier of the two.
+    #[must_use]
+    pub fn or_earlier(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Never, wake) | (wake, Self::Never) => wake,
+            (Self::At(a, _), Self::At(b, _)) => {
+                if b < a {
+                    other
+                } else {
+                    self
+                }
+            }
+        }
+    }
+
+    /// The moment, if there is one.
+    #[must_use]
+    pub const fn at(self) -> Option<Instant> {
+        match self {
+            Self::Never => None,
+            Self::At(at, _) => Some(at),
+        }
+    }
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum TimerReason {
+    /// The handshake must be through.
+    Handshake,
+    /// A frame that has begun must be complete, or must have grown.
+    UnfinishedFrame,
+    /// The peer must have read some of the output.
+    WriteStall,
+    /// A keepalive ping is due, or its answer.
+    Keepalive,
+    /// A request must be answered.
+    Deadline,
+    /// A graceful close must be through.
+    Close,
+}
+
+/// What a message asks of its receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Expects {
+    /// Nothing; only a refusal is told.
+    Nothing,
+    /// To be told that it was accepted. (On a 1.0 link there is no such word: like `Nothing`.)
+    Acceptance,
+    /// A reply.
+    Reply,
+}
+
+/// One thing that happened, in the order in which it happened.
+///
+/// A server sees `Open`, `Message` and `Close`, a client the others of the conversation; both see
+/// `Connected`, `Pong` and `Closed`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The handshake is through.
+    Connected {
+        /// The version that both speak from now on.
+        version: Version,
+    },
+    /// A [`ping`](crate::Connection::ping) was answered.
+    Pong,
+    /// The client opens a conversation. Answer with
+    /// [`opened`](crate::Connection::opened) or [`refuse`](crate::Connection::refuse).
+    Open {
+        /// The id it gave it.
+        conversation: ConversationId,
+        /// Which participant it wants.
+        subject: String,
+    },
+    /// The client says something in an open conversation.
+    Message(Message),
+    /// The client wants to close a conversation. Answer with
+    /// [`ended`](crate::Connection::ended) when its outstanding requests have ended.
+    Close {
+        /// Which.
+        conversation: ConversationId,
+    },
+    /// The conversation is open. (2.0; on a 1.0 link success is silent.)
+    Opened {
+        /// Which.
+        conversation: ConversationId,
+        /// Its participant; `None` when it has none and only records.
+        pid: Option<Pid>,
+    },
+    /// The conversation was not opened, or is not open any more.
+    Refused {
+        /// Which.
+        conversation: ConversationId,
+        /// Why.
+        reason: ReasonCode,
+        /// Why, for people.
+        text: Option<String>,
+    },
+    /// A reply, or a part of one.
+    Reply(Reply),
+    /// A message that no reply will end has ended, or was accepted.
+    Outcome {
+        /// In which conversation.
+        conversation: ConversationId,
+        /// Which message.
+        message: MessageId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// The participant has exited. An [`Outcome::Exited`] follows for every unanswered request.
+    Exited {
+        /// Whose participant.
+        conversation: ConversationId,
+        /// Who, why, and where in the log.
+        exit: Exit,
+    },
+    /// The conversation is closed; its id is free.
+    Ended {
+        /// Which.
+        conversation: ConversationId,
+    },
+    /// The connection is over. Comes exactly once, and nothing after it.
+    Closed(CloseReason),
+}
+
+/// A message from a client to a participant.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    /// In which conversation.
+    pub conversation: ConversationId,
+    /// Its id. On a 1.0 link, which has none, the connection makes one up.
+    pub id: MessageId,
+    /// What the sender wants to hear of it.
+    pub expects: Expects,
+    /// How long the sender waits, where it says so.
+    pub timeout: Option<Duration>,
+    /// What it says.
+    pub payload: Bytes,
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("conversation", &self.conversation)
+            .field("id", &self.id)
+            .field("expects", &self.expects)
+            .field("timeout", &self.timeout)
+            .field("payload", &format_args!("{} bytes", self.payload.len()))
+            .finish()
+    }
+}
+
+/// A reply, or a part of one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// In which conversation.
+    pub conversation: ConversationId,
+    /// Which request it answers.
+    pub answers: MessageId,
+    /// Its place in the log; `None` on a 1.0 link.
+    pub record: Option<RecordNumber>,
+    /// Whether this ends the request; false: further parts follow.
+    pub last: bool,
+    /// What it says.
+    pub payload: Bytes,
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("conversation", &self.conversation)
+            .field("answers", &self.answers)
+            .field("record", &self.record)
+            .field("last", &self.last)
+            .field("payload", &format_args!("{} bytes", self.payload.len()))
+            .finish()
+    }
+}
+
+/// How a message ended, or that it was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It stands in the log of the conversation.
+    Accepted {
+        /// Where.
+        record: Option<RecordNumber>,
+    },
+    /// It was refused, or no reply was given.
+    Refused {
+        /// Why.
+        reason: ReasonCode,
+        /// Why, for people.
+        text: Option<String>,
+    },
+    /// The participant exited before it replied.
+    Exited,
+    /// No reply before its deadline.
+    Deadline,
+    /// The connection was lost first: whether it was received is not known.
+    Unknown,
+}
+
+/// That a participant has exited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Who.
+    pub pid: Pid,
+    /// The place of the exit in the log of the conversation.
+    pub record: RecordNumber,
+    /// Why.
+    pub reason: ExitReason,
+}
+
+/// Why a participant exited. `PROTOCOL.md` §7 assigns the numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExitReason {
+    /// It ended of its own will.
+    Normal,
+    /// It panicked or failed.
+    Crashed {
+        /// What it said, cut to the limit of reason texts.
+        text: String,
+    },
+    /// A cause that this version does not know.
+    Other {
+        /// Its number.
+        cause: u16,
+        /// What it said.
+        text: String,
+    },
+}
+
+impl fmt::Display for ExitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Normal => f.write_str("ended normally"),
+            Self::Crashed { text } if text.is_empty() => f.write_str("crashed"),
+            Self::Crashed { text } => write!(f, "crashed: {}", text.escape_debug()),
+            Self::Other { cause, text } => write!(f, "exited (cause {cause}): {}", text.escape_debug()),
+        }
+    }
+}

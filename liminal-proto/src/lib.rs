@@ -1,0 +1,84 @@
+//! The liminal protocol as a pure state machine: bytes ⇄ frames ⇄ one side of one connection.
+//!
+//! It is not a client and not a server: it opens no socket, starts no thread, reads no clock and knows
+//! no runtime. It is what both are made of. `no_std`, no `unsafe`; equal inputs give equal outputs.
+//!
+//! ```text
+//!             receive(now, bytes) ─┐               ┌─▶ poll() ─▶ Event: what happened
+//!   transport                      ├─ Connection ──┤            Wait:  read? write? wake when?
+//!             to_write(), wrote() ◀┘               └── open, message, ask, reply, close, …
+//! ```
+//!
+//! One turn: hand in what arrived, poll until it says [`Next::Wait`], write what is to be written, wait
+//! for what it wants. Here two of them talk through nothing at all:
+//!
+//! ```
+//! use liminal_proto::{Config, Connection, Event, Instant, Next, Reply};
+//!
+//! let now = Instant::ORIGIN;
+//! let mut client = Connection::client(now, Config::default());
+//! let mut server = Connection::server(now, Config::default());
+//!
+//! let carry = |from: &mut Connection, to: &mut Connection| {
+//!     let bytes = from.take_write(usize::MAX);
+//!     assert_eq!(to.receive(now, &bytes), bytes.len());
+//!     from.wrote(bytes.len());
+//! };
+//!
+//! carry(&mut client, &mut server);
+//! assert!(matches!(server.poll(), Next::Event(Event::Connected { .. })));
+//! carry(&mut server, &mut client);
+//! assert!(matches!(client.poll(), Next::Event(Event::Connected { .. })));
+//!
+//! let conversation = client.open(now, "greeter")?;
+//! let request = client.ask(now, conversation, None, "hello".into())?;
+//! carry(&mut client, &mut server);
+//!
+//! while let Next::Event(event) = server.poll() {
+//!     match event {
+//!         Event::Open { conversation, .. } => server.opened(now, conversation, None)?,
+//!         Event::Message(message) => server.reply(now, Reply {
+//!             conversation: message.conversation,
+//!             answers: message.id,
+//!             record: None,
+//!             last: true,
+//!             payload: message.payload,
+//!         })?,
+//!         _ => {}
+//!     }
+//! }
+//! carry(&mut server, &mut client);
+//!
+//! assert!(matches!(client.poll(), Next::Event(Event::Opened { .. })));
+//! let Next::Event(Event::Reply(reply)) = client.poll() else { panic!("no reply") };
+//! assert_eq!((reply.answers, &reply.payload[..]), (request, &b"hello"[..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Connection`] states the laws that make this hard to get wrong, [`Limits`] what bounds it, and
+//! `PROTOCOL.md` beside this crate what stands on the wire.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod code;
+mod config;
+mod connection;
+mod error;
+mod event;
+mod id;
+#[cfg(test)]
+mod table;
+mod time;
+pub mod wire;
+
+pub use code::ReasonCode;
+pub use config::{Config, Keepalive, Limits, Rate};
+pub use connection::{Connection, ConversationPhase, Phase};
+pub use error::{CloseReason, CommandError, LinkError, Misuse, Rejected, Resemblance, Side, Violation};
+pub use event::{Event, Exit, ExitReason, Expects, Message, Next, Outcome, Reply, TimerReason, Wake, Wants};
+pub use id::{ConversationId, MessageId, Pid, RecordNumber, StreamId};
+pub use time::Instant;
+pub use wire::Version;

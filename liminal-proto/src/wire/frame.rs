@@ -1,0 +1,258 @@
+//! The frames, in one definition for both forms: borrowed from the input, and owned.
+
+use alloc::string::String;
+use core::fmt;
+
+use bytes::Bytes;
+
+use super::layout::with_layouts;
+use super::{FrameType, SchemaIds, Texts};
+use crate::{ConversationId, MessageId, Pid, ReasonCode, RecordNumber, StreamId};
+
+/// A protocol version, as Connect and `ConnectAck` carry it. Ordered by major, then minor number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version {
+    /// A new major version may change the meaning of frames.
+    pub major: u16,
+    /// A new minor version only adds.
+    pub minor: u16,
+}
+
+impl Version {
+    /// The version that existing peers speak.
+    pub const V1_0: Self = Self { major: 1, minor: 0 };
+    /// This project's own: pids, record numbers, exits as events.
+    pub const V2_0: Self = Self { major: 2, minor: 0 };
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// Which set of frame types is known. A type that a dialect does not know decodes as
+/// [`Body::Unknown`]. Until the handshake is through, both sides speak [`Dialect::V1`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dialect {
+    /// Version 1.0: the types 0x01 to 0x19.
+    V1,
+    /// Version 2.0: those and the types from 0x80 on.
+    V2,
+}
+
+impl Dialect {
+    /// The version that a handshake selects for this dialect.
+    #[must_use]
+    pub const fn version(self) -> Version {
+        match self {
+            Self::V1 => Version::V1_0,
+            Self::V2 => Version::V2_0,
+        }
+    }
+}
+
+/// The flag bits that mean something. Every other bit is accepted and ignored.
+pub mod flag {
+    /// `ConversationMessage` from the client: a reply is requested; from the server: this is the reply.
+    pub const REPLY: u8 = 0x01;
+    /// Publish: the idempotency key follows.
+    pub const KEY: u8 = 0x02;
+    /// `PublishAck`: at least one live subscriber took the message.
+    pub const DELIVERED: u8 = 0x01;
+    /// Message (2.0) from the client: a reply is requested.
+    pub const WANTS_REPLY: u8 = 0x01;
+    /// Message (2.0): the id of the message that this one answers follows.
+    pub const ANSWERS: u8 = 0x02;
+    /// Message (2.0) from the client: its acceptance is to be confirmed with an Outcome.
+    pub const CONFIRM: u8 = 0x04;
+    /// Message (2.0) from the server: further parts of the reply follow.
+    pub const MORE: u8 = 0x08;
+    /// Message (2.0) from the client: the sender's own timeout follows.
+    pub const TIMEOUT: u8 = 0x10;
+}
+
+/// A schema, named by 32 bytes. All zero means that none is stated.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SchemaId(pub [u8; 32]);
+
+impl SchemaId {
+    /// The length on the wire.
+    pub const LEN: usize = 32;
+}
+
+impl fmt::Debug for SchemaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SchemaId(")?;
+        fmt::Display::fmt(self, f)?;
+        f.write_str(")")
+    }
+}
+
+impl fmt::Display for SchemaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What caused a message, in the sender's words. The bus carries it and never interprets it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CausalContext<S> {
+    /// The message that this one follows from.
+    pub parent_id: Option<S>,
+    /// The sender's entry of a vector clock.
+    pub vector_clock_entry: Option<u64>,
+}
+
+/// A payload with its schema and its cause, as 1.0 messages carry it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Envelope<S, B> {
+    /// The schema of the payload.
+    pub schema_id: SchemaId,
+    /// What caused the message.
+    pub causal_context: CausalContext<S>,
+    /// The message itself.
+    pub payload: B,
+}
+
+/// A server's answer to `WorkerRegister`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorkerVerdict<S> {
+    /// The worker is registered.
+    Accepted,
+    /// It is not.
+    Rejected {
+        /// Why, for people.
+        reason: S,
+    },
+}
+
+/// One frame. `S` holds text and `B` holds bytes: see [`FrameRef`] and [`FrameBuf`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Frame<S, B> {
+    /// All eight bits as they stand on the wire; only those in [`flag`] mean something.
+    pub flags: u8,
+    /// The stream: 0 for control frames, 1 and up for all others.
+    pub stream: StreamId,
+    /// The type and its fields.
+    pub body: Body<S, B>,
+}
+
+/// A frame that borrows from the bytes it was decoded from: for routing and for speed.
+pub type FrameRef<'a> = Frame<&'a str, &'a [u8]>;
+
+/// A frame that owns what it holds. Payloads are [`Bytes`], so a clone shares them.
+pub type FrameBuf = Frame<String, Bytes>;
+
+/// The fields of each frame type, in wire order, which is the order of their declaration here.
+///
+/// The types up to `Deliver` are those of 1.0 (`PROTOCOL.md` §4); `Opened` and those after it are new
+/// in 2.0 (`PROTOCOL.md` §5).
+#[derive(Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields carry the names that the specification describes")]
+pub enum Body<S, B> {
+    /// 0x01, client to server: opens the connection.
+    Connect { min_version: Version, max_version: Version, auth_token: B },
+    /// 0x02, server to client: the connection is open.
+    ConnectAck { selected_version: Version, capabilities: u32 },
+    /// 0x03, server to client: the connection is refused or has failed.
+    ConnectError { reason_code: ReasonCode, message: Option<S> },
+    /// 0x04: the sender is done with the connection.
+    Disconnect,
+    /// 0x05, client to server.
+    Subscribe { channel: S, accepted_schemas: SchemaIds<B>, max_in_flight: u32 },
+    /// 0x06, server to client.
+    SubscribeAck { subscription_id: u64, selected_schema: SchemaId },
+    /// 0x07, server to client.
+    SubscribeError { reason_code: ReasonCode, message: Option<S> },
+    /// 0x08, client to server.
+    Unsubscribe { subscription_id: u64 },
+    /// 0x09, client to server. The key is there exactly when [`flag::KEY`] is set.
+    Publish { channel: S, envelope: Envelope<S, B>, idempotency_key: Option<S> },
+    /// 0x0A, server to client.
+    PublishAck { message_id: u64 },
+    /// 0x0B, server to client.
+    PublishError { reason_code: ReasonCode, message: Option<S> },
+    /// 0x0C, client to server: opens a conversation with whoever serves the subject.
+    ConversationOpen { conversation_id: ConversationId, subject: S },
+    /// 0x0D: a message of a conversation, or the reply to one.
+    ConversationMessage { conversation_id: ConversationId, envelope: Envelope<S, B> },
+    /// 0x0E, client to server; in 2.0 also back, once the conversation is closed.
+    ConversationClose { conversation_id: ConversationId, reason_code: Option<ReasonCode>, message: Option<S> },
+    /// 0x0F, server to client.
+    ConversationError { conversation_id: ConversationId, reason_code: ReasonCode, message: Option<S> },
+    /// 0x10: a consumer took a delivered message.
+    Accept { referenced_message_id: S },
+    /// 0x11: a consumer wants a delivered message later.
+    Defer { referenced_message_id: S, reason: Option<S> },
+    /// 0x12: a consumer does not take a delivered message.
+    Reject { referenced_message_id: S, reason: Option<S> },
+    /// 0x13: asks for a Pong.
+    Ping,
+    /// 0x14: answers a Ping.
+    Pong,
+    /// 0x15, server to client.
+    Push { correlation_id: u64, payload: B },
+    /// 0x16, client to server.
+    PushReply { correlation_id: u64, payload: B },
+    /// 0x17, client to server.
+    WorkerRegister {
+        namespaces: Texts<B>,
+        task_queue: S,
+        node: Option<S>,
+        activity_types: Texts<B>,
+        identity: S,
+    },
+    /// 0x18, server to client.
+    WorkerRegisterAck { verdict: WorkerVerdict<S> },
+    /// 0x19, server to client: a published message for a subscription.
+    Deliver { delivery_seq: u64, envelope: Envelope<S, B> },
+    /// 0x80, server to client: the conversation of this stream is open. No pid: trace only.
+    Opened { pid: Option<Pid> },
+    /// 0x81, server to client: the conversation of this stream was not opened.
+    Refused { reason_code: ReasonCode, message: Option<S> },
+    /// 0x82: a message of the conversation of this stream. From the server the id is the number of
+    /// the record. `answers` is there exactly when [`flag::ANSWERS`] is set, `timeout_ms` (the
+    /// sender's own timeout, in milliseconds) exactly when [`flag::TIMEOUT`] is. The payload is the
+    /// rest of the frame, without a length of its own.
+    Message { message_id: MessageId, answers: Option<MessageId>, timeout_ms: Option<u32>, payload: B },
+    /// 0x83, server to client: the participant has exited; its unanswered requests end with it.
+    Exited { pid: Pid, record: RecordNumber, cause: u16, message: Option<S> },
+    /// 0x84, server to client: how a message ended that no reply will end. Reason code 0: accepted.
+    Outcome {
+        message_id: MessageId,
+        reason_code: ReasonCode,
+        record: Option<RecordNumber>,
+        message: Option<S>,
+    },
+    /// Any type that the dialect does not know. It decodes on any stream and is ignored.
+    Unknown { type_id: u8, payload: B },
+}
+
+macro_rules! types {
+    ($($name:ident $fields:tt)*) => {
+        impl<S, B> Body<S, B> {
+            /// The type of the frame; `None` for an unknown one.
+            #[inline]
+            #[must_use]
+            pub const fn frame_type(&self) -> Option<FrameType> {
+                match self {
+                    $(Self::$name { .. } => Some(FrameType::$name),)*
+                    Self::Unknown { .. } => None,
+                }
+            }
+
+            /// The first byte of the frame.
+            #[inline]
+            #[must_use]
+            pub const fn type_id(&self) -> u8 {
+                match self {
+                    $(Self::$name { .. } => FrameType::$name.id(),)*
+                    Self::Unknown { type_id, .. } => *type_id,
+                }
+            }
+        }
+    };
+}
+
+with_layouts!(types);

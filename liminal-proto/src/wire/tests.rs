@@ -1,0 +1,7 @@
+//! What holds for the codec as a whole.
+
+mod encoding;
+mod faults;
+mod laws;
+mod layouts;
+mod strategy;

@@ -1,0 +1,72 @@
+//! The layouts of 2.0 (PROTOCOL.md §5), byte by byte. Those of 1.0 are held against recorded bytes.
+
+use bytes::BytesMut;
+
+use super::super::{Body, Dialect, Frame, FrameRef, decode, encode, flag};
+use crate::{MessageId, Pid, ReasonCode, RecordNumber, StreamId};
+
+fn on_stream_9(flags: u8, body: Body<&'static str, &'static [u8]>) -> FrameRef<'static> {
+    Frame { flags, stream: StreamId::new(9), body }
+}
+
+fn message(flags: u8, answers: Option<u64>, timeout_ms: Option<u32>) -> FrameRef<'static> {
+    let message_id = MessageId::new(3);
+    let answers = answers.map(MessageId::new);
+    on_stream_9(flags, Body::Message { message_id, answers, timeout_ms, payload: b"hi" })
+}
+
+/// Each frame with its bytes from the payload length on.
+fn version_2() -> [(FrameRef<'static>, u8, &'static [u8]); 10] {
+    let pid = Pid::new(7);
+    let record = RecordNumber::new(5);
+    let message_id = MessageId::new(3);
+    let reason_code = ReasonCode::EXITED;
+    [
+        (on_stream_9(0, Body::Opened { pid: None }), 0x80, b"\0\0\0\x01\0"),
+        (on_stream_9(0, Body::Opened { pid: Some(pid) }), 0x80, b"\0\0\0\x09\x01\0\0\0\0\0\0\0\x07"),
+        (on_stream_9(0, Body::Refused { reason_code, message: None }), 0x81, b"\0\0\0\x03\x01\x01\0"),
+        (message(0, None, None), 0x82, b"\0\0\0\x0A\0\0\0\0\0\0\0\x03hi"),
+        (message(flag::ANSWERS, Some(2), None), 0x82, b"\0\0\0\x12\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x02hi"),
+        (message(flag::TIMEOUT, None, Some(256)), 0x82, b"\0\0\0\x0E\0\0\0\0\0\0\0\x03\0\0\x01\0hi"),
+        (
+            message(flag::ANSWERS | flag::TIMEOUT, Some(2), Some(256)),
+            0x82,
+            b"\0\0\0\x16\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x02\0\0\x01\0hi",
+        ),
+        (
+            on_stream_9(0, Body::Exited { pid, record, cause: 2, message: Some("x") }),
+            0x83,
+            b"\0\0\0\x18\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x05\0\x02\x01\0\0\0\x01x",
+        ),
+        (
+            on_stream_9(0, Body::Outcome { message_id, reason_code, record: None, message: None }),
+            0x84,
+            b"\0\0\0\x0C\0\0\0\0\0\0\0\x03\x01\x01\0\0",
+        ),
+        (
+            on_stream_9(0, Body::Outcome { message_id, reason_code, record: Some(record), message: None }),
+            0x84,
+            b"\0\0\0\x14\0\0\0\0\0\0\0\x03\x01\x01\x01\0\0\0\0\0\0\0\x05\0",
+        ),
+    ]
+}
+
+#[test]
+fn frames_of_version_2_have_their_bytes() {
+    for (frame, type_id, rest) in version_2() {
+        let bytes = [&[type_id, frame.flags, 0, 0, 0, 9], rest].concat();
+        let mut out = BytesMut::new();
+        encode(Dialect::V2, &frame, &mut out).unwrap();
+        assert_eq!(out, bytes, "{frame:?}");
+        assert_eq!(decode(Dialect::V2, 100, &bytes), Ok((frame, bytes.len())));
+    }
+}
+
+#[test]
+fn types_of_version_2_are_opaque_to_version_1() {
+    for (frame, type_id, rest) in version_2() {
+        let bytes = [&[type_id, frame.flags, 0, 0, 0, 0], rest].concat();
+        let (decoded, _) = decode(Dialect::V1, 100, &bytes).unwrap();
+        assert_eq!(decoded.body, Body::Unknown { type_id, payload: &rest[4..] });
+    }
+}

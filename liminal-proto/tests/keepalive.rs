@@ -1,0 +1,153 @@
+//! Signs of life.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test says so")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it is about")]
+
+mod support;
+
+use core::time::Duration;
+
+use liminal_proto::wire::Body;
+use liminal_proto::{CloseReason, Config, Event, Keepalive, ReasonCode, TimerReason, Violation, Wake};
+
+use support::*;
+
+/// P-6.20
+#[test]
+fn a_silent_peer_is_pinged_and_counts_as_dead_after_three_unanswered_pings() {
+    for mut connection in [server(2), client(2)] {
+        for ping in 1..=3 {
+            let due = seconds(15 * ping);
+            assert_eq!(wants(&mut connection).wake, Wake::At(due, TimerReason::Keepalive));
+            connection.tick(due);
+            assert_eq!(events(&mut connection), []);
+            assert_eq!(said(&mut connection), [Body::Ping]);
+        }
+        connection.tick(seconds(60));
+        let what = TimerReason::Keepalive;
+        let dead = Violation::TooSlow { what, limit: Duration::from_secs(60) };
+        assert_eq!(events(&mut connection), [Event::Closed(CloseReason::Violation(dead))]);
+    }
+}
+
+/// P-6.20
+#[test]
+fn any_input_is_a_sign_of_life_even_a_part_of_a_frame() {
+    let mut server = server(2);
+    for due in [15, 30] {
+        server.tick(seconds(due));
+        assert_eq!(events(&mut server), []);
+        assert_eq!(said(&mut server), [Body::Ping]);
+    }
+    server.receive(seconds(31), &ping()[..1]);
+    server.receive(seconds(32), &ping()[1..]);
+    assert_eq!(events(&mut server), []);
+    assert_eq!(said(&mut server), [Body::Pong]);
+    assert_eq!(wants(&mut server).wake.at(), Some(seconds(47)));
+    for due in [47, 62, 77] {
+        output(&mut server);
+        server.tick(seconds(due));
+        assert_eq!(events(&mut server), [], "counted from the sign of life");
+    }
+}
+
+#[test]
+fn a_long_sleep_is_not_taken_for_the_death_of_the_peer() {
+    let mut server = server(2);
+    server.tick(seconds(3600));
+    assert_eq!(events(&mut server), []);
+    output(&mut server);
+    assert_eq!(wants(&mut server).wake.at(), Some(seconds(3615)));
+}
+
+/// P-6.21
+#[test]
+fn a_1_0_peer_is_never_pinged() {
+    for mut connection in [server(1), client(1)] {
+        assert_eq!(wants(&mut connection).wake, Wake::Never);
+        connection.tick(seconds(1 << 20));
+        assert_eq!(events(&mut connection), []);
+        assert_eq!(output(&mut connection), b"");
+    }
+}
+
+#[test]
+fn without_keepalive_nothing_wakes_an_idle_connection() {
+    let config = Config { keepalive: None, ..Config::default() };
+    assert_eq!(wants(&mut server_of(2, config)).wake, Wake::Never);
+}
+
+#[test]
+fn a_keepalive_without_patience_neither_spins_nor_panics() {
+    for unanswered_max in [0, 1, u32::MAX] {
+        let keepalive = Some(Keepalive { silence: Duration::ZERO, unanswered_max });
+        let mut server = server_of(2, Config { keepalive, ..Config::default() });
+        server.tick(seconds(1));
+        let (events, wants) = drain(&mut server);
+        if unanswered_max == 0 {
+            assert!(matches!(violation(&events), Violation::TooSlow { .. }));
+        } else {
+            assert!(wants.wake.at() > Some(seconds(1)), "{wants:?}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_is_closing_pings_no_more() {
+    let mut server = server(2);
+    server.tick(seconds(14));
+    server.disconnect(seconds(14));
+    assert_eq!(said(&mut server), [Body::Disconnect]);
+    server.tick(seconds(16));
+    assert_eq!(events(&mut server), []);
+    assert_eq!(output(&mut server), b"");
+}
+
+/// P-6.22
+#[test]
+fn a_ping_of_the_embedder_is_told_when_it_is_answered() {
+    for version in [1, 2] {
+        let mut client = client(version);
+        client.ping(START).unwrap();
+        assert_eq!(said(&mut client), [Body::Ping]);
+        let pong = frame(0, 0, Body::Pong);
+        assert_eq!(feed(&mut client, START, &[pong.clone(), pong].concat()), [Event::Pong]);
+    }
+}
+
+#[test]
+fn a_full_queue_takes_no_ping() {
+    let mut client = client_of(2, limited(|limits| limits.output_soft_max = 100));
+    let pings = (0..1000).take_while(|_| client.ping(START).is_ok()).count();
+    assert_eq!(pings, 11);
+    assert_eq!(client.ping(START), Err(liminal_proto::CommandError::Full));
+}
+
+/// P-6.17
+#[test]
+fn pongs_owed_are_a_number_and_never_follow_a_farewell() {
+    let config = limited(|limits| limits.output_soft_max = 10);
+    let mut server = server_of(2, config);
+    let pings: Vec<u8> = (0..50).flat_map(|_| ping()).collect();
+    assert_eq!(feed(&mut server, START, &pings), []);
+    assert_eq!(server.output_len(), 20, "one above the soft bound, the others are owed");
+    let events = feed(&mut server, START, &connect((1, 0), (1, 0), b""));
+    assert!(matches!(violation(&events), Violation::WrongState { .. }));
+    assert_connect_error(&mut server, ReasonCode::INVALID_STATE);
+    assert_eq!(support::events(&mut server), []);
+    assert_eq!(server.output_len(), 0);
+}
+
+/// P-6.22
+#[test]
+fn every_ping_gets_its_pong_however_full_the_queue_was() {
+    let mut server = server_of(2, limited(|limits| limits.output_soft_max = 10));
+    let pings: Vec<u8> = (0..50).flat_map(|_| ping()).collect();
+    feed(&mut server, START, &pings);
+    let mut pongs = 0;
+    while server.output_len() > 0 {
+        pongs += said(&mut server).len();
+        assert_eq!(events(&mut server), []);
+    }
+    assert_eq!(pongs, 50);
+}
