@@ -1,0 +1,214 @@
+//! What the conversations of a bus share: links, timers, output, totals.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use liminal_proto::{ConversationId, Instant, ReasonCode, TimerReason, Wake};
+
+use super::link::Link;
+use super::{BusNext, Command};
+use crate::id::Sequence;
+use crate::{ConversationKey, Counters, Invocation, LinkId, Record, Settings, Ticket};
+
+/// When a conversation wants time to be told, and what for.
+pub(super) type Timer = (Instant, TimerReason);
+
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) settings: Settings,
+    /// The latest moment seen.
+    pub(super) now: Instant,
+    pub(super) links: BTreeMap<LinkId, Link>,
+    pub(super) counters: Counters,
+    /// Which conversation each call that is out belongs to.
+    pub(super) tickets: BTreeMap<Ticket, ConversationKey>,
+    /// Requests that have not ended.
+    pub(super) requests: usize,
+    pub(super) pids: Sequence,
+    ticket_ids: Sequence,
+    outbox: VecDeque<BusNext>,
+    /// Links with a call to make; each has one call per turn.
+    turns: VecDeque<LinkId>,
+    /// At most one entry for each conversation.
+    timers: BTreeSet<(Instant, ConversationKey, TimerReason)>,
+}
+
+impl Common {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            now: Instant::ORIGIN,
+            links: BTreeMap::new(),
+            counters: Counters::default(),
+            tickets: BTreeMap::new(),
+            requests: 0,
+            pids: Sequence::default(),
+            ticket_ids: Sequence::default(),
+            outbox: VecDeque::new(),
+            turns: VecDeque::new(),
+            timers: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn is_alive(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_some_and(|link| link.alive)
+    }
+
+    // Output.
+
+    pub(super) fn tell(&mut self, link: LinkId, command: Command) {
+        if self.is_alive(link) {
+            self.outbox.push_back(BusNext::Command(link, command));
+        }
+    }
+
+    pub(super) fn run(&mut self, ticket: Ticket, invocation: Invocation) {
+        self.outbox.push_back(BusNext::Run(ticket, invocation));
+    }
+
+    pub(super) fn cancel(&mut self, ticket: Ticket) {
+        self.outbox.push_back(BusNext::Cancel(ticket));
+    }
+
+    pub(super) fn record(&mut self, conversation: ConversationKey, record: Record) {
+        self.outbox.push_back(BusNext::Record(conversation, record));
+    }
+
+    /// The next output. What was meant for a link that has died since goes nowhere.
+    pub(super) fn next_output(&mut self) -> Option<BusNext> {
+        while let Some(next) = self.outbox.pop_front() {
+            if !matches!(next, BusNext::Command(link, _) if !self.is_alive(link)) {
+                return Some(next);
+            }
+        }
+        None
+    }
+
+    pub(super) fn has_output(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    // Calls.
+
+    pub(super) fn issue_ticket(&mut self, conversation: ConversationKey) -> Ticket {
+        let ticket = Ticket::new(self.ticket_ids.next());
+        self.tickets.insert(ticket, conversation);
+        ticket
+    }
+
+    /// Notes that a conversation has a call to make.
+    pub(super) fn schedule(&mut self, link: LinkId, conversation: ConversationKey) {
+        if let Some(entry) = self.links.get_mut(&link) {
+            entry.ready.push_back(conversation);
+        }
+        self.enter_turn(link);
+    }
+
+    /// Lets a link take part in the turns, if it has a call to make and may.
+    pub(super) fn enter_turn(&mut self, link: LinkId) {
+        if self.links.get_mut(&link).is_some_and(Link::takes_turn) {
+            self.turns.push_back(link);
+        }
+    }
+
+    /// The conversation whose turn it is to have its call made.
+    pub(super) fn next_turn(&mut self) -> Option<ConversationKey> {
+        while let Some(id) = self.turns.pop_front() {
+            let Some(link) = self.links.get_mut(&id) else { continue };
+            link.in_turn = false;
+            if link.full {
+                continue;
+            }
+            let conversation = link.ready.pop_front();
+            self.enter_turn(id);
+            if conversation.is_some() {
+                return conversation;
+            }
+        }
+        None
+    }
+
+    // Time.
+
+    pub(super) fn set_timer(
+        &mut self,
+        conversation: ConversationKey,
+        old: Option<Timer>,
+        new: Option<Timer>,
+    ) {
+        if old == new {
+            return;
+        }
+        if let Some((at, reason)) = old {
+            self.timers.remove(&(at, conversation, reason));
+        }
+        if let Some((at, reason)) = new {
+            self.timers.insert((at, conversation, reason));
+        }
+    }
+
+    /// The first conversation whose time has come.
+    pub(super) fn next_due(&self) -> Option<ConversationKey> {
+        self.timers.first().filter(|(at, ..)| *at <= self.now).map(|(_, conversation, _)| *conversation)
+    }
+
+    pub(super) fn wake(&self) -> Wake {
+        self.timers.first().map_or(Wake::Never, |(at, _, reason)| Wake::At(*at, *reason))
+    }
+
+    pub(super) fn timers(&self) -> usize {
+        self.timers.len()
+    }
+
+    // Bounds.
+
+    /// Whether a message with this charge may be held, for a conversation that holds `held` already.
+    pub(super) fn admit(&self, link: LinkId, held: usize, charge: usize) -> Result<(), ReasonCode> {
+        let conversation_max = self.settings.held_bytes_per_conversation_max;
+        let link_max = self.settings.held_bytes_per_link_max;
+        if charge > conversation_max.min(link_max) {
+            return Err(ReasonCode::TOO_LARGE);
+        }
+        let held_by_link = self.links.get(&link).map_or(0, |link| link.held_bytes);
+        if held.saturating_add(charge) > conversation_max || held_by_link.saturating_add(charge) > link_max {
+            return Err(ReasonCode::BUSY);
+        }
+        Ok(())
+    }
+
+    pub(super) fn charge(&mut self, link: LinkId, charge: usize) {
+        if let Some(link) = self.links.get_mut(&link) {
+            link.held_bytes = link.held_bytes.saturating_add(charge);
+        }
+    }
+
+    pub(super) fn release(&mut self, link: LinkId, charge: usize) {
+        if let Some(link) = self.links.get_mut(&link) {
+            link.held_bytes = link.held_bytes.saturating_sub(charge);
+        }
+    }
+
+    // Names.
+
+    /// Frees the id of a conversation.
+    pub(super) fn forget_id(&mut self, link: LinkId, id: ConversationId, key: ConversationKey) {
+        if let Some(link) = self.links.get_mut(&link)
+            && link.ids.get(&id) == Some(&key)
+        {
+            link.ids.remove(&id);
+        }
+    }
+
+    /// Gives up the seat of a conversation that is over, and its link if that was all that was left.
+    pub(super) fn vacate(&mut self, link: LinkId) {
+        if let Some(entry) = self.links.get_mut(&link) {
+            entry.seats = entry.seats.saturating_sub(1);
+        }
+        self.drop_if_over(link);
+    }
+
+    pub(super) fn drop_if_over(&mut self, link: LinkId) {
+        if self.links.get(&link).is_some_and(Link::is_over) {
+            self.links.remove(&link);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! One conversation: what its owner does to it, what time does to it, and its end.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+
+use bytes::Bytes;
+use liminal_proto::{
+    ConversationId, Expects, Instant, Message, MessageId, Outcome, Pid, ReasonCode, RecordNumber, TimerReason,
+};
+
+use super::call::{CallKind, Hand, Seat};
+use super::common::{Common, Timer};
+use crate::phase::{Phase, Trigger};
+use crate::{Command, ConversationKey, Leaving, LinkId, Load, OfferId, Record, Recorded, Settings};
+
+#[derive(Debug)]
+pub(super) struct Conversation {
+    key: ConversationKey,
+    link: LinkId,
+    pub(super) id: ConversationId,
+    pub(super) offer: OfferId,
+    /// `None`: nobody takes part, it only records.
+    pub(super) pid: Option<Pid>,
+    phase: Phase,
+    /// The subject, until the participant was called to join.
+    pub(super) to_join: Option<String>,
+    /// Whether the host holds the participant: from its joining to its exit or its last call.
+    pub(super) present: bool,
+    /// Whether the log says that it joined.
+    pub(super) joined: bool,
+    pub(super) why_left: Leaving,
+    pub(super) seat: Seat,
+    /// The message that the participant is at.
+    pub(super) hand: Option<Hand>,
+    /// Messages that were accepted and wait for the participant, by their place in the log.
+    pub(super) queue: BTreeMap<RecordNumber, Queued>,
+    pub(super) held_bytes: usize,
+    /// Requests that have not ended, by deadline. Each is in the queue or in hand.
+    pub(super) deadlines: BTreeSet<(Instant, RecordNumber)>,
+    /// When completing is over at the latest.
+    pub(super) close_by: Option<Instant>,
+    last_record: u64,
+    /// What stands for it among the timers of the bus.
+    timer: Option<Timer>,
+    /// Whether it stands in the queue of its link.
+    pub(super) scheduled: bool,
+    /// Its owner knows it no more; it remains until its last call returned.
+    pub(super) forgotten: bool,
+}
+
+/// A message that was accepted and waits.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) id: MessageId,
+    /// Of a request: when it ends at the latest.
+    pub(super) deadline: Option<Instant>,
+    pub(super) payload: Bytes,
+}
+
+impl Queued {
+    pub(super) fn charge(&self) -> usize {
+        Settings::charge(self.payload.len())
+    }
+}
+
+impl Conversation {
+    pub(super) fn with_participant(
+        key: ConversationKey,
+        link: LinkId,
+        id: ConversationId,
+        offer: OfferId,
+        pid: Pid,
+        subject: String,
+    ) -> Self {
+        Self { pid: Some(pid), to_join: Some(subject), ..Self::trace_only(key, link, id, offer) }
+    }
+
+    pub(super) const fn trace_only(
+        key: ConversationKey,
+        link: LinkId,
+        id: ConversationId,
+        offer: OfferId,
+    ) -> Self {
+        Self {
+            key,
+            link,
+            id,
+            offer,
+            pid: None,
+            phase: Phase::Created,
+            to_join: None,
+            present: false,
+            joined: false,
+            why_left: Leaving::Closed,
+            seat: Seat::Idle,
+            hand: None,
+            queue: BTreeMap::new(),
+            held_bytes: 0,
+            deadlines: BTreeSet::new(),
+            close_by: None,
+            last_record: 0,
+            timer: None,
+            scheduled: false,
+            forgotten: false,
+        }
+    }
+
+    pub(super) const fn key(&self) -> ConversationKey {
+        self.key
+    }
+
+    pub(super) const fn link(&self) -> LinkId {
+        self.link
+    }
+
+    pub(super) const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Adds what it holds.
+    pub(super) fn count(&self, load: &mut Load) {
+        let queued = self.queue.values().map(Queued::charge).sum::<usize>();
+        let open = self.queue.values().filter(|it| it.deadline.is_some()).count();
+        load.conversations += 1;
+        load.held_bytes += queued + self.hand.as_ref().map_or(0, |hand| hand.charge);
+        load.requests += open + usize::from(self.hand.as_ref().is_some_and(|hand| hand.request.is_some()));
+        load.running += usize::from(self.seat.ticket().is_some());
+        load.timers += usize::from(self.timer.is_some());
+    }
+
+    // What its owner does.
+
+    /// One without a participant is open at once.
+    pub(super) fn on_created(&mut self, common: &mut Common) {
+        if self.pid.is_none() {
+            self.step(Trigger::Joined);
+            common.tell(self.link, Command::Opened { conversation: self.id, pid: None });
+        }
+    }
+
+    pub(super) fn on_message(&mut self, common: &mut Common, message: Message) {
+        if let Err(reason) = self.admit(common, &message) {
+            common.counters.messages_refused += 1;
+            let text = self.pid.filter(|_| reason == ReasonCode::EXITED);
+            let text = text.map(|pid| format!("participant {pid} has exited"));
+            return self.tell_outcome(common, message.id, Outcome::Refused { reason, text });
+        }
+        common.counters.messages += 1;
+        let deadline = deadline_of(common, &message);
+        let number = self.record(common, || recorded(&message, deadline));
+        if message.expects == Expects::Acceptance {
+            self.tell_outcome(common, message.id, Outcome::Accepted { record: Some(number) });
+        }
+        if self.pid.is_some() {
+            self.enqueue(common, number, Queued { id: message.id, deadline, payload: message.payload });
+        }
+    }
+
+    pub(super) fn on_close(&mut self, common: &mut Common) {
+        match self.phase {
+            Phase::Created | Phase::Active => {
+                self.step(Trigger::Close);
+                self.close_by = Some(common.now.after(common.settings.completing_time));
+            }
+            Phase::Failed => {
+                self.step(Trigger::Close);
+                self.end(common);
+            }
+            Phase::Completing | Phase::Closed => {}
+        }
+    }
+
+    /// Its owner is gone: nothing is told to anybody but the participant.
+    pub(super) fn on_owner_lost(&mut self, common: &mut Common) {
+        if self.forgotten {
+            return;
+        }
+        if self.step(Trigger::OwnerLost) {
+            self.release_waiting(common);
+            self.cancel_call(common);
+            self.leave(common, Leaving::OwnerLost);
+        }
+        self.forget(common);
+    }
+
+    fn admit(&self, common: &Common, message: &Message) -> Result<(), ReasonCode> {
+        match self.phase {
+            Phase::Created | Phase::Active => {}
+            Phase::Completing | Phase::Closed => return Err(ReasonCode::CLOSING),
+            Phase::Failed => return Err(ReasonCode::EXITED),
+        }
+        if self.pid.is_some() {
+            return common.admit(self.link, self.held_bytes, Settings::charge(message.payload.len()));
+        }
+        if message.expects == Expects::Reply {
+            return Err(ReasonCode::NO_PARTICIPANT);
+        }
+        Ok(())
+    }
+
+    fn enqueue(&mut self, common: &mut Common, number: RecordNumber, message: Queued) {
+        if let Some(deadline) = message.deadline {
+            self.deadlines.insert((deadline, number));
+            common.requests += 1;
+        }
+        self.charge(common, message.charge());
+        self.queue.insert(number, message);
+    }
+
+    // What follows from every change.
+
+    /// Ends it if it is drained, sets its timer, and notes the call to make. Says whether it is over.
+    pub(super) fn settle(&mut self, common: &mut Common) -> bool {
+        if self.is_drained() {
+            self.finish(common);
+        }
+        let timer = self.next_timer(common.now);
+        common.set_timer(self.key, self.timer, timer);
+        self.timer = timer;
+        if !self.scheduled && self.next_call(common.now).is_some() {
+            self.scheduled = true;
+            common.schedule(self.link, self.key);
+        }
+        self.forgotten && !self.present && self.seat.is_idle()
+    }
+
+    fn is_drained(&self) -> bool {
+        self.phase == Phase::Completing
+            && self.to_join.is_none()
+            && self.seat.is_idle()
+            && self.queue.is_empty()
+    }
+
+    fn next_timer(&self, now: Instant) -> Option<Timer> {
+        let request = self.deadlines.first().map(|(at, _)| (*at, TimerReason::Deadline));
+        let wake = self.seat.wakes().filter(|at| *at > now).map(|at| (at, TimerReason::Deadline));
+        let close = self.close_by.map(|at| (at, TimerReason::Close));
+        [request, wake, close].into_iter().flatten().min()
+    }
+
+    /// The call to make now, if there is one.
+    pub(super) fn next_call(&self, now: Instant) -> Option<CallKind> {
+        match &self.seat {
+            Seat::Running { .. } => None,
+            Seat::Waiting { until, .. } if *until > now => None,
+            Seat::Waiting { call: CallKind::Wake, .. } => Some(CallKind::Wake),
+            Seat::Waiting { .. } | Seat::Idle => match self.phase {
+                Phase::Created | Phase::Active | Phase::Completing if self.to_join.is_some() => {
+                    Some(CallKind::Join)
+                }
+                Phase::Active | Phase::Completing if !self.queue.is_empty() => Some(CallKind::Message),
+                Phase::Closed if self.present => Some(CallKind::Leave),
+                Phase::Created | Phase::Active | Phase::Completing | Phase::Closed | Phase::Failed => None,
+            },
+        }
+    }
+
+    // Small parts.
+
+    /// Moves on by the table. False: the trigger does nothing in this phase.
+    pub(super) fn step(&mut self, trigger: Trigger) -> bool {
+        let next = self.phase.next(trigger);
+        self.phase = next.unwrap_or(self.phase);
+        next.is_some()
+    }
+
+    pub(super) fn record(&mut self, common: &mut Common, what: impl FnOnce() -> Recorded) -> RecordNumber {
+        self.last_record = self.last_record.saturating_add(1);
+        let number = RecordNumber::new(self.last_record);
+        if common.settings.recording {
+            common.record(self.key, Record { number, at: common.now, what: what() });
+        }
+        number
+    }
+
+    pub(super) fn tell_outcome(&self, common: &mut Common, message: MessageId, outcome: Outcome) {
+        common.tell(self.link, Command::Outcome { conversation: self.id, message, outcome });
+    }
+
+    fn charge(&mut self, common: &mut Common, charge: usize) {
+        self.held_bytes = self.held_bytes.saturating_add(charge);
+        common.charge(self.link, charge);
+    }
+
+    pub(super) fn release(&mut self, common: &mut Common, charge: usize) {
+        self.held_bytes = self.held_bytes.saturating_sub(charge);
+        common.release(self.link, charge);
+    }
+}
+
+fn deadline_of(common: &Common, message: &Message) -> Option<Instant> {
+    if message.expects != Expects::Reply {
+        return None;
+    }
+    let named = message.timeout.map(|timeout| common.settings.clamp(timeout));
+    let time = named.map_or(common.settings.reply_time, |named| named.min(common.settings.reply_time));
+    Some(common.now.after(time))
+}
+
+fn recorded(message: &Message, deadline: Option<Instant>) -> Recorded {
+    let (id, payload) = (message.id, message.payload.clone());
+    match deadline {
+        Some(deadline) => Recorded::Request { id, deadline, payload },
+        None => Recorded::Message { id, payload },
+    }
+}

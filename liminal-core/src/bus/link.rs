@@ -1,0 +1,52 @@
+//! One link, as the bus sees it.
+
+use alloc::collections::{BTreeMap, VecDeque};
+
+use liminal_proto::ConversationId;
+
+use crate::ConversationKey;
+
+/// Who opens conversations.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// From the moment of its loss on nothing is told to it, however long the cleaning up takes.
+    pub(super) alive: bool,
+    /// Its output is full: none of its conversations is called.
+    pub(super) full: bool,
+    /// Its conversations by the ids that it gave them.
+    pub(super) ids: BTreeMap<ConversationId, ConversationKey>,
+    /// Its conversations that are not over, those without an id included.
+    pub(super) seats: usize,
+    /// What it is charged for held messages.
+    pub(super) held_bytes: usize,
+    /// Its conversations with a call to make, in the order in which they came by it.
+    pub(super) ready: VecDeque<ConversationKey>,
+    /// Whether it stands in the queue of links with a call to make.
+    pub(super) in_turn: bool,
+}
+
+impl Link {
+    pub(super) const fn new() -> Self {
+        Self {
+            alive: true,
+            full: false,
+            ids: BTreeMap::new(),
+            seats: 0,
+            held_bytes: 0,
+            ready: VecDeque::new(),
+            in_turn: false,
+        }
+    }
+
+    /// Whether it must enter the queue of links with a call to make. It counts as entered then.
+    pub(super) fn takes_turn(&mut self) -> bool {
+        let takes = !self.full && !self.in_turn && !self.ready.is_empty();
+        self.in_turn |= takes;
+        takes
+    }
+
+    /// Whether nothing is left of it.
+    pub(super) fn is_over(&self) -> bool {
+        !self.alive && self.seats == 0 && self.ids.is_empty()
+    }
+}

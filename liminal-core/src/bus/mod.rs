@@ -1,0 +1,310 @@
+//! The bus: routes between links and participants, and runs neither.
+
+mod call;
+mod common;
+mod conversation;
+mod end;
+mod link;
+mod open;
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use liminal_proto::{Event, Instant, Message, Outcome, ReasonCode, Wake};
+
+use self::common::Common;
+use self::conversation::Conversation;
+use self::link::Link;
+use crate::id::Sequence;
+use crate::offer::Offers;
+use crate::{
+    Answer, Command, ConversationKey, Counters, Invocation, LinkId, Load, Offer, OfferId, Record,
+    RegisterError, Settings, Subject, Ticket,
+};
+
+/// Conversations of a lost link that one poll cancels. Between two batches the work of other links
+/// goes on, so the loss of a link with many conversations delays nobody by more than this.
+pub const CANCELLED_PER_POLL: usize = 64;
+
+/// Routes what links say to participants, and back. Keeps for each conversation what its open
+/// promises need, and no history.
+///
+/// It never runs code of its user: [`poll`](Self::poll) says what to do, and the host answers.
+#[derive(Debug)]
+pub struct Bus {
+    common: Common,
+    conversations: BTreeMap<ConversationKey, Conversation>,
+    offers: Offers,
+    /// Lost links whose conversations are not all cancelled yet.
+    dying: VecDeque<LinkId>,
+    stopping: bool,
+    link_ids: Sequence,
+    keys: Sequence,
+}
+
+/// What the bus wants done.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BusNext {
+    /// The connection of this link must do this; see [`Command::apply`].
+    Command(LinkId, Command),
+    /// Make this call, and [`answer`](Bus::answer) with its ticket.
+    Run(Ticket, Invocation),
+    /// What this call may still reply is of no use to anybody. It must return nevertheless, and say so.
+    Cancel(Ticket),
+    /// A record of the log. Only with [`Settings::recording`].
+    Record(ConversationKey, Record),
+    /// Nothing until the world moves; [`tick`](Bus::tick) is due then.
+    Wait(Wake),
+}
+
+impl Bus {
+    /// An empty bus.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            common: Common::new(settings),
+            conversations: BTreeMap::new(),
+            offers: Offers::default(),
+            dying: VecDeque::new(),
+            stopping: false,
+            link_ids: Sequence::default(),
+            keys: Sequence::default(),
+        }
+    }
+
+    /// Registers what conversations on a subject get.
+    ///
+    /// # Errors
+    ///
+    /// When the subject is registered already, or longer than any opening could name.
+    pub fn register(&mut self, subject: Subject, offer: Offer) -> Result<OfferId, RegisterError> {
+        let limit = self.common.settings.name_max;
+        match &subject {
+            Subject::Exact(name) if name.len() > limit => {
+                Err(RegisterError::TooLong { len: name.len(), limit })
+            }
+            Subject::Exact(_) | Subject::Any => self.offers.register(subject, offer),
+        }
+    }
+
+    /// Takes back a registration and says what it was for. Conversations that are open go on.
+    pub fn unregister(&mut self, offer: OfferId) -> Option<Subject> {
+        self.offers.unregister(offer)
+    }
+
+    /// A new link: a connection, or a local opener in the same program.
+    pub fn connect(&mut self, now: Instant) -> LinkId {
+        self.advance(now);
+        let id = LinkId::new(self.link_ids.next());
+        self.common.links.insert(id, Link::new());
+        if self.stopping {
+            self.common.tell(id, Command::Disconnect);
+        }
+        id
+    }
+
+    /// What the connection of a link says. Takes the events of a server: `Open`, `Message`, `Close`
+    /// and `Closed`; the others, and those of a link that is gone, do nothing.
+    pub fn event(&mut self, now: Instant, link: LinkId, event: Event) {
+        self.advance(now);
+        if !self.common.is_alive(link) {
+            return;
+        }
+        match event {
+            Event::Open { conversation, subject } => self.on_open(link, conversation, subject),
+            Event::Message(message) => self.on_message(link, message),
+            Event::Close { conversation } => self.on_close(link, conversation),
+            Event::Closed(_) => self.on_link_lost(link),
+            Event::Connected { .. }
+            | Event::Pong
+            | Event::Opened { .. }
+            | Event::Refused { .. }
+            | Event::Reply(_)
+            | Event::Outcome { .. }
+            | Event::Exited { .. }
+            | Event::Ended { .. }
+            | _ => {}
+        }
+    }
+
+    /// What a host says of a call. An answer with a ticket that is not out is counted and ignored.
+    pub fn answer(&mut self, now: Instant, ticket: Ticket, answer: Answer) {
+        self.advance(now);
+        let Some(&key) = self.common.tickets.get(&ticket) else {
+            self.common.counters.ignored_answers += 1;
+            return;
+        };
+        if answer.returns() {
+            self.common.tickets.remove(&ticket);
+        }
+        self.with(key, |conversation, common| conversation.on_answer(common, answer));
+    }
+
+    /// Time has passed. A tick too many costs nothing; an earlier `now` counts as the latest one seen.
+    pub fn tick(&mut self, now: Instant) {
+        self.advance(now);
+    }
+
+    /// Stops gracefully: every link is told to disconnect, and new conversations are refused.
+    pub fn stop(&mut self, now: Instant) {
+        self.advance(now);
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        let links: Vec<LinkId> = self.common.links.keys().copied().collect();
+        for link in links {
+            self.common.tell(link, Command::Disconnect);
+        }
+    }
+
+    /// The output of a link is full: none of its conversations is called until
+    /// [`link_ready`](Self::link_ready). Calls that are out go on; their hosts keep replies back.
+    pub fn link_full(&mut self, link: LinkId) {
+        if let Some(link) = self.common.links.get_mut(&link) {
+            link.full = link.alive;
+        }
+    }
+
+    /// The output of a link has room again.
+    pub fn link_ready(&mut self, link: LinkId) {
+        if let Some(entry) = self.common.links.get_mut(&link) {
+            entry.full = false;
+            self.common.enter_turn(link);
+        }
+    }
+
+    /// Whether a reply to this call would find room. While it would not, a host that can wait keeps
+    /// its replies; a ticket that is not out has all the room there is, for they are dropped.
+    #[must_use]
+    pub fn has_room(&self, ticket: Ticket) -> bool {
+        let owner = self.common.tickets.get(&ticket).and_then(|key| self.conversations.get(key));
+        !owner.and_then(|it| self.common.links.get(&it.link())).is_some_and(|link| link.full)
+    }
+
+    /// What to do next.
+    pub fn poll(&mut self) -> BusNext {
+        loop {
+            if let Some(next) = self.common.next_output() {
+                return next;
+            }
+            self.start_call();
+            let cancelled = self.cancel_batch();
+            if !cancelled && !self.common.has_output() {
+                return BusNext::Wait(self.common.wake());
+            }
+        }
+    }
+
+    /// What was counted since the birth of the bus.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.common.counters
+    }
+
+    /// What is held at the moment, from the accounts.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load {
+            links: self.common.links.len(),
+            conversations: self.common.links.values().map(|link| link.seats).sum(),
+            requests: self.common.requests,
+            running: self.common.tickets.len(),
+            held_bytes: self.common.links.values().map(|link| link.held_bytes).sum(),
+            timers: self.common.timers(),
+        }
+    }
+
+    /// What is held at the moment, counted afresh from every conversation. Always equals
+    /// [`load`](Self::load); for tests.
+    #[must_use]
+    pub fn recount(&self) -> Load {
+        let mut load = Load { links: self.common.links.len(), ..Load::default() };
+        for conversation in self.conversations.values() {
+            conversation.count(&mut load);
+        }
+        load
+    }
+
+    fn on_message(&mut self, link: LinkId, message: Message) {
+        let key = self.find(link, message.conversation);
+        let Some(key) = key else {
+            self.common.counters.messages_refused += 1;
+            let outcome = Outcome::Refused { reason: ReasonCode::NOT_OPEN, text: None };
+            let (conversation, message) = (message.conversation, message.id);
+            return self.common.tell(link, Command::Outcome { conversation, message, outcome });
+        };
+        self.with(key, |conversation, common| conversation.on_message(common, message));
+    }
+
+    fn on_link_lost(&mut self, id: LinkId) {
+        if let Some(link) = self.common.links.get_mut(&id) {
+            link.alive = false;
+            link.full = false;
+            self.dying.push_back(id);
+            self.common.enter_turn(id);
+        }
+    }
+
+    /// Cancels some conversations of lost links. Says whether there were any.
+    fn cancel_batch(&mut self) -> bool {
+        for done in 0..CANCELLED_PER_POLL {
+            let Some(key) = self.next_orphan() else { return done > 0 };
+            self.with(key, |_, _| ());
+        }
+        true
+    }
+
+    fn next_orphan(&mut self) -> Option<ConversationKey> {
+        while let Some(&id) = self.dying.front() {
+            let orphan = self.common.links.get_mut(&id).and_then(|link| link.ids.pop_first());
+            if let Some((_, key)) = orphan {
+                return Some(key);
+            }
+            self.dying.pop_front();
+            self.common.drop_if_over(id);
+        }
+        None
+    }
+
+    /// Makes the next call, behind the records that it caused. Nothing else may stand before it: a call
+    /// that waits to be made could outlast its deadline.
+    fn start_call(&mut self) {
+        while !self.common.has_output()
+            && let Some(key) = self.common.next_turn()
+        {
+            if let Some(Some((ticket, invocation))) = self.with(key, Conversation::start) {
+                return self.common.run(ticket, invocation);
+            }
+        }
+    }
+
+    /// Lets time pass: everything that is due happens before what comes next.
+    fn advance(&mut self, now: Instant) {
+        self.common.now = self.common.now.max(now);
+        while let Some(key) = self.common.next_due() {
+            self.with(key, Conversation::on_time);
+        }
+    }
+
+    /// Every change of a conversation goes through here: the loss of its owner comes first, and what
+    /// follows from the change (an end, a timer, a call to make) comes after.
+    fn with<R>(
+        &mut self,
+        key: ConversationKey,
+        change: impl FnOnce(&mut Conversation, &mut Common) -> R,
+    ) -> Option<R> {
+        let conversation = self.conversations.get_mut(&key)?;
+        if !self.common.is_alive(conversation.link()) {
+            conversation.on_owner_lost(&mut self.common);
+        }
+        let result = change(conversation, &mut self.common);
+        if conversation.settle(&mut self.common) {
+            let link = conversation.link();
+            self.conversations.remove(&key);
+            self.common.vacate(link);
+        }
+        Some(result)
+    }
+}

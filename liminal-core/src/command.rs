@@ -1,0 +1,154 @@
+//! What the bus tells the owner of a conversation.
+
+use alloc::string::String;
+
+use liminal_proto::{
+    CommandError, Connection, ConversationId, Exit, Instant, MessageId, Outcome, Pid, ReasonCode, Rejected,
+    Reply,
+};
+
+/// What the connection of a link must do, or what a local opener is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Command {
+    /// The conversation is open.
+    Opened {
+        /// Which.
+        conversation: ConversationId,
+        /// Its participant; `None` when it has none and only records.
+        pid: Option<Pid>,
+    },
+    /// The conversation was not opened. (One that is open under the same id stays as it is.)
+    Refused {
+        /// Which.
+        conversation: ConversationId,
+        /// Why.
+        reason: ReasonCode,
+        /// Why, for people.
+        text: Option<String>,
+    },
+    /// A reply, or a part of one.
+    Reply(Reply),
+    /// A message was accepted, refused, or ended without a reply.
+    Outcome {
+        /// In which conversation.
+        conversation: ConversationId,
+        /// Which message.
+        message: MessageId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// The participant has exited. This ends every open request of the conversation: there is no
+    /// [`Outcome`](Self::Outcome) for each.
+    Exited {
+        /// Whose participant.
+        conversation: ConversationId,
+        /// Who, why, and where in the log.
+        exit: Exit,
+    },
+    /// The conversation is closed; its id is free.
+    Ended {
+        /// Which.
+        conversation: ConversationId,
+    },
+    /// The bus is stopping: close gracefully.
+    Disconnect,
+}
+
+/// A command for which there is no room in the output of its connection.
+///
+/// It must be applied again when some output was written, and before any later command of its
+/// [`conversation`](Command::conversation). Commands of other conversations need not wait for it, so an
+/// exit never stands behind somebody else's reply.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held(pub Command);
+
+impl Command {
+    /// The conversation that it is about. Commands of one conversation must keep their order; those of
+    /// others need not wait for them.
+    #[must_use]
+    pub const fn conversation(&self) -> Option<ConversationId> {
+        match self {
+            Self::Reply(reply) => Some(reply.conversation),
+            Self::Opened { conversation, .. }
+            | Self::Refused { conversation, .. }
+            | Self::Outcome { conversation, .. }
+            | Self::Exited { conversation, .. }
+            | Self::Ended { conversation } => Some(*conversation),
+            Self::Disconnect => None,
+        }
+    }
+
+    /// Has a server's connection do it.
+    ///
+    /// What the connection cannot say any more (the conversation or the connection is gone) is
+    /// dropped by design. A reply that it can never say, because it is too large or the peer's version
+    /// has no words for it, becomes the refusal of its request, so that no asker waits in vain.
+    ///
+    /// # Errors
+    ///
+    /// [`Held`] gives the command back when the output of the connection is full.
+    pub fn apply(self, now: Instant, connection: &mut Connection) -> Result<(), Held> {
+        if let Self::Reply(reply) = self {
+            return apply_reply(now, connection, reply);
+        }
+        match self.tell(now, connection) {
+            Err(CommandError::Full) => Err(Held(self)),
+            _ => Ok(()),
+        }
+    }
+
+    fn tell(&self, now: Instant, connection: &mut Connection) -> Result<(), CommandError> {
+        match self {
+            Self::Opened { conversation, pid } => connection.opened(now, *conversation, *pid),
+            Self::Refused { conversation, reason, text } => {
+                connection.refuse(now, *conversation, *reason, text.as_deref())
+            }
+            Self::Outcome { conversation, message, outcome } => {
+                connection.outcome(now, *conversation, *message, outcome)
+            }
+            Self::Exited { conversation, exit } => connection.exited(now, *conversation, exit),
+            Self::Ended { conversation } => connection.ended(now, *conversation),
+            Self::Disconnect => {
+                connection.disconnect(now);
+                Ok(())
+            }
+            Self::Reply(reply) => connection.reply(now, reply.clone()).map_err(|rejected| rejected.reason),
+        }
+    }
+}
+
+fn apply_reply(now: Instant, connection: &mut Connection, reply: Reply) -> Result<(), Held> {
+    let Err(Rejected { payload: reply, reason }) = connection.reply(now, reply) else {
+        return Ok(());
+    };
+    if reason == CommandError::Full {
+        return Err(Held(Command::Reply(reply)));
+    }
+    let Some(refusal) = unspeakable(reason) else { return Ok(()) };
+    Command::Outcome {
+        conversation: reply.conversation,
+        message: reply.answers,
+        outcome: Outcome::Refused { reason: refusal, text: None },
+    }
+    .apply(now, connection)
+}
+
+/// What an asker is told of a reply that its connection can never carry.
+fn unspeakable(reason: CommandError) -> Option<ReasonCode> {
+    match reason {
+        CommandError::TooLarge { .. } | CommandError::Unencodable(_) => Some(ReasonCode::TOO_LARGE),
+        CommandError::NeedsVersion2 => Some(ReasonCode::NOT_ALLOWED),
+        CommandError::NotConnected
+        | CommandError::ConnectionClosed
+        | CommandError::WrongSide(_)
+        | CommandError::NotOpen(_)
+        | CommandError::Exited(_)
+        | CommandError::Closing(_)
+        | CommandError::Full
+        | CommandError::Limit { .. }
+        | CommandError::NotOutstanding
+        | _ => None,
+    }
+}

@@ -1,0 +1,51 @@
+//! Identifiers of the bus. None is ever used again after what it named is gone.
+
+use core::fmt;
+
+macro_rules! identifiers {
+    ($($(#[$doc:meta])* $name:ident, $prefix:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(u64);
+
+        impl $name {
+            pub(crate) const fn new(number: u64) -> Self {
+                Self(number)
+            }
+
+            /// Its number: 1, 2, 3, … in the order in which the bus gave them out.
+            #[must_use]
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0)
+            }
+        }
+    )*};
+}
+
+identifiers! {
+    /// Who opens conversations: a connection, or a local opener in the same program.
+    LinkId, "link-";
+    /// A conversation, across all links of the bus.
+    ConversationKey, "conversation-";
+    /// What was registered for a subject. The host knows which participants to create for it.
+    OfferId, "offer-";
+    /// One call of a participant, from [`BusNext::Run`](crate::BusNext::Run) until it returned.
+    Ticket, "ticket-";
+}
+
+/// Gives out the numbers 1, 2, 3, …
+#[derive(Debug, Default)]
+pub(crate) struct Sequence(u64);
+
+impl Sequence {
+    pub(crate) const fn next(&mut self) -> u64 {
+        self.0 = self.0.saturating_add(1);
+        self.0
+    }
+}

@@ -1,0 +1,132 @@
+//! What the bus asks of a host, and what the host answers.
+
+use alloc::string::String;
+use core::fmt;
+use core::time::Duration;
+
+use bytes::Bytes;
+use liminal_proto::{ExitReason, Instant, MessageId, Pid, ReasonCode, RecordNumber};
+
+use crate::{ConversationKey, Leaving, OfferId};
+
+/// A call of a participant. The host makes it outside the bus and answers with its ticket.
+///
+/// A conversation has at most one call out at any time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invocation {
+    /// Whom. One participant in one conversation, never used again.
+    pub pid: Pid,
+    /// What it was registered as.
+    pub offer: OfferId,
+    /// In which conversation.
+    pub conversation: ConversationKey,
+    /// What to call.
+    pub what: Call,
+}
+
+/// What to call.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Call {
+    /// Create the participant. Always its first call.
+    Join {
+        /// What the conversation was opened on.
+        subject: String,
+    },
+    /// A message for it.
+    Message {
+        /// Its id.
+        id: MessageId,
+        /// Its place in the log.
+        record: RecordNumber,
+        /// Whether a reply is wanted. One to a message that wants none is dropped.
+        expects_reply: bool,
+        /// Until when a reply is of use.
+        deadline: Option<Instant>,
+        /// What it says.
+        payload: Bytes,
+    },
+    /// The time that it asked for has come, or the deadline of the request it has in hand.
+    Wake {
+        /// Until when a reply is of use; `None` when none is wanted any more.
+        deadline: Option<Instant>,
+    },
+    /// The conversation is over: drop the participant. Always its last call, unless it exited.
+    Leave {
+        /// Why.
+        why: Leaving,
+    },
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Join { subject } => f.debug_struct("Join").field("subject", subject).finish(),
+            Self::Message { id, record, expects_reply, deadline, payload } => f
+                .debug_struct("Message")
+                .field("id", id)
+                .field("record", record)
+                .field("expects_reply", expects_reply)
+                .field("deadline", deadline)
+                .field("payload", &format_args!("{} bytes", payload.len()))
+                .finish(),
+            Self::Wake { deadline } => f.debug_struct("Wake").field("deadline", deadline).finish(),
+            Self::Leave { why } => f.debug_struct("Leave").field("why", why).finish(),
+        }
+    }
+}
+
+/// What a host says of a call.
+///
+/// Any number of [`Part`](Self::Part), at most one [`Reply`](Self::Reply), then exactly one of the
+/// others, which says that the call has returned and ends its ticket.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// A part of the reply; the request goes on.
+    Part(Bytes),
+    /// The reply, or the last part of it. The call goes on.
+    Reply(Bytes),
+    /// It joined. To any other call this is [`Done`](Self::Done).
+    Joined,
+    /// It is through. A request without a reply ends as refused. To a join this is [`Joined`](Self::Joined).
+    Done,
+    /// It wants to be called again after this time, at the deadline of the request it has in hand at
+    /// the latest; until then its conversation stands still. To a join: it joined, and wants that.
+    WakeAfter(Duration),
+    /// It ended or crashed, and is no more.
+    Exited(ExitReason),
+    /// It will not join, or not answer this request.
+    Refused {
+        /// Why.
+        reason: ReasonCode,
+        /// Why, for people.
+        text: Option<String>,
+    },
+    /// The host has no seat free and called nobody. An opening or a request is refused as busy; what
+    /// needs no answer is called again after [`busy_time`](crate::Settings::busy_time).
+    Busy,
+}
+
+impl Answer {
+    /// Whether this says that the call has returned.
+    #[must_use]
+    pub const fn returns(&self) -> bool {
+        !matches!(self, Self::Part(_) | Self::Reply(_))
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Part(payload) => write!(f, "Part({} bytes)", payload.len()),
+            Self::Reply(payload) => write!(f, "Reply({} bytes)", payload.len()),
+            Self::Joined => f.write_str("Joined"),
+            Self::Done => f.write_str("Done"),
+            Self::WakeAfter(time) => write!(f, "WakeAfter({time:?})"),
+            Self::Exited(reason) => write!(f, "Exited({reason})"),
+            Self::Refused { reason, text } => write!(f, "Refused({reason}, {text:?})"),
+            Self::Busy => f.write_str("Busy"),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Openers in the same program: links without a connection.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+use liminal_proto::{ConversationId, Event, Expects, Instant, Message, MessageId};
+use thiserror::Error;
+
+use super::{Node, Peer};
+use crate::LinkId;
+use crate::id::Sequence;
+
+/// A verb of a local link was called for a link that is a connection, or is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{0} is no local link")]
+pub struct NotLocal(pub LinkId);
+
+/// Gives out the ids that a client's connection would.
+#[derive(Debug, Default)]
+pub(super) struct Local {
+    conversations: Sequence,
+    messages: Sequence,
+}
+
+/// # Openers in the same program
+///
+/// What they are told comes out of [`poll`](Node::poll) as [`NodeNext::Local`](super::NodeNext::Local).
+impl Node {
+    /// A new local link.
+    pub fn local(&mut self, now: Instant) -> LinkId {
+        self.see(now);
+        let id = self.bus.connect(self.now);
+        self.peers.insert(id, Peer::Local(Local::default()));
+        id
+    }
+
+    /// Opens a conversation with whoever serves `subject`. Messages may follow at once.
+    ///
+    /// # Errors
+    ///
+    /// The link is not a local one.
+    pub fn open(&mut self, now: Instant, link: LinkId, subject: &str) -> Result<ConversationId, NotLocal> {
+        let conversation = ConversationId::new(self.local_mut(link)?.conversations.next());
+        self.local_event(now, link, Event::Open { conversation, subject: subject.into() });
+        Ok(conversation)
+    }
+
+    /// Says something that wants no reply.
+    ///
+    /// # Errors
+    ///
+    /// The link is not a local one.
+    pub fn message(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        conversation: ConversationId,
+        expects: Expects,
+        payload: impl Into<Bytes>,
+    ) -> Result<MessageId, NotLocal> {
+        self.send(now, link, conversation, expects, None, payload.into())
+    }
+
+    /// Says something that wants a reply, within `timeout` if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The link is not a local one.
+    pub fn ask(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        conversation: ConversationId,
+        timeout: Option<Duration>,
+        payload: impl Into<Bytes>,
+    ) -> Result<MessageId, NotLocal> {
+        self.send(now, link, conversation, Expects::Reply, timeout, payload.into())
+    }
+
+    /// Closes a conversation. [`Command::Ended`](crate::Command::Ended) says when it is over.
+    ///
+    /// # Errors
+    ///
+    /// The link is not a local one.
+    pub fn close(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        conversation: ConversationId,
+    ) -> Result<(), NotLocal> {
+        self.local_mut(link)?;
+        self.local_event(now, link, Event::Close { conversation });
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        conversation: ConversationId,
+        expects: Expects,
+        timeout: Option<Duration>,
+        payload: Bytes,
+    ) -> Result<MessageId, NotLocal> {
+        let id = MessageId::new(self.local_mut(link)?.messages.next());
+        let message = Message { conversation, id, expects, timeout, payload };
+        self.local_event(now, link, Event::Message(message));
+        Ok(id)
+    }
+
+    fn local_event(&mut self, now: Instant, link: LinkId, event: Event) {
+        self.see(now);
+        self.bus.event(self.now, link, event);
+    }
+
+    fn local_mut(&mut self, link: LinkId) -> Result<&mut Local, NotLocal> {
+        match self.peers.get_mut(&link) {
+            Some(Peer::Local(local)) => Ok(local),
+            Some(Peer::Remote(_)) | None => Err(NotLocal(link)),
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! A bus with its connections: for single-threaded embedders, for a bus inside a program, for simulation.
+
+mod local;
+mod remote;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use liminal_proto::{CloseReason, Config, Event, Instant, LinkError, TimerReason, Wake, Wants};
+
+use self::local::Local;
+pub use self::local::NotLocal;
+use self::remote::Remote;
+use crate::{
+    Answer, Bus, BusNext, Command, ConversationKey, Invocation, LinkId, Offer, OfferId, Record,
+    RegisterError, Settings, Subject, Ticket,
+};
+
+/// A [`Bus`] with the server's side of its connections behind the verbs of a connection, by link.
+///
+/// One turn: hand in what arrived, [`poll`](Self::poll) until it waits, make the calls that it asks for,
+/// write what [`wants`](Self::wants) to be written.
+#[derive(Debug)]
+pub struct Node {
+    bus: Bus,
+    now: Instant,
+    peers: BTreeMap<LinkId, Peer>,
+    /// Connections that may have something to say; each says one thing per turn.
+    touched: VecDeque<LinkId>,
+    /// At most one entry for each connection.
+    wakes: BTreeSet<(Instant, LinkId, TimerReason)>,
+}
+
+#[derive(Debug)]
+enum Peer {
+    Remote(Box<Remote>),
+    Local(Local),
+}
+
+/// What a node wants done, or has to tell.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeNext {
+    /// Make this call, and [`answer`](Node::answer) with its ticket.
+    Run(Ticket, Invocation),
+    /// What this call may still reply is of no use to anybody. It must return nevertheless, and say so.
+    Cancel(Ticket),
+    /// A record of the log. Only with [`Settings::recording`].
+    Record(ConversationKey, Record),
+    /// A local opener is told this.
+    Local(LinkId, Command),
+    /// The connection of this link is over. Its farewell may still be written, until it wants to be
+    /// finished; then [`remove`](Node::remove) it.
+    LinkClosed(LinkId, CloseReason),
+    /// Nothing until the world moves; [`tick`](Node::tick) is due then.
+    Wait(Wake),
+}
+
+impl Node {
+    /// A node without links.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            bus: Bus::new(settings),
+            now: Instant::ORIGIN,
+            peers: BTreeMap::new(),
+            touched: VecDeque::new(),
+            wakes: BTreeSet::new(),
+        }
+    }
+
+    /// Registers what conversations on a subject get.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Bus::register`].
+    pub fn register(&mut self, subject: Subject, offer: Offer) -> Result<OfferId, RegisterError> {
+        self.bus.register(subject, offer)
+    }
+
+    /// Takes back a registration and says what it was for. Conversations that are open go on.
+    pub fn unregister(&mut self, offer: OfferId) -> Option<Subject> {
+        self.bus.unregister(offer)
+    }
+
+    /// The bus: its load and counters.
+    #[must_use]
+    pub const fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    // The world tells us.
+
+    /// A transport was connected.
+    pub fn accept(&mut self, now: Instant, config: Config) -> LinkId {
+        self.see(now);
+        let id = self.bus.connect(self.now);
+        self.peers.insert(id, Peer::Remote(Box::new(Remote::new(self.now, config))));
+        self.touch(id);
+        id
+    }
+
+    /// These bytes arrived. Returns how many were taken; fewer than all: poll, then offer the rest.
+    pub fn receive(&mut self, now: Instant, link: LinkId, bytes: &[u8]) -> usize {
+        self.see(now);
+        let now = self.now;
+        self.with(link, |it| it.connection.receive(now, bytes)).unwrap_or(bytes.len())
+    }
+
+    /// Space to read input into directly. `None`: reading is paused, or over.
+    pub fn read_space(&mut self, link: LinkId) -> Option<&mut [u8]> {
+        self.remote_mut(link)?.connection.read_space()
+    }
+
+    /// `n` bytes were read into the space.
+    pub fn read_done(&mut self, now: Instant, link: LinkId, n: usize) {
+        self.see(now);
+        let now = self.now;
+        self.with(link, |it| it.connection.read_done(now, n));
+    }
+
+    /// The peer has closed its half.
+    pub fn eof(&mut self, now: Instant, link: LinkId) {
+        self.see(now);
+        let now = self.now;
+        self.with(link, |it| it.connection.eof(now));
+    }
+
+    /// The transport is gone. Takes effect after the input that is already buffered.
+    pub fn link_lost(&mut self, now: Instant, link: LinkId, why: LinkError) {
+        self.see(now);
+        let now = self.now;
+        self.with(link, |it| it.connection.link_lost(now, why));
+    }
+
+    /// The first `n` bytes of the output were written.
+    pub fn wrote(&mut self, link: LinkId, n: usize) {
+        let now = self.now;
+        let was_full = self.with(link, |it| {
+            let was_full = it.is_full();
+            it.connection.wrote(n);
+            it.retry(now);
+            was_full && !it.is_full()
+        });
+        if was_full == Some(true) {
+            self.bus.link_ready(link);
+        }
+    }
+
+    /// Forgets a link at once, and with it its conversations. For a connection this is due when it wants
+    /// to be finished, and the end of a local opener at any time.
+    pub fn remove(&mut self, now: Instant, link: LinkId) {
+        self.see(now);
+        if let Some(peer) = self.peers.remove(&link) {
+            if let Peer::Remote(remote) = &peer
+                && let Some((at, reason)) = remote.wake()
+            {
+                self.wakes.remove(&(at, link, reason));
+            }
+            let reason = CloseReason::Link(LinkError::Dropped);
+            self.bus.event(self.now, link, Event::Closed(reason));
+        }
+    }
+
+    /// What a host says of a call.
+    pub fn answer(&mut self, now: Instant, ticket: Ticket, answer: Answer) {
+        self.see(now);
+        self.bus.answer(self.now, ticket, answer);
+    }
+
+    /// Time has passed. A tick too many costs nothing.
+    pub fn tick(&mut self, now: Instant) {
+        self.see(now);
+        self.bus.tick(self.now);
+        let now = self.now;
+        while self.wakes.first().is_some_and(|(at, ..)| *at <= now) {
+            if let Some((_, link, _)) = self.wakes.pop_first() {
+                self.with(link, |it| it.connection.tick(now));
+            }
+        }
+    }
+
+    /// Stops gracefully: every link is told to disconnect, and new conversations are refused.
+    pub fn stop(&mut self, now: Instant) {
+        self.see(now);
+        self.bus.stop(self.now);
+    }
+
+    // We tell the world.
+
+    /// The next output segments of a link, for one vectored write.
+    pub fn to_write<'a>(&'a self, link: LinkId, into: &mut [&'a [u8]]) -> usize {
+        self.remote(link).map_or(0, |it| it.connection.to_write(into))
+    }
+
+    /// Up to `max` bytes of the output of a link as an owned buffer. They count as queued until
+    /// [`wrote`](Self::wrote).
+    pub fn take_write(&mut self, link: LinkId, max: usize) -> Bytes {
+        self.remote_mut(link).map_or_else(Bytes::new, |it| it.connection.take_write(max))
+    }
+
+    /// What the connection of a link waits for, as of the last [`NodeNext::Wait`]. `None`: there is no
+    /// such connection.
+    #[must_use]
+    pub fn wants(&self, link: LinkId) -> Option<Wants> {
+        self.remote(link).map(|it| it.wants)
+    }
+
+    /// What to do next, or what happened.
+    pub fn poll(&mut self) -> NodeNext {
+        loop {
+            match self.bus.poll() {
+                BusNext::Command(link, command) => {
+                    if let Some(command) = self.on_command(link, command) {
+                        return NodeNext::Local(link, command);
+                    }
+                }
+                BusNext::Run(ticket, invocation) => return NodeNext::Run(ticket, invocation),
+                BusNext::Cancel(ticket) => return NodeNext::Cancel(ticket),
+                BusNext::Record(conversation, record) => return NodeNext::Record(conversation, record),
+                BusNext::Wait(wake) => match self.next_event() {
+                    Some((link, event)) => {
+                        if let Some(reason) = self.on_event(link, event) {
+                            return NodeNext::LinkClosed(link, reason);
+                        }
+                    }
+                    None => return NodeNext::Wait(wake.or_earlier(self.next_wake())),
+                },
+            }
+        }
+    }
+
+    /// Has the connection of a link do it. Gives it back if the link is a local one.
+    fn on_command(&mut self, link: LinkId, command: Command) -> Option<Command> {
+        match self.peers.get_mut(&link) {
+            Some(Peer::Local(_)) => return Some(command),
+            Some(Peer::Remote(remote)) => remote.command(self.now, command),
+            None => return None,
+        }
+        if self.with(link, |it| it.is_full()) == Some(true) {
+            self.bus.link_full(link);
+        }
+        None
+    }
+
+    fn on_event(&mut self, link: LinkId, event: Event) -> Option<CloseReason> {
+        let closed = if let Event::Closed(reason) = &event { Some(reason.clone()) } else { None };
+        self.bus.event(self.now, link, event);
+        closed
+    }
+
+    /// Lets the connections speak in turn until one has something to say.
+    fn next_event(&mut self) -> Option<(LinkId, Event)> {
+        while let Some(id) = self.touched.pop_front() {
+            let Some(remote) = self.remote_mut(id) else { continue };
+            remote.touched = false;
+            let old = remote.wake();
+            let event = remote.poll();
+            let new = remote.wake();
+            if let Some(event) = event {
+                self.touch(id);
+                return Some((id, event));
+            }
+            self.set_wake(id, old, new);
+        }
+        None
+    }
+
+    fn set_wake(
+        &mut self,
+        id: LinkId,
+        old: Option<(Instant, TimerReason)>,
+        new: Option<(Instant, TimerReason)>,
+    ) {
+        if let Some((at, reason)) = old {
+            self.wakes.remove(&(at, id, reason));
+        }
+        if let Some((at, reason)) = new {
+            self.wakes.insert((at, id, reason));
+        }
+    }
+
+    fn next_wake(&self) -> Wake {
+        self.wakes.first().map_or(Wake::Never, |(at, _, reason)| Wake::At(*at, *reason))
+    }
+
+    fn see(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    /// Notes that a connection may have something to say.
+    fn touch(&mut self, id: LinkId) {
+        if let Some(remote) = self.remote_mut(id)
+            && !remote.touched
+        {
+            remote.touched = true;
+            self.touched.push_back(id);
+        }
+    }
+
+    fn with<R>(&mut self, id: LinkId, change: impl FnOnce(&mut Remote) -> R) -> Option<R> {
+        let result = change(self.remote_mut(id)?);
+        self.touch(id);
+        Some(result)
+    }
+
+    fn remote(&self, id: LinkId) -> Option<&Remote> {
+        match self.peers.get(&id)? {
+            Peer::Remote(remote) => Some(remote),
+            Peer::Local(_) => None,
+        }
+    }
+
+    fn remote_mut(&mut self, id: LinkId) -> Option<&mut Remote> {
+        match self.peers.get_mut(&id)? {
+            Peer::Remote(remote) => Some(remote),
+            Peer::Local(_) => None,
+        }
+    }
+}

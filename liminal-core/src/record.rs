@@ -1,0 +1,113 @@
+//! The log of a conversation: what happened in it, in one order.
+
+use alloc::string::String;
+use core::fmt;
+
+use bytes::Bytes;
+use liminal_proto::{ExitReason, Instant, MessageId, Outcome, Pid, RecordNumber};
+
+/// One record of the log of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its place: 1, 2, 3, … without holes.
+    pub number: RecordNumber,
+    /// When the bus sequenced it.
+    pub at: Instant,
+    /// What happened.
+    pub what: Recorded,
+}
+
+/// What a record says.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Recorded {
+    /// The participant joined. Messages that were accepted before stand before it, and wait for it.
+    Joined {
+        /// Who.
+        pid: Pid,
+    },
+    /// The owner said something.
+    Message {
+        /// Its id.
+        id: MessageId,
+        /// What it said.
+        payload: Bytes,
+    },
+    /// The owner asked something.
+    Request {
+        /// Its id.
+        id: MessageId,
+        /// Until when an answer is of use.
+        deadline: Instant,
+        /// What it asked.
+        payload: Bytes,
+    },
+    /// The participant answered a request, or a part of it.
+    Reply {
+        /// Which request: the number of its record.
+        request: RecordNumber,
+        /// Whether this ends the request.
+        last: bool,
+        /// What it answered.
+        payload: Bytes,
+    },
+    /// A request ended without a reply. (An exit ends all open requests, and so does a leave whose
+    /// owner was lost; they have no record each.)
+    RequestEnded {
+        /// Which request: the number of its record.
+        request: RecordNumber,
+        /// How.
+        how: Outcome,
+    },
+    /// The participant would not join. The conversation is over.
+    JoinRefused {
+        /// Who.
+        pid: Pid,
+        /// Why, for people.
+        text: Option<String>,
+    },
+    /// The participant left. Ends its life.
+    Left {
+        /// Who.
+        pid: Pid,
+        /// Why.
+        why: Leaving,
+    },
+    /// The participant exited. Ends its life.
+    Exited {
+        /// Who.
+        pid: Pid,
+        /// Why.
+        reason: ExitReason,
+    },
+}
+
+impl fmt::Debug for Recorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Joined { pid } => write!(f, "Joined({pid})"),
+            Self::Message { id, payload } => write!(f, "Message({id}, {} bytes)", payload.len()),
+            Self::Request { id, deadline, payload } => {
+                write!(f, "Request({id}, until {deadline}, {} bytes)", payload.len())
+            }
+            Self::Reply { request, last, payload } => {
+                let part = if *last { "" } else { ", a part" };
+                write!(f, "Reply(to record {request}{part}, {} bytes)", payload.len())
+            }
+            Self::RequestEnded { request, how } => write!(f, "RequestEnded(record {request}, {how:?})"),
+            Self::JoinRefused { pid, text } => write!(f, "JoinRefused({pid}, {text:?})"),
+            Self::Left { pid, why } => write!(f, "Left({pid}, {why:?})"),
+            Self::Exited { pid, reason } => write!(f, "Exited({pid}, {reason})"),
+        }
+    }
+}
+
+/// Why a participant leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Leaving {
+    /// The owner closed the conversation.
+    Closed,
+    /// The owner is gone.
+    OwnerLost,
+}

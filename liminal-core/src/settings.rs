@@ -1,0 +1,115 @@
+//! What a bus is told at its birth, and what it says of itself.
+
+use core::time::Duration;
+
+use liminal_proto::Limits;
+
+/// The bounds and times of a bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a participant has for an answer, unless the asker waits less. Default: 5 s, as 1.0
+    /// servers have it.
+    pub reply_time: Duration,
+    /// How long a conversation that was closed may go on with what it had accepted. Default: 5 s.
+    pub completing_time: Duration,
+    /// After how long a message that found no free seat at its host is tried again. Default: 20 ms.
+    pub busy_time: Duration,
+    /// Conversations of one link, those included whose last call has not returned yet: a slot is
+    /// free only when the work has really stopped. Default: 16,384.
+    pub conversations_per_link_max: usize,
+    /// What one conversation holds of accepted messages, in bytes with their charge, until the
+    /// participant is through with them. Beyond it messages are refused as busy. Default: 2 MiB.
+    pub held_bytes_per_conversation_max: usize,
+    /// The same for all conversations of one link. Default: 3 MiB: with the 2 MiB of output that a
+    /// connection may queue, a link costs 5 MiB at worst.
+    pub held_bytes_per_link_max: usize,
+    /// A subject, in bytes. Default: 256.
+    pub name_max: usize,
+    /// What a participant says of its exit or refusal, in bytes; longer texts are cut. Default: 1 KiB.
+    pub text_max: usize,
+    /// Bounds on a duration that an asker or a participant names. Default: 1 ms to 24 h.
+    pub time_min: Duration,
+    /// See [`time_min`](Self::time_min).
+    pub time_max: Duration,
+    /// Whether [`Bus::poll`](crate::Bus::poll) gives every record. Default: no.
+    pub recording: bool,
+}
+
+impl Settings {
+    /// What a held message of this length is charged: a fixed overhead on top of its bytes, so that
+    /// many small messages are no way around a bound in bytes.
+    #[must_use]
+    pub const fn charge(payload_len: usize) -> usize {
+        let overhead = if payload_len < 64 { Limits::SMALL_FRAME_CHARGE } else { Limits::FRAME_CHARGE };
+        payload_len.saturating_add(overhead)
+    }
+
+    /// A duration that somebody named, within the bounds.
+    pub(crate) fn clamp(&self, named: Duration) -> Duration {
+        named.min(self.time_max).max(self.time_min)
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            reply_time: Duration::from_secs(5),
+            completing_time: Duration::from_secs(5),
+            busy_time: Duration::from_millis(20),
+            conversations_per_link_max: 16_384,
+            held_bytes_per_conversation_max: 2 << 20,
+            held_bytes_per_link_max: 3 << 20,
+            name_max: 256,
+            text_max: 1 << 10,
+            time_min: Duration::from_millis(1),
+            time_max: Duration::from_secs(24 * 60 * 60),
+            recording: false,
+        }
+    }
+}
+
+/// What a bus holds at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Links that are connected, or have conversations that are not over yet.
+    pub links: usize,
+    /// Conversations, failed and leaving ones included.
+    pub conversations: usize,
+    /// Requests that have not ended.
+    pub requests: usize,
+    /// Calls that have not returned.
+    pub running: usize,
+    /// Bytes of accepted messages that participants are not through with, with their charge.
+    pub held_bytes: usize,
+    /// Conversations that have a timer.
+    pub timers: usize,
+}
+
+/// What a bus has counted since its birth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Conversations that were opened or refused.
+    pub opens: u64,
+    /// Those that were refused.
+    pub opens_refused: u64,
+    /// Messages and requests that were accepted.
+    pub messages: u64,
+    /// Those that were refused.
+    pub messages_refused: u64,
+    /// Replies that ended a request.
+    pub replies: u64,
+    /// Replies and parts that came after their request had ended. Dropped.
+    pub late_replies: u64,
+    /// Replies and parts to what asked for none. Dropped.
+    pub unasked_replies: u64,
+    /// Answers with a ticket that is not out. Dropped.
+    pub ignored_answers: u64,
+    /// Requests that ended at their deadline.
+    pub deadlines: u64,
+    /// Participants that exited.
+    pub exits: u64,
+    /// Messages that were accepted and never reached a participant, because it exited, their deadline
+    /// passed, or the conversation or its owner ended first.
+    pub undelivered: u64,
+}

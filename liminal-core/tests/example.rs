@@ -1,0 +1,31 @@
+//! The example does what it says.
+
+#[path = "../examples/in_process.rs"]
+#[allow(unreachable_pub, reason = "it is a program of its own")]
+mod in_process;
+
+use liminal_core::Command;
+use liminal_proto::{ExitReason, Outcome, ReasonCode};
+
+#[test]
+fn the_opener_has_its_reply_and_sees_the_crash_once() {
+    let told = in_process::talk().unwrap();
+    let [
+        Command::Opened { pid: Some(pid), .. },
+        Command::Reply(reply),
+        Command::Exited { exit, .. },
+        Command::Outcome { outcome: Outcome::Refused { reason, .. }, .. },
+        Command::Ended { .. },
+    ] = &told[..]
+    else {
+        panic!("{told:#?}")
+    };
+    assert_eq!((exit.pid, &reply.payload[..]), (*pid, &b"hello"[..]));
+    assert_eq!(exit.reason, ExitReason::Crashed { text: "somebody said boom".into() });
+    assert_eq!(*reason, ReasonCode::EXITED);
+}
+
+#[test]
+fn it_runs() {
+    in_process::main().unwrap();
+}

@@ -1,0 +1,216 @@
+//! A bus, a clock and a transcript that reads like a story.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "only tests use it")]
+#![allow(dead_code, reason = "each test file uses its part of the kit")]
+#![allow(unreachable_pub, reason = "a module of several test binaries")]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use liminal_core::{
+    Answer, Bus, BusNext, Call, Command, Invocation, LinkId, Offer, Settings, Subject, Ticket,
+};
+use liminal_proto::{
+    CloseReason, ConversationId, Event, ExitReason, Expects, Instant, Message, MessageId, Outcome, Wake,
+};
+
+pub struct Kit {
+    pub bus: Bus,
+    pub now: Instant,
+    /// The calls that were started, in their order.
+    pub tickets: Vec<Ticket>,
+}
+
+pub fn crash(text: &str) -> Answer {
+    Answer::Exited(ExitReason::Crashed { text: text.into() })
+}
+
+pub fn reply(text: &'static str) -> Answer {
+    Answer::Reply(Bytes::from_static(text.as_bytes()))
+}
+
+pub fn part(text: &'static str) -> Answer {
+    Answer::Part(Bytes::from_static(text.as_bytes()))
+}
+
+pub fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+impl Kit {
+    /// A bus on which "echo" has a participant and "log" has none.
+    pub fn new(settings: Settings) -> Self {
+        let mut bus = Bus::new(settings);
+        bus.register("echo".into(), Offer::Participant).unwrap();
+        bus.register(Subject::from("log"), Offer::TraceOnly).unwrap();
+        Self { bus, now: Instant::ORIGIN, tickets: Vec::new() }
+    }
+
+    pub fn recording() -> Self {
+        Self::new(Settings { recording: true, ..Settings::default() })
+    }
+
+    pub fn link(&mut self) -> LinkId {
+        self.bus.connect(self.now)
+    }
+
+    /// A link with conversation 1, whose participant has joined.
+    pub fn active() -> (Self, LinkId) {
+        let mut kit = Self::new(Settings::default());
+        let link = kit.link();
+        kit.join(link, 1);
+        (kit, link)
+    }
+
+    /// Opens a conversation and lets its participant join.
+    pub fn join(&mut self, link: LinkId, id: u64) {
+        self.open(link, id, "echo");
+        self.drain();
+        self.answer_last(Answer::Joined);
+        self.drain();
+    }
+
+    pub fn event(&mut self, link: LinkId, event: Event) {
+        self.bus.event(self.now, link, event);
+    }
+
+    pub fn open(&mut self, link: LinkId, id: u64, subject: &str) {
+        self.event(link, Event::Open { conversation: ConversationId::new(id), subject: subject.into() });
+    }
+
+    pub fn message(&mut self, link: LinkId, id: u64, message: u64, expects: Expects, payload: &'static str) {
+        self.event(link, says(id, message, expects, None, Bytes::from_static(payload.as_bytes())));
+    }
+
+    pub fn ask(&mut self, link: LinkId, id: u64, message: u64, payload: &'static str) {
+        self.message(link, id, message, Expects::Reply, payload);
+    }
+
+    pub fn say(&mut self, link: LinkId, id: u64, message: u64, payload: &'static str) {
+        self.message(link, id, message, Expects::Nothing, payload);
+    }
+
+    pub fn close(&mut self, link: LinkId, id: u64) {
+        self.event(link, Event::Close { conversation: ConversationId::new(id) });
+    }
+
+    pub fn lose(&mut self, link: LinkId) {
+        self.event(link, Event::Closed(CloseReason::PeerEof));
+    }
+
+    pub fn answer(&mut self, ticket: Ticket, answer: Answer) {
+        self.bus.answer(self.now, ticket, answer);
+    }
+
+    pub fn answer_last(&mut self, answer: Answer) {
+        let ticket = *self.tickets.last().unwrap();
+        self.answer(ticket, answer);
+    }
+
+    pub fn pass(&mut self, time: Duration) {
+        self.now = self.now.after(time);
+        self.bus.tick(self.now);
+    }
+
+    /// Everything that the bus wants done until it waits.
+    pub fn drain(&mut self) -> Vec<String> {
+        let mut story = Vec::new();
+        while let Some(next) = self.poll() {
+            story.push(tell(&next));
+        }
+        story
+    }
+
+    pub fn poll(&mut self) -> Option<BusNext> {
+        let next = self.bus.poll();
+        match &next {
+            BusNext::Wait(wake) => {
+                assert!(wake.at().is_none_or(|at| at > self.now), "a wake in the past: {wake:?}");
+                assert_eq!(self.bus.load(), self.bus.recount(), "R2: the accounts equal a recount");
+                return None;
+            }
+            BusNext::Run(ticket, _) => self.tickets.push(*ticket),
+            _ => {}
+        }
+        Some(next)
+    }
+
+    pub fn wake(&mut self) -> Wake {
+        match self.bus.poll() {
+            BusNext::Wait(wake) => wake,
+            next => panic!("not waiting: {next:?}"),
+        }
+    }
+}
+
+pub fn says(id: u64, message: u64, expects: Expects, timeout: Option<Duration>, payload: Bytes) -> Event {
+    let (conversation, id) = (ConversationId::new(id), MessageId::new(message));
+    Event::Message(Message { conversation, id, expects, timeout, payload })
+}
+
+fn text(payload: &Bytes) -> String {
+    String::from_utf8_lossy(payload).into_owned()
+}
+
+/// One step of a transcript. Conversations are c1, messages m1, records r1, participants p1, calls t1.
+pub fn tell(next: &BusNext) -> String {
+    match next {
+        BusNext::Command(link, command) => format!("l{} {}", link.get(), tell_command(command)),
+        BusNext::Run(ticket, invocation) => format!("t{} {}", ticket.get(), tell_call(invocation)),
+        BusNext::Cancel(ticket) => format!("t{} cancel", ticket.get()),
+        BusNext::Record(key, record) => format!("log{} r{} {:?}", key.get(), record.number, record.what),
+        BusNext::Wait(wake) => format!("wait {wake:?}"),
+    }
+}
+
+pub fn tell_command(command: &Command) -> String {
+    match command {
+        Command::Opened { conversation, pid: Some(pid) } => format!("c{conversation} opened by p{pid}"),
+        Command::Opened { conversation, pid: None } => format!("c{conversation} opened"),
+        Command::Refused { conversation, reason, text } => {
+            format!("c{conversation} refused: {}{}", reason.meaning().unwrap(), suffix(text.as_ref()))
+        }
+        Command::Reply(it) => {
+            let kind = if it.last { "reply" } else { "part" };
+            let (conversation, answers, record) = (it.conversation, it.answers, it.record.unwrap());
+            format!("c{conversation} m{answers} {kind} r{record} {:?}", text(&it.payload))
+        }
+        Command::Outcome { conversation, message, outcome } => {
+            format!("c{conversation} m{message} {}", tell_outcome(outcome))
+        }
+        Command::Exited { conversation, exit } => {
+            format!("c{conversation} p{} exited r{}: {}", exit.pid, exit.record, exit.reason)
+        }
+        Command::Ended { conversation } => format!("c{conversation} ended"),
+        Command::Disconnect => "disconnect".into(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn tell_outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Accepted { record } => format!("accepted r{}", record.unwrap()),
+        Outcome::Refused { reason, text } => {
+            format!("refused: {}{}", reason.meaning().unwrap(), suffix(text.as_ref()))
+        }
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+fn suffix(text: Option<&String>) -> String {
+    text.map_or(String::new(), |text| format!(" ({text})"))
+}
+
+fn tell_call(invocation: &Invocation) -> String {
+    let what = match &invocation.what {
+        Call::Join { subject } => format!("join {subject}"),
+        Call::Message { id, record, expects_reply, payload, .. } => {
+            let mark = if *expects_reply { "?" } else { "" };
+            format!("m{id} r{record} {:?}{mark}", text(payload))
+        }
+        Call::Wake { .. } => "wake".into(),
+        Call::Leave { why } => format!("leave {why:?}"),
+        other => format!("{other:?}"),
+    };
+    format!("p{} {what}", invocation.pid)
+}

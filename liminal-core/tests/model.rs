@@ -1,0 +1,60 @@
+//! Any sequence of operations against a naive reference, and the promises that hold for all of them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "only tests use it"
+)]
+
+mod kit;
+#[path = "model/reference.rs"]
+mod reference;
+#[path = "model/run.rs"]
+mod run;
+
+use proptest::prelude::*;
+use run::{Op, World};
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        2 => Just(Op::Connect),
+        4 => (any::<u8>(), 0..4_u8, 0..4_u8).prop_map(|(link, id, subject)| Op::Open { link, id, subject }),
+        10 => (any::<u8>(), 0..4_u8, 0..3_u8, 0..4_u8, any::<u8>())
+            .prop_map(|(link, id, expects, timeout, len)| Op::Say { link, id, expects, timeout, len }),
+        2 => (any::<u8>(), 0..4_u8).prop_map(|(link, id)| Op::Close { link, id }),
+        1 => any::<u8>().prop_map(|link| Op::Lose { link }),
+        14 => (any::<u8>(), 0..12_u8).prop_map(|(ticket, kind)| Op::Answer { ticket, kind }),
+        1 => (any::<u8>(), 0..12_u8).prop_map(|(ticket, kind)| Op::AnswerAnew { ticket, kind }),
+        3 => (0..40_u8).prop_map(|time| Op::Tick { time }),
+        1 => any::<u8>().prop_map(|link| Op::Full { link }),
+        2 => any::<u8>().prop_map(|link| Op::Ready { link }),
+        12 => (1..20_u8).prop_map(|times| Op::Poll { times }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    /// O2 to O6, L1 to L6, Q1 to Q4, P1, R2: see [`World`].
+    #[test]
+    fn the_bus_does_what_the_reference_does(ops in prop::collection::vec(op(), 0..200)) {
+        let mut world = World::new();
+        for op in &ops {
+            world.apply(op);
+        }
+        world.finish();
+    }
+
+    #[test]
+    fn r6_same_inputs_same_trace(ops in prop::collection::vec(op(), 0..100)) {
+        let trace = || {
+            let mut world = World::new();
+            ops.iter().for_each(|op| world.apply(op));
+            world.finish();
+            world.trace
+        };
+        prop_assert_eq!(trace(), trace());
+    }
+}

@@ -1,0 +1,296 @@
+//! A node and the clients of its connections, wired in memory.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "only tests use it")]
+
+mod kit;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kit::{secs, tell_command};
+use liminal_core::{Answer, Call, LinkId, Load, Node, NodeNext, NotLocal, Offer, Settings, Ticket};
+use liminal_proto::wire::Dialect;
+use liminal_proto::{
+    CloseReason, Config, Connection, Event, Expects, Instant, Limits, LinkError, Next, Outcome, ReasonCode,
+    Wake,
+};
+
+struct Wire {
+    node: Node,
+    now: Instant,
+    client: Connection,
+    link: LinkId,
+    /// Calls that wait for their answer.
+    calls: Vec<(Ticket, Call)>,
+    closed: Option<CloseReason>,
+}
+
+impl Wire {
+    fn new(dialect: Dialect) -> Self {
+        Self::with(Settings::default(), Config { max_dialect: dialect, ..Config::default() })
+    }
+
+    fn with(settings: Settings, config: Config) -> Self {
+        let now = Instant::ORIGIN;
+        let mut node = Node::new(settings);
+        node.register("echo".into(), Offer::Participant).unwrap();
+        let link = node.accept(now, config.clone());
+        let client = Connection::client(now, config);
+        let mut wire = Self { node, now, client, link, calls: Vec::new(), closed: None };
+        assert!(matches!(wire.turn()[..], [Event::Connected { .. }]));
+        wire
+    }
+
+    /// Everything moves until nothing does. What the client was told.
+    fn turn(&mut self) -> Vec<Event> {
+        let mut told = Vec::new();
+        loop {
+            let moved = self.upload() + self.run() + self.download();
+            let before = told.len();
+            while let Next::Event(event) = self.client.poll() {
+                told.push(event);
+            }
+            if moved == 0 && told.len() == before {
+                return told;
+            }
+        }
+    }
+
+    fn upload(&mut self) -> usize {
+        let bytes = self.client.take_write(usize::MAX);
+        assert_eq!(self.node.receive(self.now, self.link, &bytes), bytes.len());
+        self.client.wrote(bytes.len());
+        bytes.len()
+    }
+
+    fn download(&mut self) -> usize {
+        let bytes = self.node.take_write(self.link, usize::MAX);
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let taken = self.client.receive(self.now, rest);
+            rest = &rest[taken..];
+            assert!(taken > 0, "the client takes nothing");
+        }
+        self.node.wrote(self.link, bytes.len());
+        bytes.len()
+    }
+
+    fn run(&mut self) -> usize {
+        for steps in 0.. {
+            match self.node.poll() {
+                NodeNext::Run(ticket, call) => self.calls.push((ticket, call.what)),
+                NodeNext::LinkClosed(link, reason) => {
+                    assert_eq!(link, self.link);
+                    assert!(self.closed.replace(reason).is_none(), "closed twice");
+                }
+                NodeNext::Wait(_) => return steps,
+                _ => {}
+            }
+        }
+        0
+    }
+
+    fn answer(&mut self, answers: impl IntoIterator<Item = Answer>) -> Vec<Event> {
+        let (ticket, _) = self.calls.remove(0);
+        for answer in answers {
+            self.node.answer(self.now, ticket, answer);
+        }
+        self.turn()
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now.after(time);
+        self.node.tick(self.now);
+        self.client.tick(self.now);
+    }
+}
+
+fn reply(len: usize) -> Answer {
+    Answer::Reply(Bytes::from(vec![7; len]))
+}
+
+#[test]
+fn a_question_goes_through_and_an_exit_comes_back() {
+    let mut wire = Wire::new(Dialect::V2);
+    let conversation = wire.client.open(wire.now, "echo").unwrap();
+    wire.client.ask(wire.now, conversation, None, "hello".into()).unwrap();
+    assert_eq!(wire.turn(), []);
+    let [Event::Opened { pid: Some(pid), .. }] = wire.answer([Answer::Joined])[..] else { panic!() };
+    let told = wire.answer([reply(3), Answer::Done]);
+    assert!(matches!(&told[..], [Event::Reply(reply)] if reply.last && reply.payload.len() == 3), "{told:?}");
+    wire.client.ask(wire.now, conversation, None, "again".into()).unwrap();
+    wire.turn();
+    let told = wire.answer([kit::crash("boom")]);
+    let [Event::Exited { exit, .. }, Event::Outcome { outcome: Outcome::Exited, .. }] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!((exit.pid, exit.record.get()), (pid, 5));
+    wire.client.close(wire.now, conversation, None).unwrap();
+    assert!(matches!(wire.turn()[..], [Event::Ended { .. }]));
+    assert_eq!(wire.node.bus().load(), Load { links: 1, ..Load::default() });
+}
+
+#[test]
+fn the_same_on_a_1_0_link() {
+    let mut wire = Wire::new(Dialect::V1);
+    let conversation = wire.client.open(wire.now, "echo").unwrap();
+    wire.client.ask(wire.now, conversation, None, "hello".into()).unwrap();
+    wire.turn();
+    wire.answer([Answer::Joined]);
+    let told = wire.answer([reply(3), Answer::Done]);
+    assert!(matches!(&told[..], [Event::Reply(reply)] if reply.payload.len() == 3), "{told:?}");
+    wire.client.ask(wire.now, conversation, None, "again".into()).unwrap();
+    wire.turn();
+    let told = wire.answer([kit::crash("boom")]);
+    assert!(!told.is_empty(), "the crash surfaces");
+}
+
+#[test]
+fn a_reply_that_its_connection_can_never_carry_is_refused_to_the_asker() {
+    let mut wire = Wire::new(Dialect::V2);
+    let conversation = wire.client.open(wire.now, "echo").unwrap();
+    wire.client.ask(wire.now, conversation, None, "hello".into()).unwrap();
+    wire.turn();
+    wire.answer([Answer::Joined]);
+    let told = wire.answer([reply(2 << 20), Answer::Done]);
+    let [Event::Outcome { outcome: Outcome::Refused { reason, .. }, .. }] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(*reason, ReasonCode::TOO_LARGE);
+}
+
+#[test]
+fn replies_without_room_wait_in_order_and_no_call_is_started_meanwhile() {
+    let limits = Limits { output_soft_max: 4096, output_hard_max: 1 << 20, ..Limits::default() };
+    let mut wire = Wire::with(Settings::default(), Config { limits, ..Config::default() });
+    let slow = wire.client.open(wire.now, "echo").unwrap();
+    let other = wire.client.open(wire.now, "echo").unwrap();
+    wire.turn();
+    wire.answer([Answer::Joined]);
+    wire.answer([Answer::Joined]);
+    for conversation in [slow, slow, other] {
+        wire.client.ask(wire.now, conversation, None, "x".into()).unwrap();
+    }
+    wire.turn();
+    assert_eq!(wire.calls.len(), 2);
+    // Nobody reads: the first parts fill the output, the rest waits.
+    let (ticket, _) = wire.calls.remove(0);
+    for _ in 0..3 {
+        wire.node.answer(wire.now, ticket, Answer::Part(Bytes::from(vec![1; 3000])));
+    }
+    wire.node.answer(wire.now, ticket, reply(3000));
+    wire.node.answer(wire.now, ticket, Answer::Done);
+    let before = wire.calls.len();
+    wire.run();
+    assert_eq!(wire.calls.len(), before, "the second request waits");
+    assert!(!wire.node.bus().has_room(wire.calls[0].0));
+    // An exit in another conversation is not behind them.
+    let (ticket, _) = wire.calls.remove(0);
+    wire.node.answer(wire.now, ticket, kit::crash("boom"));
+    wire.run();
+    let told = wire.turn();
+    let kinds: Vec<_> = told
+        .iter()
+        .map(|event| match event {
+            Event::Reply(reply) => (reply.conversation, if reply.last { "reply" } else { "part" }),
+            Event::Exited { conversation, .. } => (*conversation, "exited"),
+            Event::Outcome { conversation, .. } => (*conversation, "outcome"),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let of_slow: Vec<_> = kinds.iter().filter(|(id, _)| *id == slow).map(|(_, kind)| *kind).collect();
+    assert_eq!(of_slow, ["part", "part", "part", "reply"]);
+    let exit = kinds.iter().position(|it| *it == (other, "exited")).unwrap();
+    let end = kinds.iter().position(|it| *it == (slow, "reply")).unwrap();
+    assert!(exit < end, "{kinds:?}");
+    assert_eq!(wire.calls.len(), 1, "and now the second request was delivered");
+}
+
+#[test]
+fn a_lost_transport_ends_its_conversations_and_a_lost_node_is_seen() {
+    let mut wire = Wire::new(Dialect::V2);
+    wire.client.open(wire.now, "echo").unwrap();
+    wire.turn();
+    wire.answer([Answer::Joined]);
+    wire.node.link_lost(wire.now, wire.link, LinkError::Reset);
+    wire.turn();
+    assert_eq!(wire.closed, Some(CloseReason::Link(LinkError::Reset)));
+    assert!(matches!(wire.calls[0].1, Call::Leave { .. }));
+    wire.answer([Answer::Done]);
+    assert!(wire.node.wants(wire.link).unwrap().finished);
+    wire.node.remove(wire.now, wire.link);
+    assert_eq!(wire.node.wants(wire.link), None);
+    assert_eq!(wire.node.bus().load(), Load::default());
+    assert_eq!(wire.node.poll(), NodeNext::Wait(Wake::Never));
+}
+
+#[test]
+fn a_link_that_is_removed_is_gone_at_once() {
+    let mut wire = Wire::new(Dialect::V2);
+    wire.client.open(wire.now, "echo").unwrap();
+    wire.turn();
+    wire.answer([Answer::Joined]);
+    wire.node.remove(wire.now, wire.link);
+    wire.run();
+    wire.answer([Answer::Done]);
+    assert_eq!(wire.node.bus().load(), Load::default());
+    assert_eq!(wire.node.poll(), NodeNext::Wait(Wake::Never));
+}
+
+#[test]
+fn a_stop_says_goodbye_to_all() {
+    let mut wire = Wire::new(Dialect::V2);
+    wire.node.stop(wire.now);
+    let told = wire.turn();
+    assert!(matches!(told[..], [Event::Closed(_)]), "{told:?}");
+    assert!(wire.closed.is_some());
+    assert!(wire.node.wants(wire.link).unwrap().finished);
+}
+
+#[test]
+fn a_wake_is_always_later_than_the_tick_before_it() {
+    let mut wire = Wire::new(Dialect::V2);
+    let conversation = wire.client.open(wire.now, "echo").unwrap();
+    wire.client.ask(wire.now, conversation, None, "x".into()).unwrap();
+    wire.turn();
+    let mut wakes = 0;
+    loop {
+        let next = wire.node.poll();
+        let NodeNext::Wait(wake) = next else { continue };
+        let Some(at) = wake.at() else { break };
+        assert!(at > wire.now, "{wake:?} at {}", wire.now);
+        wakes += 1;
+        wire.pass(at.since(wire.now));
+        if wire.closed.is_some() || wakes > 50 {
+            break;
+        }
+        wire.run();
+    }
+    assert!(wire.closed.is_some(), "a client that says nothing is given up, after {wakes} wakes");
+}
+
+#[test]
+fn an_opener_in_the_same_program() {
+    let mut node = Node::new(Settings::default());
+    let now = Instant::ORIGIN;
+    node.register("log".into(), Offer::TraceOnly).unwrap();
+    let link = node.local(now);
+    let conversation = node.open(now, link, "log").unwrap();
+    node.message(now, link, conversation, Expects::Acceptance, "a").unwrap();
+    node.ask(now, link, conversation, Some(secs(1)), "b").unwrap();
+    node.close(now, link, conversation).unwrap();
+    let mut told = Vec::new();
+    while let NodeNext::Local(of, command) = node.poll() {
+        assert_eq!(of, link);
+        told.push(tell_command(&command));
+    }
+    assert_eq!(
+        told,
+        ["c1 opened", "c1 m1 accepted r1", "c1 m2 refused: nobody serves the subject", "c1 ended"]
+    );
+    node.remove(now, link);
+    assert_eq!(node.open(now, link, "log"), Err(NotLocal(link)));
+    assert_eq!(node.bus().load().links, 1, "until the next poll");
+    assert_eq!(node.poll(), NodeNext::Wait(Wake::Never));
+    assert_eq!(node.bus().load(), Load::default());
+}

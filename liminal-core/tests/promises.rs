@@ -1,0 +1,597 @@
+//! What the bus promises, one story each. The ids are those of the promises.
+
+mod kit;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kit::{Kit, crash, part, reply, says, secs, tell};
+use liminal_core::{Answer, Bus, BusNext, CANCELLED_PER_POLL, Load, Offer, RegisterError, Settings, Subject};
+use liminal_proto::{Expects, Instant, ReasonCode, TimerReason, Wake};
+
+/// What follows `step`, without its tickets' numbers being of interest.
+macro_rules! follows {
+    ($kit:ident, [$($line:expr),* $(,)?]) => {
+        assert_eq!($kit.drain(), [$($line),*] as [&str; follows!(@count $($line),*)])
+    };
+    (@count $($line:expr),*) => { 0 $(+ { let _ = $line; 1 })* };
+}
+
+// Subjects.
+
+#[test]
+fn an_exact_subject_wins_over_any() {
+    let mut bus = Bus::new(Settings::default());
+    let any = bus.register(Subject::Any, Offer::Participant).unwrap();
+    let exact = bus.register("a".into(), Offer::Participant).unwrap();
+    let taken = Err(RegisterError::Taken("a".into()));
+    assert_eq!(bus.register("a".into(), Offer::TraceOnly), taken);
+    assert_eq!(bus.register(Subject::Any, Offer::TraceOnly), Err(RegisterError::Taken(Subject::Any)));
+    let mut kit = Kit { bus, now: Instant::ORIGIN, tickets: Vec::new() };
+    let link = kit.link();
+    for (id, subject, offer) in [(1, "a", exact), (2, "b", any)] {
+        kit.open(link, id, subject);
+        let Some(BusNext::Run(_, invocation)) = kit.poll() else { panic!("no call") };
+        assert_eq!(invocation.offer, offer);
+    }
+    assert_eq!(kit.bus.unregister(exact), Some("a".into()));
+    assert_eq!(kit.bus.unregister(exact), None);
+    kit.open(link, 3, "a");
+    let Some(BusNext::Run(_, invocation)) = kit.poll() else { panic!("no call") };
+    assert_eq!(invocation.offer, any, "the exact one is gone");
+}
+
+#[test]
+fn openings_are_refused_for_their_reasons() {
+    let mut kit = Kit::new(Settings { conversations_per_link_max: 2, ..Settings::default() });
+    let link = kit.link();
+    kit.open(link, 1, "nobody");
+    follows!(kit, ["l1 c1 refused: nobody serves the subject"]);
+    kit.open(link, 1, &"x".repeat(257));
+    follows!(kit, ["l1 c1 refused: invalid name"]);
+    kit.open(link, 1, "log");
+    kit.open(link, 1, "log");
+    follows!(kit, ["l1 c1 opened", "l1 c1 refused: conversation is already open"]);
+    kit.open(link, 2, "log");
+    kit.open(link, 3, "log");
+    follows!(kit, ["l1 c2 opened", "l1 c3 refused: limit reached"]);
+    kit.close(link, 1);
+    kit.bus.stop(kit.now);
+    kit.open(link, 3, "log");
+    follows!(kit, ["l1 c1 ended", "l1 disconnect", "l1 c3 refused: server is stopping"]);
+    kit.link();
+    follows!(kit, ["l2 disconnect"]);
+}
+
+#[test]
+fn a_conversation_without_a_participant_records_and_refuses_requests() {
+    let mut kit = Kit::recording();
+    let link = kit.link();
+    kit.open(link, 1, "log");
+    kit.message(link, 1, 1, Expects::Acceptance, "a");
+    kit.ask(link, 1, 2, "b");
+    kit.say(link, 1, 3, "c");
+    kit.close(link, 1);
+    follows!(
+        kit,
+        [
+            "l1 c1 opened",
+            "log1 r1 Message(1, 1 bytes)",
+            "l1 c1 m1 accepted r1",
+            "l1 c1 m2 refused: nobody serves the subject",
+            "log1 r2 Message(3, 1 bytes)",
+            "l1 c1 ended",
+        ]
+    );
+    assert_eq!(kit.bus.load(), Load { links: 1, ..Load::default() });
+}
+
+// Order.
+
+#[test]
+fn o2_o5_records_have_no_holes_and_messages_keep_their_order() {
+    let mut kit = Kit::recording();
+    let link = kit.link();
+    kit.open(link, 7, "echo");
+    kit.say(link, 7, 1, "a");
+    kit.ask(link, 7, 2, "b");
+    follows!(
+        kit,
+        ["log1 r1 Message(1, 1 bytes)", "log1 r2 Request(2, until 5s, 1 bytes)", "t1 p1 join echo"]
+    );
+    kit.answer_last(Answer::Joined);
+    follows!(kit, ["log1 r3 Joined(1)", "l1 c7 opened by p1", "t2 p1 m1 r1 \"a\""]);
+    kit.answer_last(Answer::Done);
+    follows!(kit, ["t3 p1 m2 r2 \"b\"?"]);
+    kit.answer_last(part("x"));
+    kit.answer_last(reply("y"));
+    kit.answer_last(Answer::Done);
+    follows!(
+        kit,
+        [
+            "log1 r4 Reply(to record 2, a part, 1 bytes)",
+            "l1 c7 m2 part r4 \"x\"",
+            "log1 r5 Reply(to record 2, 1 bytes)",
+            "l1 c7 m2 reply r5 \"y\"",
+        ]
+    );
+    kit.close(link, 7);
+    follows!(kit, ["log1 r6 Left(1, Closed)", "l1 c7 ended", "t4 p1 leave Closed"]);
+    kit.answer_last(Answer::Done);
+    follows!(kit, []);
+    assert_eq!(kit.bus.load(), Load { links: 1, ..Load::default() });
+}
+
+#[test]
+fn o6_a_message_is_accepted_or_refused_and_says_why() {
+    let (mut kit, link) = Kit::active();
+    kit.say(link, 9, 1, "to nobody");
+    kit.message(link, 1, 2, Expects::Acceptance, "a");
+    kit.close(link, 1);
+    kit.say(link, 1, 3, "late");
+    follows!(
+        kit,
+        [
+            "l1 c9 m1 refused: conversation is not open",
+            "l1 c1 m2 accepted r2",
+            "l1 c1 m3 refused: conversation is closing",
+            "t2 p1 m2 r2 \"a\"",
+        ]
+    );
+}
+
+#[test]
+fn calls_of_a_conversation_come_one_at_a_time_and_links_take_turns() {
+    let mut kit = Kit::new(Settings::default());
+    let (a, b) = (kit.link(), kit.link());
+    for id in 1..=3 {
+        kit.open(a, id, "echo");
+    }
+    kit.open(b, 1, "echo");
+    kit.say(b, 1, 1, "x");
+    follows!(kit, ["t1 p1 join echo", "t2 p4 join echo", "t3 p2 join echo", "t4 p3 join echo"]);
+}
+
+// Life and death.
+
+#[test]
+fn l1_l2_an_exit_is_one_event_and_nothing_comes_after_it() {
+    let (mut kit, link) = Kit::active();
+    kit.ask(link, 1, 1, "a");
+    kit.ask(link, 1, 2, "b");
+    kit.drain();
+    kit.answer_last(part("x"));
+    kit.answer_last(crash("boom"));
+    kit.answer_last(reply("from the grave"));
+    kit.answer_last(crash("again"));
+    follows!(kit, ["l1 c1 m1 part r4 \"x\"", "l1 c1 p1 exited r5: crashed: boom"]);
+    assert_eq!(kit.bus.counters().ignored_answers, 2);
+    kit.pass(secs(100));
+    follows!(kit, []);
+}
+
+#[test]
+fn l5_what_it_held_is_released_with_the_exit() {
+    let (mut kit, link) = Kit::active();
+    kit.ask(link, 1, 1, "a");
+    kit.ask(link, 1, 2, "b");
+    kit.drain();
+    kit.answer_last(crash(""));
+    let failed = Load { links: 1, conversations: 1, ..Load::default() };
+    assert_eq!(kit.bus.load(), failed, "before anybody can read of the exit");
+    assert_eq!(kit.bus.counters().undelivered, 1);
+}
+
+#[test]
+fn l6_who_talks_to_the_dead_is_told_at_once_and_its_id_can_be_opened_again() {
+    let (mut kit, link) = Kit::active();
+    kit.say(link, 1, 1, "a");
+    kit.drain();
+    kit.answer_last(crash("boom"));
+    kit.ask(link, 1, 2, "b");
+    follows!(
+        kit,
+        [
+            "l1 c1 p1 exited r3: crashed: boom",
+            "l1 c1 m2 refused: the participant has exited (participant 1 has exited)",
+        ]
+    );
+    kit.open(link, 1, "echo");
+    follows!(kit, ["t3 p2 join echo"]);
+}
+
+#[test]
+fn closing_a_failed_conversation_ends_it() {
+    let (mut kit, link) = Kit::active();
+    kit.say(link, 1, 1, "a");
+    kit.drain();
+    kit.answer_last(crash("boom"));
+    kit.close(link, 1);
+    kit.close(link, 1);
+    follows!(kit, ["l1 c1 p1 exited r3: crashed: boom", "l1 c1 ended", "l1 c1 ended"]);
+    assert_eq!(kit.bus.load(), Load { links: 1, ..Load::default() });
+}
+
+#[test]
+fn a_crash_while_joining_is_an_exit_of_an_open_conversation() {
+    let mut kit = Kit::new(Settings::default());
+    let link = kit.link();
+    kit.open(link, 1, "echo");
+    kit.ask(link, 1, 1, "a");
+    kit.drain();
+    kit.answer_last(crash("boom"));
+    follows!(kit, ["l1 c1 opened by p1", "l1 c1 p1 exited r3: crashed: boom"]);
+}
+
+#[test]
+fn a_join_that_is_refused_ends_what_was_said_already() {
+    let mut kit = Kit::new(Settings::default());
+    let link = kit.link();
+    kit.open(link, 1, "echo");
+    kit.ask(link, 1, 1, "a");
+    kit.drain();
+    kit.answer_last(Answer::Refused { reason: ReasonCode::NOT_ALLOWED, text: Some("no".into()) });
+    follows!(kit, ["l1 c1 m1 refused: not allowed (no)", "l1 c1 refused: not allowed (no)"]);
+    assert_eq!(kit.bus.load(), Load { links: 1, ..Load::default() });
+    kit.open(link, 1, "echo");
+    kit.drain();
+    kit.answer_last(Answer::Busy);
+    follows!(kit, ["l1 c1 refused: busy"]);
+}
+
+#[test]
+fn l3_a_lost_link_is_dead_at_once_and_cleaned_up_in_batches_between_other_work() {
+    let mut kit = Kit::new(Settings::default());
+    let (lost, other) = (kit.link(), kit.link());
+    let count = CANCELLED_PER_POLL as u64 * 4;
+    kit.join(other, 1);
+    for id in 1..=count {
+        kit.join(lost, id);
+    }
+    for id in 1..=count {
+        kit.ask(lost, id, 1, "x");
+    }
+    kit.drain();
+    let running: Vec<_> = kit.tickets.iter().rev().take(count as usize).copied().collect();
+    kit.ask(lost, 1, 2, "y");
+    kit.ask(lost, 2, 2, "y");
+    kit.answer(running[0], reply("a"));
+    kit.lose(lost);
+    kit.ask(other, 1, 1, "neighbour");
+    let first: Vec<String> = (0..=CANCELLED_PER_POLL).map(|_| tell(&kit.poll().unwrap())).collect();
+    assert!(first.iter().any(|line| line.contains("neighbour")), "{first:?}");
+    let rest = kit.drain();
+    let all: Vec<&String> = first.iter().chain(&rest).collect();
+    assert!(all.iter().all(|line| !line.starts_with("l1 ")), "nothing is told to the dead");
+    assert_eq!(all.iter().filter(|line| line.ends_with("cancel")).count(), count as usize);
+    for ticket in running {
+        kit.answer(ticket, reply("late"));
+        kit.answer(ticket, Answer::Done);
+    }
+    let leaving = kit.drain();
+    assert_eq!(leaving.iter().filter(|line| line.ends_with("leave OwnerLost")).count(), count as usize);
+    let tickets = std::mem::take(&mut kit.tickets);
+    for ticket in tickets {
+        kit.answer(ticket, Answer::Done);
+    }
+    kit.drain();
+    assert_eq!(kit.bus.load(), Load { links: 1, conversations: 1, ..Load::default() });
+}
+
+#[test]
+fn l4_a_lost_owner_is_a_leave_and_no_exit() {
+    let mut kit = Kit::recording();
+    let link = kit.link();
+    kit.join(link, 1);
+    kit.open(link, 2, "echo");
+    kit.drain();
+    kit.lose(link);
+    follows!(kit, ["log1 r2 Left(1, OwnerLost)", "t2 cancel", "t3 p1 leave OwnerLost"]);
+    kit.answer_last(crash("while leaving"));
+    let join = kit.tickets[1];
+    kit.answer(join, Answer::Joined);
+    follows!(kit, ["t4 p2 leave OwnerLost"]);
+    kit.answer_last(Answer::Done);
+    assert_eq!(kit.bus.load(), Load::default());
+    kit.open(link, 3, "echo");
+    follows!(kit, []);
+}
+
+#[test]
+fn an_answer_between_the_loss_of_a_link_and_its_cleaning_up_starts_nothing() {
+    let (mut kit, link) = Kit::active();
+    kit.ask(link, 1, 1, "a");
+    kit.ask(link, 1, 2, "b");
+    kit.drain();
+    kit.lose(link);
+    kit.answer_last(reply("x"));
+    kit.answer_last(Answer::Done);
+    follows!(kit, ["t2 cancel", "t3 p1 leave OwnerLost"]);
+    assert_eq!(kit.bus.counters().late_replies, 1);
+}
+
+// Requests.
+
+#[test]
+fn q1_a_request_that_is_not_answered_ends_at_its_deadline() {
+    let (mut kit, link) = Kit::active();
+    kit.ask(link, 1, 1, "a");
+    kit.event(link, says(1, 2, Expects::Reply, Some(secs(2)), Bytes::new()));
+    kit.event(link, says(1, 3, Expects::Reply, Some(secs(60)), Bytes::new()));
+    kit.drain();
+    assert_eq!(kit.wake(), Wake::At(Instant::ORIGIN.after(secs(2)), TimerReason::Deadline));
+    kit.pass(secs(2));
+    follows!(kit, ["l1 c1 m2 deadline"]);
+    kit.pass(secs(3));
+    follows!(kit, ["l1 c1 m1 deadline", "t2 cancel", "l1 c1 m3 deadline"]);
+    kit.answer_last(reply("late"));
+    kit.answer_last(Answer::Done);
+    follows!(kit, []);
+    assert_eq!(kit.bus.counters().late_replies, 1);
+    assert_eq!(kit.bus.load(), Load { links: 1, conversations: 1, ..Load::default() });
+}
+
+#[test]
+fn q1_time_that_an_answer_brings_counts_before_the_answer() {
+    let (mut kit, link) = Kit::active();
+    kit.ask(link, 1, 1, "a");
+    kit.drain();
+    kit.now = kit.now.after(secs(5));
+    kit.answer_last(reply("too late by nothing"));
+    follows!(kit, ["l1 c1 m1 deadline", "t2 cancel"]);
+}
+
+#[test]
+fn q1_a_request_ends_when_its_call_returned_without_a_reply() {
+    let (mut kit, link) = Kit::active();
+    for (id, answer) in [
+        (1, Answer::Done),
+        (2, Answer::Refused { reason: ReasonCode::INVALID_PAYLOAD, text: Some("no json".into()) }),
+        (3, Answer::Busy),
+    ] {
+        kit.ask(link, 1, id, "a");
+        kit.drain();
+        kit.answer_last(answer);
+    }
+    follows!(kit, ["l1 c1 m3 refused: busy"]);
+    assert_eq!(kit.bus.load(), Load { links: 1, conversations: 1, ..Load::default() });
+}
+
+#[test]
+fn q2_replies_that_answer_nothing_are_counted_and_never_surface() {
+    let (mut kit, link) = Kit::active();
+    kit.say(link, 1, 1, "a");
+    kit.drain();
+    kit.answer_last(reply("nobody asked"));
+    kit.answer_last(Answer::Done);
+    kit.ask(link, 1, 2, "b");
+    follows!(kit, ["t3 p1 m2 r3 \"b\"?"]);
+    kit.answer_last(reply("one"));
+    kit.answer_last(reply("two"));
+    kit.answer_last(part("three"));
+    kit.answer_last(Answer::Done);
+    kit.answer_last(reply("four"));
+    follows!(kit, ["l1 c1 m2 reply r4 \"one\""]);
+    let counters = kit.bus.counters();
+    assert_eq!((counters.unasked_replies, counters.late_replies, counters.ignored_answers), (1, 2, 1));
+    assert_eq!(counters.replies, 1);
+}
+
+#[test]
+fn q3_a_reply_before_the_exit_stands() {
+    let (mut kit, link) = Kit::active();
+    kit.ask(link, 1, 1, "a");
+    kit.drain();
+    kit.answer_last(reply("last words"));
+    kit.answer_last(crash("boom"));
+    follows!(kit, ["l1 c1 m1 reply r3 \"last words\"", "l1 c1 p1 exited r4: crashed: boom"]);
+}
+
+#[test]
+fn q4_a_request_that_waited_past_its_deadline_never_reaches_the_participant() {
+    let (mut kit, link) = Kit::active();
+    kit.say(link, 1, 1, "slow");
+    kit.ask(link, 1, 2, "a");
+    kit.say(link, 1, 3, "b");
+    kit.drain();
+    kit.pass(secs(5));
+    kit.answer_last(Answer::Done);
+    follows!(kit, ["l1 c1 m2 deadline", "t3 p1 m3 r4 \"b\""]);
+}
+
+// Asking for time.
+
+#[test]
+fn a_participant_may_ask_for_time_and_reply_when_it_is_woken() {
+    let (mut kit, link) = Kit::active();
+    kit.ask(link, 1, 1, "a");
+    kit.say(link, 1, 2, "b");
+    kit.drain();
+    kit.answer_last(Answer::WakeAfter(secs(1)));
+    follows!(kit, []);
+    kit.pass(secs(1));
+    follows!(kit, ["t3 p1 wake"]);
+    kit.answer_last(reply("x"));
+    kit.answer_last(Answer::Done);
+    follows!(kit, ["l1 c1 m1 reply r4 \"x\"", "t4 p1 m2 r3 \"b\""]);
+}
+
+#[test]
+fn a_wait_ends_at_the_deadline_of_the_request() {
+    let (mut kit, link) = Kit::active();
+    kit.ask(link, 1, 1, "a");
+    kit.drain();
+    kit.answer_last(Answer::WakeAfter(secs(100)));
+    kit.pass(secs(5));
+    follows!(kit, ["l1 c1 m1 deadline", "t3 p1 wake"]);
+    kit.answer_last(Answer::Busy);
+    follows!(kit, []);
+    kit.pass(Duration::from_millis(20));
+    follows!(kit, ["t4 p1 wake"]);
+}
+
+#[test]
+fn a_participant_may_ask_for_time_when_it_joins() {
+    let mut kit = Kit::new(Settings::default());
+    let link = kit.link();
+    kit.open(link, 1, "echo");
+    kit.say(link, 1, 1, "a");
+    kit.drain();
+    kit.answer_last(Answer::WakeAfter(Duration::ZERO));
+    follows!(kit, ["l1 c1 opened by p1"]);
+    kit.pass(Duration::from_millis(1));
+    follows!(kit, ["t2 p1 wake"]);
+}
+
+#[test]
+fn an_accepted_message_that_found_no_seat_is_tried_again() {
+    let (mut kit, link) = Kit::active();
+    kit.message(link, 1, 1, Expects::Acceptance, "a");
+    kit.say(link, 1, 2, "b");
+    follows!(kit, ["l1 c1 m1 accepted r2", "t2 p1 m1 r2 \"a\""]);
+    let before = kit.bus.load().held_bytes;
+    kit.answer_last(Answer::Busy);
+    follows!(kit, []);
+    assert_eq!(kit.bus.load().held_bytes, before);
+    kit.pass(Duration::from_millis(20));
+    follows!(kit, ["t3 p1 m1 r2 \"a\""]);
+}
+
+// Closing.
+
+#[test]
+fn a_close_lets_what_was_accepted_run_to_its_end() {
+    let (mut kit, link) = Kit::active();
+    kit.ask(link, 1, 1, "a");
+    kit.say(link, 1, 2, "b");
+    kit.close(link, 1);
+    kit.close(link, 1);
+    kit.drain();
+    kit.answer_last(reply("x"));
+    kit.answer_last(Answer::Done);
+    follows!(kit, ["l1 c1 m1 reply r4 \"x\"", "t3 p1 m2 r3 \"b\""]);
+    kit.answer_last(Answer::Done);
+    follows!(kit, ["l1 c1 ended", "t4 p1 leave Closed"]);
+}
+
+#[test]
+fn a_close_ends_after_its_time_and_the_seat_stays_taken_until_the_call_returned() {
+    let mut kit = Kit::new(Settings { conversations_per_link_max: 1, ..Settings::default() });
+    let link = kit.link();
+    kit.join(link, 1);
+    kit.pass(secs(2));
+    kit.say(link, 1, 1, "slow");
+    kit.drain();
+    kit.close(link, 1);
+    kit.ask(link, 1, 2, "refused");
+    assert_eq!(kit.drain().len(), 1);
+    assert_eq!(kit.wake(), Wake::At(kit.now.after(secs(5)), TimerReason::Close));
+    kit.pass(secs(5));
+    follows!(kit, ["t2 cancel", "l1 c1 ended"]);
+    kit.open(link, 1, "echo");
+    follows!(kit, ["l1 c1 refused: limit reached"]);
+    kit.answer_last(Answer::Done);
+    follows!(kit, ["t3 p1 leave Closed"]);
+    kit.answer_last(Answer::Done);
+    kit.open(link, 1, "echo");
+    follows!(kit, ["t4 p2 join echo"]);
+}
+
+#[test]
+fn a_close_before_the_join_still_delivers() {
+    let mut kit = Kit::new(Settings::default());
+    let link = kit.link();
+    kit.open(link, 1, "echo");
+    kit.say(link, 1, 1, "a");
+    kit.close(link, 1);
+    follows!(kit, ["t1 p1 join echo"]);
+    kit.answer_last(Answer::Joined);
+    follows!(kit, ["l1 c1 opened by p1", "t2 p1 m1 r1 \"a\""]);
+    kit.answer_last(crash("boom"));
+    follows!(kit, ["l1 c1 p1 exited r3: crashed: boom", "l1 c1 ended"]);
+    assert_eq!(kit.bus.load(), Load { links: 1, ..Load::default() });
+}
+
+// Bounds.
+
+#[test]
+fn r2_what_is_held_is_bounded_in_bytes_for_a_conversation_and_a_link() {
+    let mut kit = Kit::new(Settings {
+        held_bytes_per_conversation_max: 600,
+        held_bytes_per_link_max: 1000,
+        ..Settings::default()
+    });
+    let link = kit.link();
+    for id in 1..=3 {
+        kit.join(link, id);
+    }
+    let big = |id, message| says(id, message, Expects::Nothing, None, Bytes::from(vec![0; 236]));
+    kit.event(link, says(1, 1, Expects::Nothing, None, Bytes::from(vec![0; 537])));
+    follows!(kit, ["l1 c1 m1 refused: too large"]);
+    for (id, message) in [(1, 2), (1, 3), (1, 4), (2, 1), (2, 2)] {
+        kit.event(link, big(id, message));
+    }
+    let story = kit.drain();
+    let refused: Vec<_> = story.iter().filter(|line| line.starts_with("l1")).collect();
+    assert_eq!(refused, ["l1 c1 m4 refused: busy", "l1 c2 m2 refused: busy"]);
+    assert_eq!(kit.bus.load().held_bytes, 900, "300 each: what is in hand counts until it returned");
+    assert_eq!(Settings::charge(0), 256);
+    assert_eq!(Settings::charge(64), 128);
+}
+
+#[test]
+fn a_full_link_has_no_calls_started_and_goes_on_where_it_was() {
+    let (mut kit, link) = Kit::active();
+    kit.ask(link, 1, 1, "a");
+    kit.ask(link, 1, 2, "b");
+    kit.drain();
+    let running = *kit.tickets.last().unwrap();
+    assert!(kit.bus.has_room(running));
+    kit.bus.link_full(link);
+    assert!(!kit.bus.has_room(running));
+    kit.answer_last(reply("x"));
+    kit.answer_last(Answer::Done);
+    follows!(kit, ["l1 c1 m1 reply r4 \"x\""]);
+    kit.bus.link_full(link);
+    follows!(kit, []);
+    kit.bus.link_ready(link);
+    kit.bus.link_ready(link);
+    follows!(kit, ["t3 p1 m2 r3 \"b\"?"]);
+}
+
+#[test]
+fn a_message_costs_the_same_at_the_four_thousandth_as_at_the_first() {
+    let (mut kit, link) = Kit::active();
+    let mut loads = Vec::new();
+    for message in 1..=4000 {
+        kit.ask(link, 1, message, "a");
+        assert_eq!(kit.drain().len(), 1);
+        loads.push(kit.bus.load());
+        kit.answer_last(reply("b"));
+        kit.answer_last(Answer::Done);
+        assert_eq!(kit.drain().len(), 1);
+    }
+    assert!(loads.iter().all(|load| *load == loads[0]));
+    assert_eq!(kit.bus.load(), Load { links: 1, conversations: 1, ..Load::default() });
+}
+
+#[test]
+fn texts_of_exits_are_cut_at_a_character() {
+    let mut kit = Kit::new(Settings { text_max: 4, ..Settings::default() });
+    let link = kit.link();
+    kit.open(link, 1, "echo");
+    kit.drain();
+    kit.answer_last(crash("aéöü"));
+    follows!(kit, ["l1 c1 opened by p1", "l1 c1 p1 exited r2: crashed: aé"]);
+}
+
+#[test]
+fn an_earlier_now_counts_as_the_latest_one() {
+    let (mut kit, link) = Kit::active();
+    kit.pass(secs(10));
+    kit.now = Instant::ORIGIN;
+    kit.ask(link, 1, 1, "a");
+    kit.now = Instant::ORIGIN.after(secs(10));
+    kit.drain();
+    assert_eq!(kit.wake(), Wake::At(Instant::ORIGIN.after(secs(15)), TimerReason::Deadline));
+}
