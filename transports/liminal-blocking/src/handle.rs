@@ -1,0 +1,254 @@
+//! What applications hold of a connection: a handle, and a conversation.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use liminal_driver::client::{Client, Topic};
+use liminal_driver::error::{
+    AskError, AwaitCrashError, CloseError, Crash, Lost, MessageError, NeedsVersion2, OpenError, ReceiveError,
+};
+use liminal_proto::{CloseReason, ConversationId, LinkError, MessageId, Pid, Reply, Version};
+
+use crate::link::Link;
+
+/// A connection to a server. Cheap to clone; when the last clone and the last conversation are gone, the
+/// connection closes gracefully.
+#[derive(Clone)]
+pub struct Handle {
+    owner: Arc<Owner>,
+}
+
+/// Closes the connection when nobody holds it any more.
+struct Owner {
+    link: Arc<Link>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.link.lock().client.disconnect();
+        self.link.flush();
+    }
+}
+
+impl Handle {
+    pub(crate) fn new(link: Arc<Link>) -> Self {
+        Self { owner: Arc::new(Owner { link }) }
+    }
+
+    /// The version that was negotiated. On a 1.0 link what needs pids or exits says so.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        match self.owner.link.lock().client.connected() {
+            Some(Ok(version)) => version,
+            _ => Version::V1_0,
+        }
+    }
+
+    /// Opens a conversation with whoever serves `subject`. On a 1.0 link success is silent, so this
+    /// returns at once there and a refusal surfaces on the next call.
+    ///
+    /// # Errors
+    ///
+    /// Refused, or the connection takes no more conversations.
+    pub fn open(&self, subject: &str) -> Result<Conversation, OpenError> {
+        let link = &self.owner.link;
+        let id = link.act(None, |client| client.open(subject))?;
+        let conversation = Conversation { owner: Arc::clone(&self.owner), id };
+        forever(link.wait(Topic::Conversation(id), None, |client, _| client.opened(id)), OpenError::Lost)?;
+        Ok(conversation)
+    }
+
+    /// Asks the server for a sign of life, and says how long it took.
+    ///
+    /// # Errors
+    ///
+    /// The connection was lost.
+    pub fn ping(&self) -> Result<Duration, Lost> {
+        let link = &self.owner.link;
+        let sent = Instant::now();
+        let number = link.act(None, Client::ping)?;
+        forever(link.wait(Topic::Connection, None, |client, _| client.pong(number)), Lost)?;
+        Ok(sent.elapsed())
+    }
+
+    /// Closes the connection gracefully, and waits until the server has answered.
+    pub fn disconnect(&self) {
+        let link = &self.owner.link;
+        link.act(None, Client::disconnect);
+        link.wait(Topic::Connection, None, |client, _| client.ended());
+    }
+
+    /// Waits for the end of the connection.
+    #[must_use]
+    pub fn closed(&self) -> Lost {
+        let end = self.owner.link.wait(Topic::Connection, None, |client, _| client.ended());
+        Lost(end.unwrap_or(DROPPED))
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("version", &self.version()).finish_non_exhaustive()
+    }
+}
+
+/// One conversation, owned by the connection that opened it. Dropping it closes it.
+///
+/// Its methods take `&self`: several threads may ask at once.
+pub struct Conversation {
+    owner: Arc<Owner>,
+    id: ConversationId,
+}
+
+impl Conversation {
+    /// Its id on this connection.
+    #[must_use]
+    pub const fn id(&self) -> ConversationId {
+        self.id
+    }
+
+    /// Says something that wants no reply. On a 2.0 link it returns when the message was accepted; on a
+    /// 1.0 link, where nobody says so, at once.
+    ///
+    /// # Errors
+    ///
+    /// The participant has exited (the error names it), the server refused, or the connection was lost.
+    pub fn message(&self, payload: impl Into<Bytes>) -> Result<(), MessageError> {
+        let (link, id, payload) = (&self.owner.link, self.id, payload.into());
+        let sent = self.send(None, |client| client.message(id, &payload).transpose());
+        let sent = forever(sent, MessageError::Lost)?;
+        let accepted = link.wait(Topic::Message(id, sent), None, |client, _| client.accepted(id, sent));
+        forever(accepted, MessageError::Lost)
+    }
+
+    /// Asks for a reply and waits for it, `timeout` at most. A reply in parts is joined.
+    ///
+    /// # Errors
+    ///
+    /// No reply in time, the participant has exited (the error names it and says why), it gave no
+    /// reply, the server refused, or the connection was lost.
+    pub fn ask(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<Bytes, AskError> {
+        let (link, id, payload, deadline) = (&self.owner.link, self.id, payload.into(), after(timeout));
+        let sent = self.send(deadline, |client| client.ask(id, &payload, Some(timeout), false).transpose());
+        let sent = sent.unwrap_or(Err(AskError::Timeout))?;
+        let reply = link.wait(Topic::Message(id, sent), deadline, |client, _| client.reply(id, sent));
+        reply.unwrap_or_else(|| {
+            link.lock().client.forget(id, sent);
+            Err(AskError::Timeout)
+        })
+    }
+
+    /// Asks for a reply that [`receive_reply`](Self::receive_reply) will return; it must come within
+    /// `timeout`. Returns the id of the request, which the reply names.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ask`](Self::ask) that are known before the request is sent.
+    pub fn request(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<MessageId, AskError> {
+        let (id, payload) = (self.id, payload.into());
+        self.send(after(timeout), |client| client.ask(id, &payload, Some(timeout), true).transpose())
+            .unwrap_or(Err(AskError::Timeout))
+    }
+
+    /// The next reply, or part of one, to any [`request`](Self::request), within `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// None came in time, a request ended without one, the participant has exited, or the conversation
+    /// or the connection is over.
+    pub fn receive_reply(&self, timeout: Duration) -> Result<Reply, ReceiveError> {
+        let (topic, id) = (Topic::Conversation(self.id), self.id);
+        let next = self.owner.link.wait(topic, after(timeout), |client, _| client.receive_reply(id));
+        next.unwrap_or(Err(ReceiveError::Timeout))
+    }
+
+    /// Whether the participant is known to have exited. Reads what has arrived, and never waits.
+    #[must_use]
+    pub fn has_detected_crash(&self) -> bool {
+        let mut state = self.owner.link.lock();
+        if state.reading {
+            return state.client.crash(self.id).is_some();
+        }
+        state.reading = true;
+        drop(state);
+        self.owner.link.read_what_is_there();
+        let mut state = self.owner.link.lock();
+        self.owner.link.release(&mut state);
+        state.client.crash(self.id).is_some()
+    }
+
+    /// Waits until the participant exits, `timeout` at most, and says who, why and when it was observed.
+    /// Asking again or late gives the same answer.
+    ///
+    /// # Errors
+    ///
+    /// No exit in that time, the conversation or the connection is over, or the server speaks 1.0.
+    pub fn await_crash(&self, timeout: Duration) -> Result<Crash, AwaitCrashError> {
+        let (topic, id) = (Topic::Conversation(self.id), self.id);
+        let crash = self.owner.link.wait(topic, after(timeout), |client, _| client.await_crash(id));
+        crash.unwrap_or(Err(AwaitCrashError::Timeout))
+    }
+
+    /// The participants that are alive: one, or none when the conversation only records.
+    ///
+    /// # Errors
+    ///
+    /// The server speaks 1.0, which has no pids.
+    pub fn participant_pids(&self) -> Result<Vec<Pid>, NeedsVersion2> {
+        self.owner.link.lock().client.participant_pids(self.id)
+    }
+
+    /// Closes the conversation: takes no more messages, and waits until outstanding requests have ended.
+    /// Closing one whose participant has exited releases it and is no error.
+    ///
+    /// # Errors
+    ///
+    /// The connection was lost, and the conversation with it.
+    pub fn close(self) -> Result<(), CloseError> {
+        let (link, id) = (&self.owner.link, self.id);
+        link.act(None, |client| client.close(id))?;
+        forever(link.wait(Topic::Conversation(id), None, |client, _| client.closed(id)), CloseError::Lost)
+    }
+
+    /// Sends as soon as there is room.
+    fn send<T, E>(
+        &self,
+        deadline: Option<Instant>,
+        mut send: impl FnMut(&mut Client) -> Option<Result<T, E>>,
+    ) -> Option<Result<T, E>> {
+        let link = &self.owner.link;
+        if let Some(sent) = link.act(deadline, &mut send) {
+            return Some(sent);
+        }
+        let sent = link.wait(Topic::Room, deadline, |client, _| send(client));
+        link.act(deadline, |_| ());
+        sent
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        self.owner.link.lock().client.release(self.id);
+        self.owner.link.flush();
+    }
+}
+
+impl fmt::Debug for Conversation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conversation").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+const DROPPED: CloseReason = CloseReason::Link(LinkError::Dropped);
+
+/// What was waited for without a deadline has come.
+fn forever<T, E>(outcome: Option<Result<T, E>>, lost: impl FnOnce(CloseReason) -> E) -> Result<T, E> {
+    outcome.unwrap_or_else(|| Err(lost(DROPPED)))
+}
+
+/// The moment after `timeout`; none when nobody will see it.
+fn after(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
+}

@@ -1,0 +1,329 @@
+//! The server: one thread for each connection.
+
+use std::fmt;
+use std::io;
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use liminal_core::participant::AsyncFactory;
+use liminal_core::{Factory, RegisterError, Subject};
+use liminal_driver::client::{link_error, wake_at};
+use liminal_driver::error::BindError;
+use liminal_driver::server::{Hub, Kind, Pool, ServerLink, Spawn, Task};
+use liminal_driver::{Address, ServerOptions, with_scratch};
+use liminal_proto::{Connection, Wants};
+
+use crate::listener::{Listener, interrupt_accept};
+use crate::park::park_until;
+use crate::socket::Socket;
+use crate::timers::{ThreadSleeper, Timers};
+use crate::writer::{Handed, Writer};
+
+/// How long accepting pauses after a failure such as too many open files: long enough not to spin, short
+/// enough that nobody minds.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a connection that is over is still read, so that the farewell is not destroyed by a reset.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Memory that every connection has to itself; a read that fills it goes on in shared memory.
+const OWN_BUFFER: usize = 4 << 10;
+
+/// The stack of a connection's thread: participants that run inline run on it. Only what is touched costs.
+const STACK: usize = 1 << 20;
+
+/// A server that listens and does not run yet.
+pub struct Server {
+    hub: Arc<Hub>,
+    pool: Arc<Pool>,
+    timers: Arc<Timers>,
+    listener: Listener,
+    address: Address,
+    stopping: Arc<AtomicBool>,
+}
+
+/// Stops a server gracefully, from wherever it is.
+#[derive(Clone, Debug)]
+pub struct Stopper {
+    address: Address,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Stopper {
+    /// Asks every client to go, waits for them as long as the server's options say, and ends
+    /// [`Server::run`].
+    pub fn stop(&self) {
+        if !self.stopping.swap(true, Ordering::AcqRel) {
+            interrupt_accept(&self.address);
+        }
+    }
+}
+
+/// A server that listens on `address`: register who serves what, then run it.
+///
+/// # Errors
+///
+/// The address is bad, or in use.
+pub fn bind(address: impl Into<Address>) -> Result<Server, BindError> {
+    bind_with(address, ServerOptions::default())
+}
+
+/// The same with options: of connections, of the bus, of stopping.
+///
+/// # Errors
+///
+/// The address is bad, or in use.
+pub fn bind_with(address: impl Into<Address>, options: ServerOptions) -> Result<Server, BindError> {
+    let address = address.into();
+    let (listener, address) = Listener::bind(&address).map_err(|source| BindError { address, source })?;
+    let (timers, pool) = (Arc::new(Timers::default()), Pool::new(options.stop.blocking_seats));
+    let (spawn, sleeper) = (OnPool(Arc::clone(&pool)), ThreadSleeper(Arc::clone(&timers)));
+    let hub = Hub::new(options, Box::new(spawn), Arc::new(sleeper), Arc::clone(&pool));
+    Ok(Server { hub, pool, timers, listener, address, stopping: Arc::default() })
+}
+
+impl Server {
+    /// Where it listens; the real port when it was asked for port 0.
+    #[must_use]
+    pub const fn local_address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Serves a subject with participants that run where their messages are decoded. They must not
+    /// block: their connection waits for them.
+    ///
+    /// # Errors
+    ///
+    /// The subject is served already, or too long.
+    pub fn register_inline(
+        &self,
+        subject: impl Into<Subject>,
+        factory: impl Factory + 'static,
+    ) -> Result<(), RegisterError> {
+        self.register(subject.into(), Kind::Inline(Arc::new(factory)))
+    }
+
+    /// Serves a subject with participants that may block, on a bounded pool of threads.
+    ///
+    /// # Errors
+    ///
+    /// The subject is served already, or too long.
+    pub fn register_blocking(
+        &self,
+        subject: impl Into<Subject>,
+        factory: impl Factory + 'static,
+    ) -> Result<(), RegisterError> {
+        self.register(subject.into(), Kind::Blocking(Arc::new(factory)))
+    }
+
+    /// Serves a subject with participants that await. Each call has a thread of the pool while it lasts.
+    ///
+    /// # Errors
+    ///
+    /// The subject is served already, or too long.
+    pub fn register_async(
+        &self,
+        subject: impl Into<Subject>,
+        factory: impl AsyncFactory + 'static,
+    ) -> Result<(), RegisterError> {
+        self.register(subject.into(), Kind::Async(Arc::new(factory)))
+    }
+
+    /// Serves a subject with nobody: opening succeeds, messages are recorded, requests are refused.
+    ///
+    /// # Errors
+    ///
+    /// The subject is served already, or too long.
+    pub fn register_trace_only(&self, subject: impl Into<Subject>) -> Result<(), RegisterError> {
+        self.register(subject.into(), Kind::TraceOnly)
+    }
+
+    fn register(&self, subject: Subject, kind: Kind) -> Result<(), RegisterError> {
+        self.hub.register(subject, kind).map(drop)
+    }
+
+    /// What stops it.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper { address: self.address.clone(), stopping: Arc::clone(&self.stopping) }
+    }
+
+    /// Accepts and serves until it is stopped.
+    ///
+    /// # Errors
+    ///
+    /// The thread that watches the clock cannot be started. A failure to accept is logged and tried again.
+    pub fn run(self) -> io::Result<()> {
+        let Self { hub, pool, timers, listener, address: _, stopping } = self;
+        let ended = Arc::new(AtomicBool::new(false));
+        let clock = {
+            let (hub, timers, ended) = (Arc::clone(&hub), Arc::clone(&timers), Arc::clone(&ended));
+            thread::Builder::new().name("liminal-clock".into()).spawn(move || timers.run(&hub, &ended))?
+        };
+        accept(&hub, &listener, &stopping);
+        drop(listener);
+        stop(&hub);
+        pool.close();
+        ended.store(true, Ordering::Release);
+        timers.wake();
+        // It has no result, and a panic in it has been reported.
+        let _ = clock.join();
+        Ok(())
+    }
+}
+
+fn accept(hub: &Arc<Hub>, listener: &Listener, stopping: &AtomicBool) {
+    loop {
+        let accepted = listener.accept();
+        if stopping.load(Ordering::Acquire) {
+            return;
+        }
+        let started = accepted.and_then(|(socket, peer)| start(hub, socket, peer));
+        if let Err(error) = started {
+            tracing::warn!("cannot accept a connection: {error}");
+            thread::sleep(ACCEPT_PAUSE);
+        }
+    }
+}
+
+/// Asks every client to go, and waits until they have, or the time for it is over.
+fn stop(hub: &Arc<Hub>) {
+    hub.stop();
+    wait_idle(hub, Some(Instant::now() + hub.options().stop.time));
+    for link in hub.links() {
+        link.drop_transport(hub.clock().now());
+    }
+    wait_idle(hub, None);
+}
+
+fn wait_idle(hub: &Hub, until: Option<Instant>) {
+    let waker = crate::park::waker();
+    while !hub.is_idle(&waker) && until.is_none_or(|until| Instant::now() < until) {
+        park_until(until);
+    }
+}
+
+fn start(hub: &Arc<Hub>, socket: Socket, peer: String) -> io::Result<()> {
+    let hub = Arc::clone(hub);
+    let socket = Arc::new(socket);
+    thread::Builder::new().name("liminal-connection".into()).stack_size(STACK).spawn(move || {
+        let writer = Writer::new(Arc::clone(&socket), Arc::clone(&hub));
+        let connection = Connection::server(hub.clock().now(), hub.options().connection.clone());
+        let waker =
+            Waker::from(Arc::new(Interrupt { socket: Arc::clone(&socket), reader: thread::current() }));
+        let link = hub.connect(|id| {
+            ServerLink::new(id, peer, connection, Box::new(Handed(Arc::clone(&writer))), &waker)
+        });
+        writer.serve(&link, thread::current());
+        serve(&hub, &link, &socket);
+        say_goodbye(&link, &socket);
+    })?;
+    Ok(())
+}
+
+fn serve(hub: &Arc<Hub>, link: &Arc<ServerLink>, socket: &Socket) {
+    let mut buffer = [0; OWN_BUFFER];
+    let mut wants = link.advance(hub, |_, _| ());
+    while !wants.finished {
+        let until = wake_at(&wants, hub.clock());
+        if wants.read {
+            let room = link.input_room().min(OWN_BUFFER);
+            let read = socket.read(buffer.get_mut(..room).unwrap_or_default(), until);
+            let more = matches!(read, Ok(Some(OWN_BUFFER)));
+            wants = deliver(hub, link, &buffer, read);
+            if more {
+                wants = read_on(hub, link, socket, wants);
+            }
+        } else {
+            park_until(until);
+            wants = link.advance(hub, |_, _| ());
+        }
+    }
+}
+
+/// There is more where that came from: read it in larger pieces, while it lasts.
+fn read_on(hub: &Arc<Hub>, link: &Arc<ServerLink>, socket: &Socket, mut wants: Wants) -> Wants {
+    with_scratch(|scratch| {
+        while wants.read {
+            let room = link.input_room().min(scratch.len());
+            let read = socket.read_now(scratch.get_mut(..room).unwrap_or_default());
+            let read = match read {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return wants,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+                read => read.map(Some),
+            };
+            wants = deliver(hub, link, scratch, read);
+        }
+        wants
+    })
+}
+
+fn deliver(hub: &Arc<Hub>, link: &Arc<ServerLink>, buffer: &[u8], read: io::Result<Option<usize>>) -> Wants {
+    link.advance(hub, |connection, now| match read {
+        Ok(None) => {}
+        Ok(Some(0)) => connection.eof(now),
+        Ok(Some(n)) => {
+            connection.receive(now, buffer.get(..n).unwrap_or_default());
+        }
+        Err(error) => connection.link_lost(now, link_error(&error)),
+    })
+}
+
+/// Closes our half, and discards for a moment what the peer still sends: closing a socket with unread
+/// input would reset it, and the peer might lose the farewell.
+fn say_goodbye(link: &ServerLink, socket: &Socket) {
+    // A thread always can: there is nothing to wait for.
+    let _ = link.poll_close(&Context::from_waker(Waker::noop()));
+    let until = Instant::now() + LINGER;
+    with_scratch(|scratch| while matches!(socket.read(scratch, Some(until)), Ok(Some(n)) if n > 0) {});
+}
+
+/// Wakes the thread of a connection that is over by somebody else's doing, wherever it waits.
+struct Interrupt {
+    socket: Arc<Socket>,
+    reader: Thread,
+}
+
+impl Wake for Interrupt {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.socket.shutdown(Shutdown::Read);
+        self.reader.unpark();
+    }
+}
+
+/// Async participants, each call on a thread of the pool.
+struct OnPool(Arc<Pool>);
+
+impl Spawn for OnPool {
+    fn spawn(&self, task: Task) -> Result<(), Task> {
+        let seat = Arc::new(Mutex::new(Some(task)));
+        let taken = Arc::clone(&seat);
+        let job = Box::new(move || {
+            let task = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(task) = task {
+                futures_lite::future::block_on(task);
+            }
+        });
+        match self.0.run(job) {
+            Ok(()) => Ok(()),
+            Err(_) => match seat.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                Some(task) => Err(task),
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,133 @@
+//! A connected socket that several threads use at once: one reads, one writes, and no mode of the socket
+//! is ever changed for the other.
+
+use std::io::{self, IoSlice, Read as _};
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A read may return this much before the moment it was given: setting the time limit of a socket costs a
+/// system call, and one that is almost right is used again.
+const TOLERANCE: Duration = Duration::from_millis(1);
+
+/// No time limit.
+const NEVER: u64 = 0;
+
+/// A connected socket.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    inner: socket2::Socket,
+    /// The time limit on reads that is set, in nanoseconds.
+    read_limit: AtomicU64,
+}
+
+impl Socket {
+    pub(crate) fn new(inner: impl Into<socket2::Socket>) -> Self {
+        Self { inner: inner.into(), read_limit: AtomicU64::new(NEVER) }
+    }
+
+    /// Writes what the socket takes at once; `WouldBlock` when that is nothing.
+    #[cfg(unix)]
+    pub(crate) fn write_now(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.inner.send_vectored_with_flags(slices, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+    }
+
+    /// Elsewhere there is no writing without waiting that leaves the mode of the socket alone, so the
+    /// writer waits.
+    #[cfg(not(unix))]
+    pub(crate) fn write_now(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.inner.send_vectored(slices)
+    }
+
+    /// Reads, waiting until `until` at the latest. `None`: nothing came.
+    pub(crate) fn read(&self, into: &mut [u8], until: Option<Instant>) -> io::Result<Option<usize>> {
+        if !self.limit_reads(until)? {
+            return Ok(None);
+        }
+        in_time((&self.inner).read(into))
+    }
+
+    /// Waits until there is something to read, and leaves it there. False: nothing came in time.
+    pub(crate) fn wait_readable(&self, until: Option<Instant>) -> io::Result<bool> {
+        if !self.limit_reads(until)? {
+            return Ok(false);
+        }
+        let mut byte = [std::mem::MaybeUninit::new(0)];
+        in_time(self.inner.peek(&mut byte)).map(|read| read.is_some())
+    }
+
+    /// Waits until the socket takes more output, or, if `or_readable`, until there is something to read.
+    #[cfg(unix)]
+    pub(crate) fn wait_writable(&self, or_readable: bool, until: Option<Instant>) -> io::Result<()> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let flags = if or_readable { PollFlags::IN | PollFlags::OUT } else { PollFlags::OUT };
+        let limit = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+        match poll(&mut [PollFd::new(&self.inner, flags)], limit.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Elsewhere writing waits by itself.
+    #[cfg(not(unix))]
+    pub(crate) fn wait_writable(&self, _or_readable: bool, _until: Option<Instant>) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Reads what is there; `WouldBlock` when that is nothing.
+    #[cfg(unix)]
+    pub(crate) fn read_now(&self, into: &mut [u8]) -> io::Result<usize> {
+        match rustix::net::recv(&self.inner, into, rustix::net::RecvFlags::DONTWAIT) {
+            Ok((_, n)) => Ok(n),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Elsewhere only a very short wait tells whether there is something.
+    #[cfg(not(unix))]
+    pub(crate) fn read_now(&self, into: &mut [u8]) -> io::Result<usize> {
+        let soon = Instant::now() + 2 * TOLERANCE;
+        self.read(into, Some(soon))?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Ends reads that wait; a shutdown of a socket that is gone is one as well.
+    pub(crate) fn shutdown(&self, how: Shutdown) {
+        let _ = self.inner.shutdown(how);
+    }
+
+    /// Sets the time limit on reads, unless the one that is set will do. False: the moment has passed.
+    fn limit_reads(&self, until: Option<Instant>) -> io::Result<bool> {
+        let Some(until) = until else {
+            if self.read_limit.swap(NEVER, Ordering::Relaxed) != NEVER {
+                self.inner.set_read_timeout(None)?;
+            }
+            return Ok(true);
+        };
+        let wanted = until.saturating_duration_since(Instant::now());
+        if wanted.is_zero() {
+            return Ok(false);
+        }
+        let wanted = u64::try_from(wanted.as_nanos()).unwrap_or(u64::MAX);
+        let set = self.read_limit.load(Ordering::Relaxed);
+        let tolerance = u64::try_from(TOLERANCE.as_nanos()).unwrap_or_default();
+        // Shorter than wanted costs a look too early, which is cheaper than setting it, unless it is
+        // much shorter; longer than wanted would be late.
+        let will_do = set != NEVER && set <= wanted.saturating_add(tolerance) && set >= wanted / 2;
+        if !will_do {
+            self.inner.set_read_timeout(Some(Duration::from_nanos(wanted.max(1000))))?;
+            self.read_limit.store(wanted, Ordering::Relaxed);
+        }
+        Ok(true)
+    }
+}
+
+/// A read that ran into its time limit read nothing, and one that was interrupted may be tried again.
+fn in_time(read: io::Result<usize>) -> io::Result<Option<usize>> {
+    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    match read {
+        Ok(n) => Ok(Some(n)),
+        Err(error) if matches!(error.kind(), Interrupted | TimedOut | WouldBlock) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,108 @@
+//! The driver of a connection: reads while nobody waits, writes what no caller could, watches the clock.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use liminal_proto::{CloseReason, LinkError};
+
+use super::link::{Link, Turn, Watch};
+use super::sleep::Sleep;
+
+/// How long the driver leaves the turn to read to handles after one of them had it: a program that asks
+/// again and again then never switches tasks for a reply, and one that stops is served after this.
+const LINGER: Duration = Duration::from_millis(20);
+
+/// Keeps one connection alive while nobody waits for anything. Run it on whatever executor there is.
+///
+/// Callers that wait move the bytes themselves; without a driver, pings of the server are answered and
+/// large outputs finished only while somebody waits.
+#[must_use = "a driver does nothing unless it runs"]
+pub struct Driver {
+    link: Arc<Link>,
+    linger: Option<Sleep>,
+    turns: u64,
+}
+
+impl Driver {
+    pub(crate) const fn new(link: Arc<Link>) -> Self {
+        Self { link, linger: None, turns: 0 }
+    }
+
+    /// Drives the connection to its end, and says how it ended.
+    pub async fn run(mut self) -> CloseReason {
+        poll_fn(|cx| self.poll(cx)).await;
+        self.link.lock().client.ended().unwrap_or(CloseReason::Link(LinkError::Dropped))
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.link.lock().driver = Some(cx.waker().clone());
+        self.link.flush(None);
+        while !self.is_finished() {
+            if self.step(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        self.link.poll_close(cx)
+    }
+
+    fn is_finished(&self) -> bool {
+        self.link.lock().client.take_events().finished
+    }
+
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.link.lock();
+        match state.watch {
+            Watch::Reading | Watch::Displaced => {
+                let Some(mut reader) = state.take_reader() else {
+                    state.watch = Watch::Displaced;
+                    return Poll::Pending;
+                };
+                if state.watch == Watch::Displaced {
+                    state.put_back(reader);
+                    state.watch = Watch::Lingering;
+                    self.turns = state.turns;
+                    self.linger = Some(self.link.sleeper.sleep_until(Instant::now() + LINGER));
+                    return Poll::Ready(());
+                }
+                drop(state);
+                let turn = self.link.read(&mut reader, cx);
+                self.link.lock().put_back(reader);
+                match turn {
+                    Turn::Moved => Poll::Ready(()),
+                    Turn::Idle => Poll::Pending,
+                }
+            }
+            Watch::Lingering => {
+                if let Some(linger) = &mut self.linger {
+                    drop(state);
+                    if linger.as_mut().poll(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    state = self.link.lock();
+                }
+                let quiet = state.turns == self.turns;
+                self.turns = state.turns;
+                self.linger = (!quiet).then(|| self.link.sleeper.sleep_until(Instant::now() + LINGER));
+                if quiet {
+                    state.watch = Watch::Reading;
+                }
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.link.lock().driver = None;
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,271 @@
+//! What applications hold of a connection: a handle, and a conversation.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use liminal_proto::{ConversationId, MessageId, Pid, Reply, Version};
+
+use super::link::{Link, Waiting};
+use crate::client::{Client, Topic};
+use crate::error::{
+    AskError, AwaitCrashError, CloseError, Crash, Lost, MessageError, NeedsVersion2, OpenError, ReceiveError,
+};
+
+/// A connection to a server. Cheap to clone; when the last clone and the last conversation are gone, the
+/// connection closes gracefully.
+///
+/// Every future may be dropped at any await: what was sent stays sent, and nothing else is lost.
+#[derive(Clone)]
+pub struct Handle {
+    owner: Arc<Owner>,
+}
+
+/// Closes the connection when nobody holds it any more.
+struct Owner {
+    link: Arc<Link>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.link.act(None, Client::disconnect);
+        if let Some(driver) = &self.link.lock().driver {
+            driver.wake_by_ref();
+        }
+    }
+}
+
+impl Handle {
+    pub(crate) fn new(link: Arc<Link>) -> Self {
+        Self { owner: Arc::new(Owner { link }) }
+    }
+
+    /// The version that was negotiated. On a 1.0 link what needs pids or exits says so.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        match self.owner.link.lock().client.connected() {
+            Some(Ok(version)) => version,
+            _ => Version::V1_0,
+        }
+    }
+
+    /// Opens a conversation with whoever serves `subject`. On a 1.0 link success is silent, so this
+    /// returns at once there and a refusal surfaces on the next call.
+    ///
+    /// # Errors
+    ///
+    /// Refused, or the connection takes no more conversations.
+    pub async fn open(&self, subject: &str) -> Result<Conversation, OpenError> {
+        let link = &self.owner.link;
+        let id = link.act(None, |client| client.open(subject))?;
+        let conversation = Conversation { owner: Arc::clone(&self.owner), id };
+        Waiting::new(link, Topic::Conversation(id), |client| client.opened(id)).await?;
+        Ok(conversation)
+    }
+
+    /// Asks the server for a sign of life, and says how long it took.
+    ///
+    /// # Errors
+    ///
+    /// The connection was lost.
+    pub async fn ping(&self) -> Result<Duration, Lost> {
+        let link = &self.owner.link;
+        let sent = Instant::now();
+        let number = link.act(None, Client::ping)?;
+        Waiting::new(link, Topic::Connection, |client| client.pong(number)).await?;
+        Ok(sent.elapsed())
+    }
+
+    /// Closes the connection gracefully, and waits until the server has answered.
+    pub async fn disconnect(&self) {
+        let link = &self.owner.link;
+        link.act(None, Client::disconnect);
+        Waiting::new(link, Topic::Connection, |client| client.ended()).await;
+    }
+
+    /// Waits for the end of the connection.
+    pub async fn closed(&self) -> Lost {
+        let link = &self.owner.link;
+        Lost(Waiting::new(link, Topic::Connection, |client| client.ended()).await)
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("version", &self.version()).finish_non_exhaustive()
+    }
+}
+
+/// One conversation, owned by the connection that opened it. Dropping it closes it.
+///
+/// Its methods take `&self`: several tasks may ask at once.
+pub struct Conversation {
+    owner: Arc<Owner>,
+    id: ConversationId,
+}
+
+impl Conversation {
+    /// Its id on this connection.
+    #[must_use]
+    pub const fn id(&self) -> ConversationId {
+        self.id
+    }
+
+    /// Says something that wants no reply. On a 2.0 link it returns when the message was accepted; on a
+    /// 1.0 link, where nobody says so, at once.
+    ///
+    /// # Errors
+    ///
+    /// The participant has exited (the error names it), the server refused, or the connection was lost.
+    pub async fn message(&self, payload: impl Into<Bytes>) -> Result<(), MessageError> {
+        let (link, id, payload) = (&self.owner.link, self.id, payload.into());
+        let sent = self.send(|client| client.message(id, &payload).transpose()).await?;
+        let message = Claim { link, conversation: id, message: sent };
+        Waiting::new(link, Topic::Message(id, sent), |client| client.accepted(id, message.message)).await
+    }
+
+    /// Asks for a reply and waits for it, `timeout` at most. A reply in parts is joined.
+    ///
+    /// # Errors
+    ///
+    /// No reply in time, the participant has exited (the error names it and says why), it gave no
+    /// reply, the server refused, or the connection was lost.
+    pub async fn ask(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<Bytes, AskError> {
+        let (link, id, payload) = (&self.owner.link, self.id, payload.into());
+        let sent = self.send(|client| client.ask(id, &payload, Some(timeout), false).transpose());
+        let Some(sent) = self.within(timeout, sent).await else { return Err(AskError::Timeout) };
+        let message = Claim { link, conversation: id, message: sent? };
+        let topic = Topic::Message(id, message.message);
+        Waiting::new(link, topic, |client| client.reply(id, message.message)).await
+    }
+
+    /// Asks for a reply that [`receive_reply`](Self::receive_reply) will return; it must come within
+    /// `timeout`. Returns the id of the request, which the reply names.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ask`](Self::ask) that are known before the request is sent.
+    pub async fn request(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<MessageId, AskError> {
+        let (id, payload) = (self.id, payload.into());
+        let sent = self.send(|client| client.ask(id, &payload, Some(timeout), true).transpose());
+        self.within(timeout, sent).await.unwrap_or(Err(AskError::Timeout))
+    }
+
+    /// The next reply, or part of one, to any [`request`](Self::request), within `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// None came in time, a request ended without one, the participant has exited, or the conversation
+    /// or the connection is over.
+    pub async fn receive_reply(&self, timeout: Duration) -> Result<Reply, ReceiveError> {
+        let id = self.id;
+        let next = Waiting::new(&self.owner.link, Topic::Conversation(id), |client| client.receive_reply(id));
+        self.within(timeout, next).await.unwrap_or(Err(ReceiveError::Timeout))
+    }
+
+    /// Whether the participant is known to have exited. Reads what has arrived, and never waits.
+    #[must_use]
+    pub fn has_detected_crash(&self) -> bool {
+        let look =
+            Waiting::new(&self.owner.link, Topic::Conversation(self.id), |client| client.crash(self.id));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        matches!(pin!(look).poll(&mut cx), Poll::Ready(_))
+    }
+
+    /// Waits until the participant exits, `timeout` at most, and says who, why and when it was observed.
+    /// Asking again or late gives the same answer.
+    ///
+    /// # Errors
+    ///
+    /// No exit in that time, the conversation or the connection is over, or the server speaks 1.0.
+    pub async fn await_crash(&self, timeout: Duration) -> Result<Crash, AwaitCrashError> {
+        let id = self.id;
+        let crash = Waiting::new(&self.owner.link, Topic::Conversation(id), |client| client.await_crash(id));
+        self.within(timeout, crash).await.unwrap_or(Err(AwaitCrashError::Timeout))
+    }
+
+    /// The participants that are alive: one, or none when the conversation only records.
+    ///
+    /// # Errors
+    ///
+    /// The server speaks 1.0, which has no pids.
+    pub fn participant_pids(&self) -> Result<Vec<Pid>, NeedsVersion2> {
+        self.owner.link.lock().client.participant_pids(self.id)
+    }
+
+    /// Closes the conversation: takes no more messages, and waits until outstanding requests have ended.
+    /// Closing one whose participant has exited releases it and is no error.
+    ///
+    /// # Errors
+    ///
+    /// The connection was lost, and the conversation with it.
+    pub async fn close(self) -> Result<(), CloseError> {
+        let (link, id) = (&self.owner.link, self.id);
+        link.act(None, |client| client.close(id))?;
+        Waiting::new(link, Topic::Conversation(id), |client| client.closed(id)).await
+    }
+
+    /// Sends as soon as there is room.
+    async fn send<T, E>(
+        &self,
+        mut send: impl FnMut(&mut Client) -> Option<Result<T, E>> + Unpin,
+    ) -> Result<T, E> {
+        let link = &self.owner.link;
+        if let Some(sent) = link.act(None, &mut send) {
+            return sent;
+        }
+        let sent = Waiting::new(link, Topic::Room, send).await;
+        link.flush(None);
+        sent
+    }
+
+    /// The outcome of `wait`, or `None` after `timeout`.
+    async fn within<T>(&self, timeout: Duration, wait: impl Future<Output = T>) -> Option<T> {
+        let mut wait = pin!(wait);
+        let mut alarm = None;
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(outcome) = wait.as_mut().poll(cx) {
+                return Poll::Ready(Some(outcome));
+            }
+            // Armed only when there is something to wait for: most calls never need it.
+            let alarm = alarm.get_or_insert_with(|| self.owner.link.sleeper.sleep_until(after(timeout)));
+            alarm.as_mut().poll(cx).map(|()| None)
+        })
+        .await
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        self.owner.link.act(None, |client| client.release(self.id));
+    }
+}
+
+impl fmt::Debug for Conversation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conversation").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// A message whose end one caller waits for. When the caller goes away, so does its place.
+struct Claim<'a> {
+    link: &'a Link,
+    conversation: ConversationId,
+    message: MessageId,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.link.lock().client.forget(self.conversation, self.message);
+    }
+}
+
+/// The moment after `timeout`, or one so far away that nobody will see it.
+pub(crate) fn after(timeout: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    Instant::now() + timeout.min(FAR)
+}

@@ -1,0 +1,16 @@
+//! Handles, driver and server over any asynchronous stream. The transports supply streams and timers.
+
+mod connect;
+mod driver;
+mod handle;
+mod link;
+mod server;
+mod sleep;
+
+pub use connect::{Halves, connect, connect_over, halves, split};
+pub use driver::Driver;
+pub(crate) use handle::after;
+pub use handle::{Conversation, Handle};
+pub use link::{ReadHalf, WriteHalf};
+pub use server::{Accept, Accepted, Accepting, Server, Stopper};
+pub use sleep::{Sleep, Sleeper};

@@ -1,0 +1,366 @@
+//! The server over any asynchronous streams: one task for each connection, all of them inside the future
+//! that runs the server.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use async_executor::Executor;
+use futures_lite::FutureExt as _;
+use liminal_core::participant::AsyncFactory;
+use liminal_core::{Factory, RegisterError, Subject};
+use liminal_proto::{Connection, Wants};
+
+use super::connect::Halves;
+use super::link::{ReadHalf, WriteHalf};
+use super::sleep::{Alarm, Sleeper};
+use crate::client::{link_error, wake_at};
+use crate::server::{Hub, Kind, Pool, ServerLink, ServerOptions, Spawn, Task, TryWrite};
+use crate::{Address, with_scratch};
+
+/// How long accepting pauses after a failure such as too many open files: long enough not to spin, short
+/// enough that nobody minds.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a connection that is over is still read, so that the farewell is not destroyed by a reset.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Reads of one connection before the others get their turn.
+const READS_MAX: usize = 8;
+
+/// A future in a box.
+pub type Accepting<'a> = Pin<Box<dyn Future<Output = io::Result<Accepted>> + Send + 'a>>;
+
+/// What a transport accepts connections with.
+pub trait Accept: Send + Sync + 'static {
+    /// The next connection.
+    fn accept(&self) -> Accepting<'_>;
+}
+
+/// A connection that was accepted.
+pub struct Accepted {
+    /// Its stream.
+    pub halves: Halves,
+    /// Who it is, for the log.
+    pub peer: String,
+}
+
+impl fmt::Debug for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accepted").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// A server that listens and does not run yet.
+pub struct Server {
+    hub: Arc<Hub>,
+    executor: Arc<Executor<'static>>,
+    sleeper: Arc<dyn Sleeper>,
+    pool: Arc<Pool>,
+    listener: Arc<dyn Accept>,
+    address: Address,
+    stopping: Arc<Stopping>,
+}
+
+/// Stops a server gracefully, from wherever it is.
+#[derive(Clone)]
+pub struct Stopper {
+    stopping: Arc<Stopping>,
+}
+
+#[derive(Default)]
+struct Stopping {
+    asked: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Stopper {
+    /// Asks every client to go, waits for them as long as the server's options say, and ends
+    /// [`Server::run`].
+    pub fn stop(&self) {
+        self.stopping.asked.store(true, Ordering::Release);
+        if let Some(waker) = self.stopping.waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Stopping {
+    async fn asked(&self) {
+        poll_fn(|cx| {
+            *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+            if self.asked.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+impl Server {
+    /// A server on a listener of some runtime.
+    #[must_use]
+    pub fn new(
+        listener: Arc<dyn Accept>,
+        address: Address,
+        sleeper: Arc<dyn Sleeper>,
+        options: ServerOptions,
+    ) -> Self {
+        let executor = Arc::new(Executor::new());
+        let pool = Pool::new(options.stop.blocking_seats);
+        let spawn = Box::new(OnExecutor(Arc::clone(&executor)));
+        let hub = Hub::new(options, spawn, Arc::clone(&sleeper), Arc::clone(&pool));
+        Self { hub, executor, sleeper, pool, listener, address, stopping: Arc::default() }
+    }
+
+    /// Where it listens; the real port when it was asked for port 0.
+    #[must_use]
+    pub const fn local_address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Serves a subject with participants that run where their messages are decoded. They must not
+    /// block: every connection waits for them.
+    ///
+    /// # Errors
+    ///
+    /// The subject is served already, or too long.
+    pub fn register_inline(
+        &self,
+        subject: impl Into<Subject>,
+        factory: impl Factory + 'static,
+    ) -> Result<(), RegisterError> {
+        self.register(subject.into(), Kind::Inline(Arc::new(factory)))
+    }
+
+    /// Serves a subject with participants that may block, on a bounded pool of threads.
+    ///
+    /// # Errors
+    ///
+    /// The subject is served already, or too long.
+    pub fn register_blocking(
+        &self,
+        subject: impl Into<Subject>,
+        factory: impl Factory + 'static,
+    ) -> Result<(), RegisterError> {
+        self.register(subject.into(), Kind::Blocking(Arc::new(factory)))
+    }
+
+    /// Serves a subject with participants that await.
+    ///
+    /// # Errors
+    ///
+    /// The subject is served already, or too long.
+    pub fn register_async(
+        &self,
+        subject: impl Into<Subject>,
+        factory: impl AsyncFactory + 'static,
+    ) -> Result<(), RegisterError> {
+        self.register(subject.into(), Kind::Async(Arc::new(factory)))
+    }
+
+    /// Serves a subject with nobody: opening succeeds, messages are recorded, requests are refused.
+    ///
+    /// # Errors
+    ///
+    /// The subject is served already, or too long.
+    pub fn register_trace_only(&self, subject: impl Into<Subject>) -> Result<(), RegisterError> {
+        self.register(subject.into(), Kind::TraceOnly)
+    }
+
+    fn register(&self, subject: Subject, kind: Kind) -> Result<(), RegisterError> {
+        self.hub.register(subject, kind).map(drop)
+    }
+
+    /// What stops it.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper { stopping: Arc::clone(&self.stopping) }
+    }
+
+    /// Accepts and serves until it is stopped. Everything happens inside this future.
+    ///
+    /// # Errors
+    ///
+    /// None at present: a failure to accept is logged and tried again.
+    pub async fn run(self) -> io::Result<()> {
+        let executor = Arc::clone(&self.executor);
+        executor.spawn(timer(Arc::clone(&self.hub), Arc::clone(&self.sleeper))).detach();
+        executor.run(self.serve()).await;
+        Ok(())
+    }
+
+    async fn serve(self) {
+        let Self { hub, executor, sleeper, pool, listener, stopping, .. } = self;
+        // A task of its own, so that only a connection makes it look for one.
+        let accepting =
+            executor.spawn(accept(listener, Arc::clone(&hub), Arc::clone(&executor), Arc::clone(&sleeper)));
+        stopping.asked().await;
+        accepting.cancel().await;
+        hub.stop();
+        let late = sleeper.sleep_until(Instant::now() + hub.options().stop.time);
+        idle(&hub).or(late).await;
+        for link in hub.links() {
+            link.drop_transport(hub.clock().now());
+        }
+        idle(&hub).await;
+        pool.close();
+    }
+}
+
+async fn accept(
+    listener: Arc<dyn Accept>,
+    hub: Arc<Hub>,
+    executor: Arc<Executor<'static>>,
+    sleeper: Arc<dyn Sleeper>,
+) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => executor.spawn(serve(accepted, Arc::clone(&hub), Arc::clone(&sleeper))).detach(),
+            Err(error) => {
+                tracing::warn!("cannot accept a connection: {error}");
+                sleeper.sleep_until(Instant::now() + ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(accepted: Accepted, hub: Arc<Hub>, sleeper: Arc<dyn Sleeper>) {
+    let Accepted { halves: (read, write), peer } = accepted;
+    let connection = Connection::server(hub.clock().now(), hub.options().connection.clone());
+    let writer = Box::new(AsyncWriter(write));
+    let link = hub.connect(|id| ServerLink::new(id, peer, connection, writer, Waker::noop()));
+    let alarm = Alarm::new(Arc::clone(&sleeper));
+    let mut serving = Serving { hub, link, read, alarm };
+    poll_fn(|cx| serving.poll(cx)).await;
+    serving.say_goodbye(&*sleeper).await;
+}
+
+/// One connection being served.
+struct Serving {
+    hub: Arc<Hub>,
+    link: Arc<ServerLink>,
+    read: ReadHalf,
+    alarm: Alarm,
+}
+
+impl Serving {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.link.set_waker(cx.waker());
+        let mut wants = self.link.advance(&self.hub, |_, _| ());
+        for _ in 0..READS_MAX {
+            if wants.finished {
+                return Poll::Ready(());
+            }
+            match self.step(cx, wants) {
+                Poll::Ready(changed) => wants = changed,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn step(&mut self, cx: &mut Context<'_>, wants: Wants) -> Poll<Wants> {
+        if self.alarm.poll(cx, wake_at(&wants, self.hub.clock())).is_ready() {
+            return Poll::Ready(self.link.advance(&self.hub, |_, _| ()));
+        }
+        if !wants.read {
+            return Poll::Pending;
+        }
+        let Self { hub, link, read, .. } = self;
+        let room = link.input_room();
+        with_scratch(|scratch| {
+            let room = room.min(scratch.len());
+            let space = scratch.get_mut(..room).unwrap_or_default();
+            let Poll::Ready(result) = read.as_mut().poll_read(cx, space) else { return Poll::Pending };
+            Poll::Ready(match result {
+                Ok(0) => link.advance(hub, |connection, now| connection.eof(now)),
+                Ok(n) => {
+                    let bytes = scratch.get(..n).unwrap_or_default();
+                    link.advance(hub, |connection, now| {
+                        connection.receive(now, bytes);
+                    })
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => wants,
+                Err(error) => {
+                    link.advance(hub, |connection, now| connection.link_lost(now, link_error(&error)))
+                }
+            })
+        })
+    }
+
+    /// Closes our half, and discards for a moment what the peer still sends: closing a socket with
+    /// unread input would reset it, and the peer might lose the farewell.
+    async fn say_goodbye(mut self, sleeper: &dyn Sleeper) {
+        let Self { link, read, .. } = &mut self;
+        if poll_fn(|cx| link.poll_close(cx)).await.is_err() {
+            return;
+        }
+        let drained = poll_fn(|cx| {
+            with_scratch(|scratch| {
+                loop {
+                    match read.as_mut().poll_read(cx, scratch) {
+                        Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                        Poll::Ready(Ok(_)) => {}
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+            })
+        });
+        drained.or(sleeper.sleep_until(Instant::now() + LINGER)).await;
+    }
+}
+
+struct AsyncWriter(WriteHalf);
+
+impl TryWrite for AsyncWriter {
+    fn try_write(&mut self, slices: &[IoSlice<'_>], waker: &Waker) -> Poll<io::Result<usize>> {
+        self.0.as_mut().poll_write_vectored(&mut Context::from_waker(waker), slices)
+    }
+
+    fn try_close(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
+        self.0.as_mut().poll_close(&mut Context::from_waker(waker))
+    }
+}
+
+struct OnExecutor(Arc<Executor<'static>>);
+
+impl Spawn for OnExecutor {
+    fn spawn(&self, task: Task) -> Result<(), Task> {
+        self.0.spawn(task).detach();
+        Ok(())
+    }
+}
+
+/// Tells the bus the time when it is due.
+async fn timer(hub: Arc<Hub>, sleeper: Arc<dyn Sleeper>) {
+    let mut alarm = Alarm::new(sleeper);
+    poll_fn(|cx| {
+        while alarm.poll(cx, hub.timer(cx.waker())).is_ready() {
+            hub.on_timer();
+        }
+        Poll::<()>::Pending
+    })
+    .await;
+}
+
+/// Waits until the last link has ended.
+async fn idle(hub: &Hub) {
+    poll_fn(|cx| if hub.is_idle(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }).await;
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stopper").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,566 @@
+//! One client: its connection, and what has arrived for its conversations. No I/O: the transports move
+//! the bytes, and whoever waits leaves a [`Waker`].
+
+mod mailbox;
+
+use std::collections::BTreeMap;
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::Bytes;
+use liminal_proto::wire::Dialect;
+use liminal_proto::{
+    CloseReason, CommandError, Config, Connection, ConversationId, Event, Expects, LinkError, MessageId,
+    Next, Pid, Rejected, Reply, Version, Wake, Wants,
+};
+
+use self::mailbox::{Awaited, Ended, Mailbox, Opening};
+use crate::Clock;
+use crate::error::{
+    AskError, AwaitCrashError, CloseError, Crash, Lost, MessageError, NeedsVersion2, OpenError, ReceiveError,
+    Refusal,
+};
+
+/// Replies kept for one conversation until they are received, in bytes. Beyond it no further request is
+/// sent, so a caller that never receives costs at most this and what was under way.
+pub const UNCLAIMED_BYTES_MAX: usize = 2 << 20;
+
+/// One client: its connection, and what has arrived for its conversations.
+///
+/// Everything a handle waits for is a question here that answers `None` while there is nothing to say.
+/// A transport asks, waits for its [`Waker`], and asks again.
+#[derive(Debug)]
+pub struct Client {
+    /// The connection. A transport moves its bytes; events are taken with [`Client::take_events`].
+    pub connection: Connection,
+    clock: Clock,
+    version: Option<Version>,
+    mailboxes: BTreeMap<ConversationId, Mailbox>,
+    waiters: BTreeMap<Waiter, Waker>,
+    next_waiter: u64,
+    pings: u64,
+    pongs: u64,
+    end: Option<CloseReason>,
+}
+
+/// What somebody waits for. The end of the connection wakes everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// Something of the connection as a whole: its handshake, a pong.
+    Connection,
+    /// Room in the output.
+    Room,
+    /// Anything of one conversation.
+    Conversation(ConversationId),
+    /// The end of one message.
+    Message(ConversationId, MessageId),
+}
+
+/// Somebody who waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Waiter {
+    topic: Topic,
+    number: u64,
+}
+
+impl Client {
+    /// A client that is about to shake hands.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let clock = Clock::new();
+        Self {
+            connection: Connection::client(clock.now(), config),
+            clock,
+            version: None,
+            mailboxes: BTreeMap::new(),
+            waiters: BTreeMap::new(),
+            next_waiter: 0,
+            pings: 0,
+            pongs: 0,
+            end: None,
+        }
+    }
+
+    /// The clock that the connection is told the time by.
+    #[must_use]
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    // ── what a transport does ───────────────────────────────────────────────────────────────────
+
+    /// Delivers what has happened to the mailboxes, wakes those who wait for it, and says what the
+    /// connection waits for.
+    pub fn take_events(&mut self) -> Wants {
+        let now = self.clock.now();
+        self.connection.tick(now);
+        loop {
+            match self.connection.poll() {
+                Next::Event(event) => self.on_event(event),
+                Next::Wait(wants) => return wants,
+            }
+        }
+    }
+
+    /// These bytes were read.
+    pub fn receive(&mut self, mut bytes: &[u8]) -> Wants {
+        loop {
+            let taken = self.connection.receive(self.clock.now(), bytes);
+            bytes = bytes.get(taken..).unwrap_or_default();
+            let wants = self.take_events();
+            if bytes.is_empty() || taken == 0 {
+                return wants;
+            }
+        }
+    }
+
+    /// The stream has ended.
+    pub fn eof(&mut self) -> Wants {
+        self.connection.eof(self.clock.now());
+        self.take_events()
+    }
+
+    /// The transport failed.
+    pub fn link_lost(&mut self, error: &std::io::Error) -> Wants {
+        self.connection.link_lost(self.clock.now(), link_error(error));
+        self.take_events()
+    }
+
+    /// Notes that somebody waits for something.
+    pub fn wait(&mut self, waiter: Option<Waiter>, topic: Topic, waker: &Waker) -> Waiter {
+        let waiter = waiter.filter(|waiter| waiter.topic == topic).unwrap_or_else(|| {
+            self.next_waiter += 1;
+            Waiter { topic, number: self.next_waiter }
+        });
+        self.waiters.entry(waiter).or_insert_with(|| waker.clone()).clone_from(waker);
+        waiter
+    }
+
+    /// Somebody does not wait any more.
+    pub fn stop_waiting(&mut self, waiter: Waiter) {
+        self.waiters.remove(&waiter);
+    }
+
+    /// Wakes one of those who wait: the turn to read is free. Says whether there is one.
+    pub fn pass_turn(&self) -> bool {
+        let next = self.waiters.values().next();
+        if let Some(waker) = next {
+            waker.wake_by_ref();
+        }
+        next.is_some()
+    }
+
+    /// Wakes those who wait for this.
+    pub fn wake(&self, topic: Topic) {
+        let first = Waiter { topic, number: 0 };
+        let last = Waiter { topic, number: u64::MAX };
+        self.waiters.range(first..=last).for_each(|(_, waker)| waker.wake_by_ref());
+    }
+
+    fn wake_all(&self) {
+        self.waiters.values().for_each(Waker::wake_by_ref);
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Connected { version } => self.version = Some(version),
+            Event::Pong => self.pongs += 1,
+            Event::Closed(reason) => self.end = Some(reason),
+            event => return self.on_conversation_event(event),
+        }
+        self.wake_all();
+    }
+
+    fn on_conversation_event(&mut self, event: Event) {
+        match event {
+            Event::Opened { conversation, pid } => {
+                self.with(conversation, |mailbox| mailbox.opening = Opening::Open(pid));
+            }
+            Event::Refused { conversation, reason, text } => {
+                let refusal = Refusal { reason, text };
+                self.with(conversation, |mailbox| mailbox.opening = Opening::Refused(refusal));
+            }
+            Event::Reply(reply) => {
+                self.wake(Topic::Message(reply.conversation, reply.answers));
+                self.with(reply.conversation, |mailbox| mailbox.on_reply(reply, UNCLAIMED_BYTES_MAX));
+            }
+            Event::Outcome { conversation, message, outcome } => {
+                self.wake(Topic::Message(conversation, message));
+                self.with(conversation, |mailbox| mailbox.on_outcome(message, outcome));
+            }
+            Event::Exited { conversation, exit } => {
+                let observed = std::time::Instant::now();
+                let crash = Crash { pid: exit.pid, reason: exit.reason, record: exit.record, observed };
+                self.with(conversation, |mailbox| mailbox.crash = Some(crash));
+            }
+            Event::Ended { conversation } => self.with(conversation, |mailbox| mailbox.ended = true),
+            _ => {}
+        }
+    }
+
+    fn with(&mut self, conversation: ConversationId, change: impl FnOnce(&mut Mailbox)) {
+        if let Some(mailbox) = self.mailboxes.get_mut(&conversation) {
+            change(mailbox);
+            self.wake(Topic::Conversation(conversation));
+        }
+    }
+
+    // ── what a handle asks ──────────────────────────────────────────────────────────────────────
+
+    /// How the handshake ended.
+    #[must_use]
+    pub fn connected(&self) -> Option<Result<Version, CloseReason>> {
+        let failed = || self.end.clone().map(Err);
+        self.version.map(Ok).or_else(failed)
+    }
+
+    /// Whether the server should be dialled again with an offer of 1.0 alone.
+    #[must_use]
+    pub fn suggests_redial(&self, offered: Dialect) -> bool {
+        self.version.is_none() && self.end.as_ref().is_some_and(|end| end.suggests_redial(offered))
+    }
+
+    /// How the connection ended.
+    #[must_use]
+    pub fn ended(&self) -> Option<CloseReason> {
+        self.end.clone()
+    }
+
+    /// Sends a ping and says which pong to wait for.
+    ///
+    /// # Errors
+    ///
+    /// The connection is over.
+    pub fn ping(&mut self) -> Result<u64, Lost> {
+        let now = self.clock.now();
+        self.connection.ping(now).map_err(|_| Lost(self.end.clone().unwrap_or(CloseReason::Local)))?;
+        self.pings += 1;
+        Ok(self.pings)
+    }
+
+    /// Whether this many pings were answered.
+    #[must_use]
+    pub fn pong(&self, number: u64) -> Option<Result<(), Lost>> {
+        if self.pongs >= number {
+            return Some(Ok(()));
+        }
+        self.end.clone().map(|end| Err(Lost(end)))
+    }
+
+    /// Opens a conversation.
+    ///
+    /// # Errors
+    ///
+    /// The connection does not take the command.
+    pub fn open(&mut self, subject: &str) -> Result<ConversationId, OpenError> {
+        let now = self.clock.now();
+        let conversation = self.connection.open(now, subject).map_err(|error| match self.end.clone() {
+            Some(end) => OpenError::Lost(end),
+            None => OpenError::Rejected(error),
+        })?;
+        let silent = self.version == Some(Version::V1_0);
+        let opening = if silent { Opening::Open(None) } else { Opening::Asked };
+        self.mailboxes.insert(conversation, Mailbox::new(opening));
+        Ok(conversation)
+    }
+
+    /// How the opening ended.
+    #[must_use]
+    pub fn opened(&self, conversation: ConversationId) -> Option<Result<(), OpenError>> {
+        match self.mailboxes.get(&conversation).map(|mailbox| &mailbox.opening) {
+            Some(Opening::Open(_)) => Some(Ok(())),
+            Some(Opening::Refused(refusal)) => Some(Err(OpenError::Refused(refusal.clone()))),
+            Some(Opening::Asked) | None => self.end.clone().map(|end| Err(OpenError::Lost(end))),
+        }
+    }
+
+    /// Sends a message that wants no reply. `Ok(None)`: there is no room now. On a 2.0 link its
+    /// acceptance is told by [`accepted`](Self::accepted); on a 1.0 link nobody tells it.
+    ///
+    /// # Errors
+    ///
+    /// The conversation takes no messages.
+    pub fn message(
+        &mut self,
+        conversation: ConversationId,
+        payload: &Bytes,
+    ) -> Result<Option<MessageId>, MessageError> {
+        self.check(conversation).map_err(|failed| failed.of_message())?;
+        let now = self.clock.now();
+        match self.connection.message(now, conversation, Expects::Acceptance, payload.clone()) {
+            Ok(message) => {
+                if self.version != Some(Version::V1_0) {
+                    self.with(conversation, |mailbox| mailbox.expect(message, Awaited::Alone));
+                }
+                Ok(Some(message))
+            }
+            Err(Rejected { reason: CommandError::Full, .. }) => Ok(None),
+            Err(rejected) => Err(self.failure(conversation, rejected.reason).of_message()),
+        }
+    }
+
+    /// Whether a message was accepted.
+    pub fn accepted(
+        &mut self,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Option<Result<(), MessageError>> {
+        if self.version == Some(Version::V1_0) {
+            return Some(Ok(()));
+        }
+        let ended = self.claim(conversation, message)?;
+        Some(ended.map(drop).map_err(|failed| failed.of_message()))
+    }
+
+    /// Sends a request whose reply one caller waits for, or `receiver`s receive. `Ok(None)`: there is
+    /// no room now.
+    ///
+    /// # Errors
+    ///
+    /// The conversation takes no messages.
+    pub fn ask(
+        &mut self,
+        conversation: ConversationId,
+        payload: &Bytes,
+        timeout: Option<Duration>,
+        to_receive: bool,
+    ) -> Result<Option<MessageId>, AskError> {
+        self.check(conversation).map_err(|failed| failed.of_ask())?;
+        let full = |mailbox: &Mailbox| mailbox.is_full(UNCLAIMED_BYTES_MAX);
+        if to_receive && self.mailboxes.get(&conversation).is_some_and(full) {
+            let limit = UNCLAIMED_BYTES_MAX as u64;
+            return Err(AskError::Rejected(CommandError::Limit {
+                what: "bytes of unclaimed replies",
+                limit,
+            }));
+        }
+        let now = self.clock.now();
+        match self.connection.ask(now, conversation, timeout, payload.clone()) {
+            Ok(message) => {
+                let awaited = if to_receive { Awaited::Received } else { Awaited::Alone };
+                self.with(conversation, |mailbox| mailbox.expect(message, awaited));
+                Ok(Some(message))
+            }
+            Err(Rejected { reason: CommandError::Full, .. }) => Ok(None),
+            Err(rejected) => Err(self.failure(conversation, rejected.reason).of_ask()),
+        }
+    }
+
+    /// The reply to one request.
+    pub fn reply(
+        &mut self,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Option<Result<Bytes, AskError>> {
+        let ended = self.claim(conversation, message)?;
+        Some(ended.map_err(|failed| failed.of_ask()))
+    }
+
+    /// The next reply to any request whose reply nobody awaits alone.
+    pub fn receive_reply(&mut self, conversation: ConversationId) -> Option<Result<Reply, ReceiveError>> {
+        let Some(mailbox) = self.mailboxes.get_mut(&conversation) else {
+            return Some(Err(ReceiveError::Closed));
+        };
+        if let Some(next) = mailbox.receive() {
+            return Some(next);
+        }
+        if let Some(Ended::Exited) = mailbox.take_unreported() {
+            return Some(Err(ReceiveError::Exited(None)));
+        }
+        match self.check(conversation) {
+            Ok(()) => None,
+            Err(Failed::Exited(crash)) => Some(Err(ReceiveError::Exited(crash))),
+            Err(Failed::Lost(end)) => Some(Err(ReceiveError::Lost(end))),
+            Err(_) => Some(Err(ReceiveError::Closed)),
+        }
+    }
+
+    /// The caller gives up on one message.
+    pub fn forget(&mut self, conversation: ConversationId, message: MessageId) {
+        self.with(conversation, |mailbox| mailbox.forget(message));
+        // Not outstanding any more is what this wants to bring about.
+        let _ = self.connection.abandon(conversation, message);
+    }
+
+    /// The crash of the participant, if it is known.
+    #[must_use]
+    pub fn crash(&self, conversation: ConversationId) -> Option<Crash> {
+        self.mailboxes.get(&conversation)?.crash.clone()
+    }
+
+    /// The crash, or that none will come.
+    #[must_use]
+    pub fn await_crash(&self, conversation: ConversationId) -> Option<Result<Crash, AwaitCrashError>> {
+        if self.version == Some(Version::V1_0) {
+            return Some(Err(AwaitCrashError::NeedsVersion2));
+        }
+        let mailbox = self.mailboxes.get(&conversation);
+        if let Some(crash) = mailbox.and_then(|mailbox| mailbox.crash.clone()) {
+            return Some(Ok(crash));
+        }
+        match (&self.end, mailbox) {
+            (Some(end), _) => Some(Err(AwaitCrashError::Lost(end.clone()))),
+            (None, None) => Some(Err(AwaitCrashError::Closed)),
+            (None, Some(mailbox)) => mailbox.ended.then_some(Err(AwaitCrashError::Closed)),
+        }
+    }
+
+    /// The participants of the conversation: one, or none when it only records.
+    ///
+    /// # Errors
+    ///
+    /// The peer speaks 1.0.
+    pub fn participant_pids(&self, conversation: ConversationId) -> Result<Vec<Pid>, NeedsVersion2> {
+        if self.version == Some(Version::V1_0) {
+            return Err(NeedsVersion2);
+        }
+        let alive = self.mailboxes.get(&conversation).filter(|it| it.crash.is_none() && !it.ended);
+        Ok(match alive.map(|mailbox| &mailbox.opening) {
+            Some(Opening::Open(pid)) => pid.iter().copied().collect(),
+            Some(Opening::Asked | Opening::Refused(_)) | None => Vec::new(),
+        })
+    }
+
+    /// Closes a conversation.
+    ///
+    /// # Errors
+    ///
+    /// The connection does not take the command.
+    pub fn close(&mut self, conversation: ConversationId) -> Result<(), CloseError> {
+        let now = self.clock.now();
+        match self.connection.close(now, conversation, None) {
+            // It is over already, or on its way there.
+            Ok(()) | Err(CommandError::NotOpen(_) | CommandError::Closing(_)) => Ok(()),
+            Err(error) => Err(match self.end.clone() {
+                Some(end) => CloseError::Lost(end),
+                None => CloseError::Rejected(error),
+            }),
+        }
+    }
+
+    /// Whether the conversation is over.
+    #[must_use]
+    pub fn closed(&self, conversation: ConversationId) -> Option<Result<(), CloseError>> {
+        let over = match self.mailboxes.get(&conversation) {
+            None => true,
+            Some(mailbox) => mailbox.ended || matches!(mailbox.opening, Opening::Refused(_)),
+        };
+        if over {
+            return Some(Ok(()));
+        }
+        self.end.clone().map(|end| Err(CloseError::Lost(end)))
+    }
+
+    /// Nobody holds the conversation any more: it is closed, and what arrives for it concerns nobody.
+    pub fn release(&mut self, conversation: ConversationId) {
+        // Over already is what this wants to bring about.
+        let _ = self.close(conversation);
+        self.mailboxes.remove(&conversation);
+    }
+
+    /// Closes the connection gracefully.
+    pub fn disconnect(&mut self) {
+        self.connection.disconnect(self.clock.now());
+    }
+
+    fn claim(&mut self, conversation: ConversationId, message: MessageId) -> Option<Result<Bytes, Failed>> {
+        let Some(mailbox) = self.mailboxes.get_mut(&conversation) else {
+            return Some(Err(Failed::Closed));
+        };
+        let ended = mailbox.claim(message)?;
+        Some(ended.map_err(|ended| self.failed(conversation, ended)))
+    }
+
+    /// Whether the conversation can still be spoken in.
+    fn check(&mut self, conversation: ConversationId) -> Result<(), Failed> {
+        let Some(mailbox) = self.mailboxes.get_mut(&conversation) else { return Err(Failed::Closed) };
+        if let Some(crash) = &mailbox.crash {
+            return Err(Failed::Exited(Some(crash.clone())));
+        }
+        if let Opening::Refused(refusal) = &mailbox.opening {
+            return Err(Failed::Refused(refusal.clone()));
+        }
+        if let Some(ended) = mailbox.take_unreported() {
+            return Err(self.failed(conversation, ended));
+        }
+        if mailbox.ended {
+            return Err(Failed::Closed);
+        }
+        self.end.clone().map_or(Ok(()), |end| Err(Failed::Lost(end)))
+    }
+
+    fn failed(&self, conversation: ConversationId, ended: Ended) -> Failed {
+        match ended {
+            Ended::Exited => Failed::Exited(self.crash(conversation)),
+            Ended::Deadline => Failed::Timeout,
+            Ended::Refused(refusal) => Failed::Refused(refusal),
+            Ended::Unknown => Failed::Lost(self.end.clone().unwrap_or(CloseReason::Link(LinkError::Dropped))),
+        }
+    }
+
+    fn failure(&self, conversation: ConversationId, error: CommandError) -> Failed {
+        match (self.end.clone(), error) {
+            (Some(end), _) => Failed::Lost(end),
+            (None, CommandError::Exited(_)) => Failed::Exited(self.crash(conversation)),
+            (None, CommandError::NotOpen(_) | CommandError::Closing(_)) => Failed::Closed,
+            (None, error) => Failed::Rejected(error),
+        }
+    }
+}
+
+/// What can be wrong with a message or a request; each operation says of it what applies.
+#[derive(Debug)]
+enum Failed {
+    Exited(Option<Crash>),
+    Timeout,
+    Refused(Refusal),
+    Closed,
+    Rejected(CommandError),
+    Lost(CloseReason),
+}
+
+impl Failed {
+    fn of_message(self) -> MessageError {
+        match self {
+            Self::Exited(crash) => MessageError::Exited(crash),
+            Self::Refused(refusal) => MessageError::Refused(refusal),
+            Self::Closed => MessageError::Closed,
+            Self::Rejected(error) => MessageError::Rejected(error),
+            Self::Lost(end) => MessageError::Lost(end),
+            Self::Timeout => {
+                MessageError::Refused(Refusal { reason: liminal_proto::ReasonCode::DEADLINE, text: None })
+            }
+        }
+    }
+
+    fn of_ask(self) -> AskError {
+        match self {
+            Self::Exited(crash) => AskError::Exited(crash),
+            Self::Timeout => AskError::Timeout,
+            Self::Refused(refusal) => AskError::Refused(refusal),
+            Self::Closed => AskError::Closed,
+            Self::Rejected(error) => AskError::Rejected(error),
+            Self::Lost(end) => AskError::Lost(end),
+        }
+    }
+}
+
+/// What the protocol calls an error of the operating system.
+#[must_use]
+pub fn link_error(error: &std::io::Error) -> LinkError {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => LinkError::Reset,
+        ErrorKind::TimedOut => LinkError::TimedOut,
+        _ => LinkError::Failed,
+    }
+}
+
+/// When the connection wants to be told the time.
+#[must_use]
+pub fn wake_at(wants: &Wants, clock: &Clock) -> Option<std::time::Instant> {
+    match wants.wake {
+        Wake::Never => None,
+        Wake::At(at, _) => clock.std(at),
+    }
+}

@@ -1,0 +1,212 @@
+//! What can go wrong with a handle, one small enum for each operation.
+
+use std::io;
+use std::time;
+
+use liminal_proto::{CloseReason, CommandError, ExitReason, Pid, ReasonCode, RecordNumber};
+use thiserror::Error;
+
+use crate::Address;
+
+/// That the participant of a conversation has exited: one event, kept, so that asking again or late
+/// gives the same answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("participant {pid} {reason}")]
+pub struct Crash {
+    /// Who.
+    pub pid: Pid,
+    /// Why.
+    pub reason: ExitReason,
+    /// Its place in the log of the conversation.
+    pub record: RecordNumber,
+    /// When this side learnt of it.
+    pub observed: time::Instant,
+}
+
+/// Words of a refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{reason}{}", .text.as_ref().map(|text| format!(": {}", text.escape_debug())).unwrap_or_default())]
+pub struct Refusal {
+    /// The code.
+    pub reason: ReasonCode,
+    /// What else there was to say.
+    pub text: Option<String>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Nobody could be reached there.
+    #[error("cannot connect to {address}: {source}")]
+    Unreachable {
+        /// Where.
+        address: Address,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Somebody was reached, and the handshake failed.
+    #[error("cannot connect to {address}: {reason}")]
+    Handshake {
+        /// Where.
+        address: Address,
+        /// How it ended.
+        reason: CloseReason,
+    },
+}
+
+/// Why a server cannot listen.
+#[derive(Debug, Error)]
+#[error("cannot listen on {address}: {source}{}", advice(.source))]
+pub struct BindError {
+    /// Where.
+    pub address: Address,
+    /// What the operating system said.
+    pub source: io::Error,
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; another program listens there: stop it, or choose another address",
+        io::ErrorKind::PermissionDenied => "; choose a port from 1024 on or a path that you may write to",
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        io::ErrorKind::NotFound => "; the directory does not exist",
+        _ => "",
+    }
+}
+
+/// Why a conversation was not opened.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The server refused.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// The connection does not take the command.
+    #[error("{0}")]
+    Rejected(CommandError),
+    /// The connection ended first.
+    #[error("connection lost: {0}")]
+    Lost(CloseReason),
+}
+
+/// Why a message was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// The participant has exited. On a 1.0 link it is not known who or why.
+    #[error("{}", exited(.0))]
+    Exited(Option<Crash>),
+    /// The server refused.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// The conversation is closed.
+    #[error("the conversation is closed")]
+    Closed,
+    /// The connection does not take the command.
+    #[error("{0}")]
+    Rejected(CommandError),
+    /// The connection ended first: whether the message was accepted is not known.
+    #[error("connection lost: {0}")]
+    Lost(CloseReason),
+}
+
+/// Why there is no reply.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// No reply in time: here, or by the clock of the server.
+    #[error("no reply in time")]
+    Timeout,
+    /// The participant exited before it replied. On a 1.0 link it is not known who or why.
+    #[error("{}", exited(.0))]
+    Exited(Option<Crash>),
+    /// The server refused the request, or the participant gave no reply.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// The conversation is closed.
+    #[error("the conversation is closed")]
+    Closed,
+    /// The connection does not take the command.
+    #[error("{0}")]
+    Rejected(CommandError),
+    /// The connection ended first: whether the request was served is not known.
+    #[error("connection lost: {0}")]
+    Lost(CloseReason),
+}
+
+/// Why there is no further reply.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// None came in time.
+    #[error("no reply in time")]
+    Timeout,
+    /// The participant has exited. On a 1.0 link it is not known who or why.
+    #[error("{}", exited(.0))]
+    Exited(Option<Crash>),
+    /// A request ended without a reply.
+    #[error("request {request}: {refusal}")]
+    Refused {
+        /// Which.
+        request: liminal_proto::MessageId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A request ran into its deadline.
+    #[error("request {0}: no reply before its deadline")]
+    Deadline(liminal_proto::MessageId),
+    /// The conversation is closed.
+    #[error("the conversation is closed")]
+    Closed,
+    /// The connection ended first.
+    #[error("connection lost: {0}")]
+    Lost(CloseReason),
+}
+
+/// Why no crash was observed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AwaitCrashError {
+    /// The participant was alive all that time.
+    #[error("no crash in that time")]
+    Timeout,
+    /// The conversation was closed, and its participant with it: it did not crash.
+    #[error("the conversation is closed")]
+    Closed,
+    /// The peer speaks 1.0, which tells no crash by itself.
+    #[error("this needs protocol version 2.0, and the server speaks 1.0")]
+    NeedsVersion2,
+    /// The connection ended first.
+    #[error("connection lost: {0}")]
+    Lost(CloseReason),
+}
+
+/// The peer speaks 1.0, which has no pids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("this needs protocol version 2.0, and the server speaks 1.0")]
+pub struct NeedsVersion2;
+
+/// Why a conversation could not be closed in order.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CloseError {
+    /// The connection does not take the command.
+    #[error("{0}")]
+    Rejected(CommandError),
+    /// The connection ended first, and the conversation with it.
+    #[error("connection lost: {0}")]
+    Lost(CloseReason),
+}
+
+/// The connection is over.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("connection lost: {0}")]
+pub struct Lost(pub CloseReason);
+
+fn exited(crash: &Option<Crash>) -> String {
+    match crash {
+        Some(crash) => crash.to_string(),
+        None => "the participant has exited".into(),
+    }
+}

@@ -1,0 +1,455 @@
+//! The bus behind its lock, and what happens around it: calls are made outside, commands enter the
+//! outboxes of their links before the lock is released, and links are flushed after it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::{self, Duration};
+
+use liminal_core::participant::{AnswerSink, AsyncFactory, AsyncParticipant};
+use liminal_core::{
+    Answer, Bus, BusNext, Call, Command, Factory, Invocation, LinkId, OfferId, Participant, RegisterError,
+    Subject, Ticket,
+};
+use liminal_proto::{Event, ExitReason, Instant, Pid, ReasonCode, Wake};
+
+use super::link::Room;
+use super::task_host::Cancel;
+use super::{Kind, Pool, ServerLink, ServerOptions, sync_host, task_host};
+use crate::Clock;
+use crate::asynchronous::{Sleep, Sleeper};
+
+/// A task of an async participant.
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Where async participants run.
+pub trait Spawn: Send + Sync + 'static {
+    /// Runs a task to its end.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for it now.
+    fn spawn(&self, task: Task) -> Result<(), Task>;
+}
+
+/// The bus, its links and its hosts.
+pub struct Hub {
+    core: Mutex<Core>,
+    clock: Clock,
+    pool: Arc<Pool>,
+    spawn: Box<dyn Spawn>,
+    sleeper: Arc<dyn Sleeper>,
+    options: ServerOptions,
+}
+
+struct Core {
+    bus: Bus,
+    kinds: BTreeMap<OfferId, Kind>,
+    seats: BTreeMap<Pid, Seat>,
+    links: BTreeMap<LinkId, Arc<ServerLink>>,
+    cancels: BTreeMap<Ticket, Arc<Cancel>>,
+    /// When the bus is due, and when the timer will look.
+    due: Option<Instant>,
+    armed: Option<Instant>,
+    timer: Option<Waker>,
+    /// Who waits for the last link to end.
+    idle: Option<Waker>,
+}
+
+/// A participant; while it is called, its instance is where it is called.
+struct Seat {
+    kind: Kind,
+    instance: Option<Instance>,
+}
+
+pub(super) enum Instance {
+    Sync(Box<dyn Participant>),
+    Async(Box<dyn AsyncParticipant>),
+}
+
+/// A call to be made.
+struct Run {
+    ticket: Ticket,
+    invocation: Invocation,
+    kind: Option<Kind>,
+    instance: Option<Instance>,
+}
+
+/// What is to be done once the lock is released.
+#[derive(Default)]
+struct Round {
+    runs: VecDeque<Run>,
+    /// Few, and mostly one.
+    touched: Vec<Arc<ServerLink>>,
+}
+
+impl Hub {
+    /// A hub without links and participants.
+    #[must_use]
+    pub fn new(
+        options: ServerOptions,
+        spawn: Box<dyn Spawn>,
+        sleeper: Arc<dyn Sleeper>,
+        pool: Arc<Pool>,
+    ) -> Arc<Self> {
+        let core = Core {
+            bus: Bus::new(options.bus.clone()),
+            kinds: BTreeMap::new(),
+            seats: BTreeMap::new(),
+            links: BTreeMap::new(),
+            cancels: BTreeMap::new(),
+            due: None,
+            armed: None,
+            timer: None,
+            idle: None,
+        };
+        Arc::new(Self { core: Mutex::new(core), clock: Clock::new(), pool, spawn, sleeper, options })
+    }
+
+    /// How it treats its connections.
+    #[must_use]
+    pub const fn options(&self) -> &ServerOptions {
+        &self.options
+    }
+
+    /// The clock that everything here is told the time by.
+    #[must_use]
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Registers who serves a subject.
+    ///
+    /// # Errors
+    ///
+    /// The subject is served already, or too long.
+    pub fn register(&self, subject: Subject, kind: Kind) -> Result<OfferId, RegisterError> {
+        let mut core = self.lock();
+        let offer = core.bus.register(subject, kind.offer())?;
+        core.kinds.insert(offer, kind);
+        Ok(offer)
+    }
+
+    /// A new link. `make` is told its id.
+    pub fn connect(&self, make: impl FnOnce(LinkId) -> Arc<ServerLink>) -> Arc<ServerLink> {
+        let mut core = self.lock();
+        let id = core.bus.connect(self.clock.now());
+        let link = make(id);
+        core.links.insert(id, Arc::clone(&link));
+        link
+    }
+
+    /// What the connections of a link has told.
+    pub(super) fn events(self: &Arc<Self>, link: LinkId, events: impl IntoIterator<Item = Event>) {
+        self.drive(|core, now| {
+            for event in events {
+                if matches!(event, Event::Closed(_)) {
+                    core.forget(link);
+                }
+                core.bus.event(now, link, event);
+            }
+        });
+    }
+
+    /// Writes what a link has to say, as far as it goes.
+    pub fn flush(self: &Arc<Self>, link: &Arc<ServerLink>) {
+        let mut round = Round::default();
+        round.touched.push(Arc::clone(link));
+        self.settle(round);
+    }
+
+    /// Stops gracefully: every client is asked to go.
+    pub fn stop(self: &Arc<Self>) {
+        self.drive(|core, now| core.bus.stop(now));
+    }
+
+    /// Whether every link has ended; wakes `waker` when the last one does.
+    #[must_use]
+    pub fn is_idle(&self, waker: &Waker) -> bool {
+        let mut core = self.lock();
+        core.idle = Some(waker.clone());
+        core.links.is_empty()
+    }
+
+    /// Every link that is still there.
+    #[must_use]
+    pub fn links(&self) -> Vec<Arc<ServerLink>> {
+        self.lock().links.values().cloned().collect()
+    }
+
+    /// When [`on_timer`](Self::on_timer) is due. `waker` is woken when it must be earlier.
+    #[must_use]
+    pub fn timer(&self, waker: &Waker) -> Option<time::Instant> {
+        let mut core = self.lock();
+        core.timer = Some(waker.clone());
+        core.armed = core.due;
+        core.due.and_then(|due| self.clock.std(due))
+    }
+
+    /// Time has passed.
+    pub fn on_timer(self: &Arc<Self>) {
+        self.drive(|core, now| core.bus.tick(now));
+    }
+
+    pub(super) fn answer(self: &Arc<Self>, ticket: Ticket, answer: Answer) {
+        self.drive(|core, now| core.bus.answer(now, ticket, answer));
+    }
+
+    /// A call has returned.
+    pub(super) fn returned(
+        self: &Arc<Self>,
+        ticket: Ticket,
+        pid: Pid,
+        answer: Answer,
+        instance: Option<Instance>,
+    ) {
+        self.drive(|core, now| {
+            core.cancels.remove(&ticket);
+            core.keep(pid, instance);
+            core.answer(now, ticket, answer);
+        });
+    }
+
+    pub(super) fn sleep(&self, time: Duration) -> Sleep {
+        self.sleeper.sleep_until(crate::asynchronous::after(time))
+    }
+
+    fn drive(self: &Arc<Self>, change: impl FnOnce(&mut Core, Instant)) {
+        let mut round = Round::default();
+        let now = self.clock.now();
+        let mut core = self.lock();
+        change(&mut core, now);
+        core.collect(&mut round);
+        drop(core);
+        self.settle(round);
+    }
+
+    /// Makes calls and flushes links until nothing is left to do.
+    fn settle(self: &Arc<Self>, mut round: Round) {
+        loop {
+            if let Some(run) = round.runs.pop_front() {
+                self.make(run, &mut round);
+            } else if let Some(link) = round.touched.pop() {
+                let id = link.id();
+                if let Some(room) = link.flush(self.clock.now()) {
+                    let mut core = self.lock();
+                    match room {
+                        Room::Full => core.bus.link_full(id),
+                        Room::Ready => core.bus.link_ready(id),
+                    }
+                    core.collect(&mut round);
+                }
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn make(self: &Arc<Self>, run: Run, round: &mut Round) {
+        match run.kind.clone() {
+            Some(Kind::Inline(factory)) => self.make_inline(run, &*factory, round),
+            Some(Kind::Blocking(factory)) => self.make_blocking(run, factory, round),
+            Some(Kind::Async(factory)) => self.make_async(run, factory, round),
+            Some(Kind::TraceOnly) | None => {
+                let refused = Answer::Refused { reason: ReasonCode::NO_PARTICIPANT, text: None };
+                self.give_back(&run, None, refused, round);
+            }
+        }
+    }
+
+    fn make_inline(&self, mut run: Run, factory: &dyn Factory, round: &mut Round) {
+        let mut answers = Vec::new();
+        let now = self.clock.now();
+        let participant = run.instance.take().and_then(Instance::sync);
+        let participant = sync_host::call(now, &run.invocation, participant, factory, &mut answers);
+        let mut core = self.lock();
+        core.keep(run.invocation.pid, participant.map(Instance::Sync));
+        for answer in answers {
+            core.answer(now, run.ticket, answer);
+        }
+        core.collect(round);
+    }
+
+    fn make_blocking(self: &Arc<Self>, run: Run, factory: Arc<dyn Factory>, round: &mut Round) {
+        let hub = Arc::clone(self);
+        let seat = Arc::new(Mutex::new(Some(run)));
+        let taken = Arc::clone(&seat);
+        let job = Box::new(move || {
+            let Some(Run { ticket, invocation, instance, .. }) = take(&taken) else { return };
+            let mut sink = Direct { hub: &hub, ticket, end: None };
+            let (now, participant) = (hub.clock.now(), instance.and_then(Instance::sync));
+            let participant = sync_host::call(now, &invocation, participant, &*factory, &mut sink);
+            let end = sink.end.unwrap_or(Answer::Done);
+            hub.returned(ticket, invocation.pid, end, participant.map(Instance::Sync));
+        });
+        if self.pool.run(job).is_err()
+            && let Some(mut run) = take(&seat)
+        {
+            let instance = run.instance.take();
+            self.give_back(&run, instance, Answer::Busy, round);
+        }
+    }
+
+    fn make_async(self: &Arc<Self>, run: Run, factory: Arc<dyn AsyncFactory>, round: &mut Round) {
+        let cancel = Arc::new(Cancel::default());
+        self.lock().cancels.insert(run.ticket, Arc::clone(&cancel));
+        let hub = Arc::clone(self);
+        let seat = Arc::new(Mutex::new(Some(run)));
+        let taken = Arc::clone(&seat);
+        let task = Box::pin(async move {
+            let Some(Run { ticket, invocation, instance, .. }) = take(&taken) else { return };
+            let participant = instance.and_then(Instance::asynchronous);
+            task_host::call(hub, ticket, invocation, participant, factory, cancel).await;
+        });
+        if self.spawn.spawn(task).is_err()
+            && let Some(mut run) = take(&seat)
+        {
+            let instance = run.instance.take();
+            self.give_back(&run, instance, Answer::Busy, round);
+        }
+    }
+
+    /// A call was not made.
+    fn give_back(&self, run: &Run, instance: Option<Instance>, answer: Answer, round: &mut Round) {
+        let mut core = self.lock();
+        core.cancels.remove(&run.ticket);
+        core.keep(run.invocation.pid, instance);
+        core.answer(self.clock.now(), run.ticket, answer);
+        core.collect(round);
+    }
+
+    /// A panic under this lock could only be a fault of ours; the state is a machine that takes any call.
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Core {
+    /// Takes everything out of the bus that it wants done.
+    fn collect(&mut self, round: &mut Round) {
+        loop {
+            match self.bus.poll() {
+                BusNext::Command(link, command) => self.tell(link, command, round),
+                BusNext::Run(ticket, invocation) => round.runs.push_back(self.seat(ticket, invocation)),
+                BusNext::Cancel(ticket) => {
+                    if let Some(cancel) = self.cancels.get(&ticket) {
+                        cancel.cancel();
+                    }
+                }
+                BusNext::Record(..) => {}
+                BusNext::Wait(wake) => return self.arm(wake),
+            }
+        }
+    }
+
+    fn tell(&self, link: LinkId, command: Command, round: &mut Round) {
+        if let Some(entry) = self.links.get(&link) {
+            if entry.push(command) {
+                round.touched.push(Arc::clone(entry));
+            }
+        }
+    }
+
+    fn seat(&mut self, ticket: Ticket, invocation: Invocation) -> Run {
+        if matches!(invocation.what, Call::Join { .. })
+            && let Some(kind) = self.kinds.get(&invocation.offer)
+        {
+            self.seats.insert(invocation.pid, Seat { kind: kind.clone(), instance: None });
+        }
+        let seat = self.seats.get_mut(&invocation.pid);
+        let (kind, instance) =
+            seat.map_or((None, None), |seat| (Some(seat.kind.clone()), seat.instance.take()));
+        Run { ticket, invocation, kind, instance }
+    }
+
+    /// A participant is back from a call, or is no more.
+    fn keep(&mut self, pid: Pid, instance: Option<Instance>) {
+        match (instance, self.seats.get_mut(&pid)) {
+            (Some(instance), Some(seat)) => seat.instance = Some(instance),
+            (Some(_), None) | (None, _) => {
+                self.seats.remove(&pid);
+            }
+        }
+    }
+
+    fn answer(&mut self, now: Instant, ticket: Ticket, answer: Answer) {
+        if let Answer::Exited(reason) = &answer
+            && *reason != ExitReason::Normal
+        {
+            tracing::warn!("a participant {reason}");
+        }
+        self.bus.answer(now, ticket, answer);
+    }
+
+    fn forget(&mut self, link: LinkId) {
+        self.links.remove(&link);
+        if self.links.is_empty()
+            && let Some(waker) = self.idle.take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// The timer is woken only when it would look too late.
+    fn arm(&mut self, wake: Wake) {
+        self.due = wake.at();
+        let late = match (self.due, self.armed) {
+            (Some(due), Some(armed)) => due < armed,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if late && let Some(timer) = &self.timer {
+            timer.wake_by_ref();
+        }
+    }
+}
+
+impl Instance {
+    fn sync(self) -> Option<Box<dyn Participant>> {
+        match self {
+            Self::Sync(participant) => Some(participant),
+            Self::Async(_) => None,
+        }
+    }
+
+    fn asynchronous(self) -> Option<Box<dyn AsyncParticipant>> {
+        match self {
+            Self::Async(participant) => Some(participant),
+            Self::Sync(_) => None,
+        }
+    }
+}
+
+/// Gives replies to the bus as they are made, and keeps the answer that ends the call.
+struct Direct<'a> {
+    hub: &'a Arc<Hub>,
+    ticket: Ticket,
+    end: Option<Answer>,
+}
+
+impl AnswerSink for Direct<'_> {
+    fn answer(&mut self, answer: Answer) {
+        if answer.returns() {
+            self.end = Some(answer);
+        } else {
+            self.hub.answer(self.ticket, answer);
+        }
+    }
+}
+
+fn take<T>(seat: &Mutex<Option<T>>) -> Option<T> {
+    seat.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let core = self.lock();
+        f.debug_struct("Hub")
+            .field("links", &core.links.len())
+            .field("participants", &core.seats.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,116 @@
+//! The file of a Unix socket: made for its owner alone, replaced when nobody answers behind it, removed
+//! at the end.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// The permissions of a socket file unless told otherwise: its owner alone may connect.
+pub const PERMISSIONS: u32 = 0o600;
+
+/// A listening Unix socket whose file goes with it.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    inode: u64,
+}
+
+/// Listens on `path`. A socket file that a dead process left behind is replaced; anything else that lies
+/// there is not touched.
+///
+/// # Errors
+///
+/// `AddrInUse` when somebody listens there or the path is no socket, else what the system says.
+pub fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+    remove_stale(path)?;
+    let listener = bind_private(path)?;
+    let inode = std::fs::symlink_metadata(path)?.ino();
+    Ok((listener, SocketFile { path: path.into(), inode }))
+}
+
+/// Binds under a name that only this process knows and moves it into place once its permissions are
+/// right, so that there is no moment in which others may connect.
+fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let private = PathBuf::from(name);
+    let listener = UnixListener::bind(&private)?;
+    let moved = std::fs::set_permissions(&private, std::fs::Permissions::from_mode(PERMISSIONS))
+        .and_then(|()| std::fs::hard_link(&private, path));
+    let removed = std::fs::remove_file(&private);
+    match moved {
+        Ok(()) => removed.map(|()| listener),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let metadata = match std::fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "a file that is no socket lies there"));
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        Err(error) => Err(error),
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = std::fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.ino() == self.inode);
+        if ours {
+            // It is gone already, or will be found stale.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::{PERMISSIONS, bind};
+
+    fn path(name: &str) -> std::path::PathBuf {
+        std::env::temp_dir().join(format!("liminal-{}-{name}", std::process::id()))
+    }
+
+    #[test]
+    fn only_the_owner_may_connect_and_the_file_goes_with_the_listener() {
+        let path = path("private");
+        let bound = bind(&path).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, PERMISSIONS);
+        drop(bound);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_socket_file_that_nobody_listens_behind_is_replaced() {
+        let path = path("stale");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        assert!(bind(&path).is_ok());
+    }
+
+    #[test]
+    fn a_socket_in_use_and_a_file_that_is_no_socket_are_left_alone() {
+        let used = path("used");
+        let bound = bind(&used).unwrap();
+        assert_eq!(bind(&used).unwrap_err().kind(), ErrorKind::AddrInUse);
+        drop(bound);
+        let file = path("file");
+        std::fs::write(&file, "precious").unwrap();
+        assert_eq!(bind(&file).unwrap_err().kind(), ErrorKind::AddrInUse);
+        assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+        std::fs::remove_file(&file).unwrap();
+    }
+}

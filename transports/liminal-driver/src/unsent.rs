@@ -1,0 +1,65 @@
+//! Output taken out of a connection, on its way into the transport.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes};
+use liminal_proto::Connection;
+
+/// Segments for one vectored write: more than this saves no system call worth having.
+const SEGMENTS_MAX: usize = 16;
+/// Bytes taken out at once: what a socket buffer commonly holds.
+const BYTES_MAX: usize = 256 << 10;
+
+/// Output taken out of a connection and not yet written. It stays charged to the connection.
+#[derive(Debug, Default)]
+pub struct Unsent {
+    segments: VecDeque<Bytes>,
+}
+
+impl Unsent {
+    /// Takes more out of the connection when nothing is left. Says whether there is anything to write.
+    pub fn refill(&mut self, connection: &mut Connection) -> bool {
+        let mut bytes = 0;
+        while self.segments.len() < SEGMENTS_MAX && bytes < BYTES_MAX {
+            let segment = connection.take_write(BYTES_MAX - bytes);
+            if segment.is_empty() {
+                break;
+            }
+            bytes += segment.len();
+            self.segments.push_back(segment);
+        }
+        !self.segments.is_empty()
+    }
+
+    /// Hands the segments to one vectored write.
+    pub fn write_with<R>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
+        let mut slices = [IoSlice::new(&[]); SEGMENTS_MAX];
+        let n = slices.iter_mut().zip(&self.segments).map(|(slice, it)| *slice = IoSlice::new(it)).count();
+        write(slices.get(..n).unwrap_or_default())
+    }
+
+    /// The first `n` bytes were written.
+    pub fn wrote(&mut self, connection: &mut Connection, mut n: usize) {
+        connection.wrote(n);
+        while let Some(front) = self.segments.front_mut() {
+            if n < front.len() {
+                front.advance(n);
+                return;
+            }
+            n -= front.len();
+            self.segments.pop_front();
+        }
+    }
+
+    /// Nobody will read the rest.
+    pub fn clear(&mut self) {
+        self.segments.clear();
+    }
+
+    /// Whether everything taken out was written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+}
