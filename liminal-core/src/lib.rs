@@ -62,6 +62,9 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+// A new event or phase must be thought of wherever events and phases are. (Outside the pure crates this
+// would mostly list the error kinds of the operating system.)
+#![warn(clippy::wildcard_enum_match_arm)]
 
 extern crate alloc;
 

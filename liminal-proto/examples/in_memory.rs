@@ -1,5 +1,12 @@
 //! Two connections wired together in memory: no socket, no runtime, no clock but the one made up here.
 
+#![allow(
+    unreachable_pub,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program, and the tests run it"
+)]
+
 use std::error::Error;
 use std::time::Duration;
 

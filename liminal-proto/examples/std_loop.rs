@@ -1,5 +1,14 @@
 //! The protocol driven by hand over `std::net::TcpStream`: the loop is [`drive`], and both sides use it.
 
+#![allow(
+    unreachable_pub,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a program, and the tests run it"
+)]
+
 use std::error::Error;
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

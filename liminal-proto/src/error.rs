@@ -319,7 +319,7 @@ impl CloseReason {
             && match self {
                 Self::UnspokenVersion { selected } => selected.major == 1,
                 Self::Refused { reason, .. } => *reason == ReasonCode::VERSION_MISMATCH,
-                _ => false,
+                Self::Local | Self::Peer | Self::PeerEof | Self::Violation(_) | Self::Link(_) => false,
             }
     }
 }

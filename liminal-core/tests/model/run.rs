@@ -55,7 +55,7 @@ struct Log {
 pub(crate) fn settings() -> Settings {
     Settings {
         recording: true,
-        completing_time: Duration::from_secs(2),
+        completing_time: Duration::from_millis(900),
         conversations_per_link_max: 3,
         held_bytes_per_conversation_max: 1100,
         held_bytes_per_link_max: 1500,
@@ -68,7 +68,7 @@ fn answer(kind: u8) -> Answer {
         0 => Answer::Part(Bytes::from_static(b"part")),
         1..=3 => Answer::Reply(Bytes::from_static(b"reply")),
         4 => Answer::Joined,
-        5 => Answer::WakeAfter(Duration::from_millis(800)),
+        5 => Answer::WakeAfter(Duration::from_secs(3)),
         6 => Answer::Exited(ExitReason::Crashed { text: "boom".into() }),
         7 => Answer::Refused { reason: ReasonCode::NOT_ALLOWED, text: None },
         8 => Answer::Busy,
@@ -103,7 +103,7 @@ impl World {
                 self.reference.connect(link);
             }
             Op::Tick { time } => {
-                self.now = self.now.after(Duration::from_millis(u64::from(time).pow(2)));
+                self.now = self.now.after(Duration::from_millis(u64::from(time).pow(2) * 2));
                 self.bus.tick(self.now);
                 self.reference.tick(self.now);
             }

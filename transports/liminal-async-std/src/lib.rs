@@ -34,12 +34,15 @@
 //! ```
 
 mod listener;
+mod stream;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use liminal_driver::asynchronous::{self, Halves, Sleep, Sleeper};
 use liminal_driver::error::{BindError, ConnectError};
+
+use crate::stream::halves;
 
 pub use liminal_core::participant::{
     AsyncContext, AsyncParticipant, Context, Participant, Received, async_fn, from_fn,
@@ -96,12 +99,10 @@ async fn dial(address: Address) -> std::io::Result<Halves> {
         Address::Tcp(address) => {
             let stream = async_std::net::TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            Ok(asynchronous::halves(stream))
+            Ok(halves(stream))
         }
         #[cfg(unix)]
-        Address::Unix(path) => {
-            Ok(asynchronous::halves(async_std::os::unix::net::UnixStream::connect(path).await?))
-        }
+        Address::Unix(path) => Ok(halves(async_std::os::unix::net::UnixStream::connect(path).await?)),
         #[cfg(not(unix))]
         Address::Unix(_) => Err(std::io::ErrorKind::Unsupported.into()),
     }

@@ -4,7 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use liminal_driver::Address;
-use liminal_driver::asynchronous::{Accept, Accepted, Accepting, halves};
+use liminal_driver::asynchronous::{Accept, Accepted, Accepting};
+
+use crate::stream::halves;
 
 /// Listens, and says where: the real port when it was asked for port 0.
 pub(crate) async fn bind(address: &Address) -> io::Result<(Arc<dyn Accept>, Address)> {

@@ -110,9 +110,10 @@ impl Link {
         mut check: impl FnMut(&mut Client, bool) -> Option<T>,
     ) -> Option<T> {
         let mut waiting = Waiting { link: self, waiter: None, reads: false };
+        let mut read = None;
         loop {
             let mut state = self.lock();
-            let mut wants = state.client.take_events();
+            let mut wants = read.take().unwrap_or_else(|| state.client.take_events());
             if wants.write || !state.unsent.is_empty() {
                 drop(state);
                 self.flush();
@@ -129,24 +130,30 @@ impl Link {
             waiting.prepare(&mut state, topic);
             let until = earlier(deadline, wake_at(&wants, state.client.clock()));
             drop(state);
-            self.wait_once(waiting.reads && wants.read, all_sent, until, deadline);
+            read = self.wait_once(waiting.reads && wants.read, all_sent, until, deadline);
         }
     }
 
-    fn wait_once(&self, reads: bool, all_sent: bool, until: Option<Instant>, deadline: Option<Instant>) {
+    /// Waits for one thing to happen. Says what the connection wants now, if it was read from.
+    fn wait_once(
+        &self,
+        reads: bool,
+        all_sent: bool,
+        until: Option<Instant>,
+        deadline: Option<Instant>,
+    ) -> Option<Wants> {
         match (reads, all_sent) {
-            (true, true) => {
-                self.read_until(until);
-            }
+            (true, true) => Some(self.read_until(until)),
             (reads, false) => {
                 // What goes wrong here shows at the next read or write.
                 let _ = self.socket.wait_writable(reads, until);
-                if reads {
-                    self.read_what_is_there();
-                }
+                reads.then(|| self.read_what_is_there())
             }
             // Somebody else reads, and minds the clock of the connection; this thread minds its own.
-            (false, true) => park_until(deadline.or(until)),
+            (false, true) => {
+                park_until(deadline.or(until));
+                None
+            }
         }
     }
 

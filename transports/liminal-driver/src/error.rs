@@ -65,8 +65,10 @@ pub struct BindError {
     pub source: io::Error,
 }
 
+/// What to do about an error of the operating system. One that was found before asking it says it all.
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
+        _ if error.get_ref().is_some() => "",
         io::ErrorKind::AddrInUse => "; another program listens there: stop it, or choose another address",
         io::ErrorKind::PermissionDenied => "; choose a port from 1024 on or a path that you may write to",
         io::ErrorKind::AddrNotAvailable => "; this machine has no such address",

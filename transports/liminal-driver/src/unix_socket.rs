@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 /// The permissions of a socket file unless told otherwise: its owner alone may connect.
@@ -23,6 +23,8 @@ pub struct SocketFile {
 ///
 /// `AddrInUse` when somebody listens there or the path is no socket, else what the system says.
 pub fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+    // A path that is too long for a socket could still be given to a file.
+    SocketAddr::from_pathname(path)?;
     remove_stale(path)?;
     let listener = bind_private(path)?;
     let inode = std::fs::symlink_metadata(path)?.ino();
@@ -32,9 +34,8 @@ pub fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
 /// Binds under a name that only this process knows and moves it into place once its permissions are
 /// right, so that there is no moment in which others may connect.
 fn bind_private(path: &Path) -> io::Result<UnixListener> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}", std::process::id()));
-    let private = PathBuf::from(name);
+    // Short, because the path of a socket may have about a hundred bytes in all.
+    let private = path.with_file_name(format!(".{:x}", std::process::id()));
     let listener = UnixListener::bind(&private)?;
     let moved = std::fs::set_permissions(&private, std::fs::Permissions::from_mode(PERMISSIONS))
         .and_then(|()| std::fs::hard_link(&private, path));
@@ -99,6 +100,13 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists());
         assert!(bind(&path).is_ok());
+    }
+
+    #[test]
+    fn a_path_that_no_client_could_name_is_refused() {
+        let path = path(&"x".repeat(200));
+        assert_eq!(bind(&path).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert!(!path.exists());
     }
 
     #[test]

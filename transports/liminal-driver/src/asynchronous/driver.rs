@@ -38,9 +38,7 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.link.lock().driver = Some(cx.waker().clone());
-        self.link.flush(None);
-        while !self.is_finished() {
+        while !self.is_finished(cx) {
             if self.step(cx).is_pending() {
                 return Poll::Pending;
             }
@@ -48,7 +46,17 @@ impl Driver {
         self.link.poll_close(cx)
     }
 
-    fn is_finished(&self) -> bool {
+    fn is_finished(&self, cx: &Context<'_>) -> bool {
+        let mut state = self.link.lock();
+        if !state.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
+            state.driver = Some(cx.waker().clone());
+        }
+        let wants = state.client.take_events();
+        if !wants.write && !state.has_unsent() {
+            return wants.finished;
+        }
+        drop(state);
+        self.link.flush(None);
         self.link.lock().client.take_events().finished
     }
 

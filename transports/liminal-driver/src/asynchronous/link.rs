@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use futures_io::{AsyncRead, AsyncWrite};
+use liminal_proto::Wants;
 
 use super::sleep::{Alarm, Sleeper};
 use crate::client::{Client, Topic, Waiter, wake_at};
@@ -151,22 +152,28 @@ impl Link {
         if !wants.read {
             return Turn::Idle;
         }
-        let moved = with_scratch(|scratch| {
-            let Poll::Ready(result) = reader.half.as_mut().poll_read(cx, scratch) else { return false };
-            let mut state = self.lock();
-            match result {
-                Ok(0) => state.client.eof(),
-                Ok(n) => state.client.receive(scratch.get(..n).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
-                Err(error) => state.client.link_lost(&error),
-            };
-            true
+        let read = with_scratch(|scratch| {
+            let read = reader.half.as_mut().poll_read(cx, scratch);
+            read.map(|read| self.deliver(scratch, read))
         });
-        if moved {
-            self.flush(Some(cx.waker()));
-            Turn::Moved
-        } else {
-            Turn::Idle
+        match read {
+            Poll::Pending => Turn::Idle,
+            Poll::Ready(wants) => {
+                if wants.write {
+                    self.flush(Some(cx.waker()));
+                }
+                Turn::Moved
+            }
+        }
+    }
+
+    fn deliver(&self, scratch: &[u8], read: io::Result<usize>) -> Wants {
+        let client = &mut self.lock().client;
+        match read {
+            Ok(0) => client.eof(),
+            Ok(n) => client.receive(scratch.get(..n).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => client.take_events(),
+            Err(error) => client.link_lost(&error),
         }
     }
 
@@ -210,6 +217,11 @@ impl State {
         {
             waker.wake_by_ref();
         }
+    }
+
+    /// Whether something is on its way out, and nobody is writing it.
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
     }
 
     /// Gives the turn to read back without passing it on.

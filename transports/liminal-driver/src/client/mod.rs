@@ -94,6 +94,10 @@ impl Client {
     pub fn take_events(&mut self) -> Wants {
         let now = self.clock.now();
         self.connection.tick(now);
+        self.deliver()
+    }
+
+    fn deliver(&mut self) -> Wants {
         loop {
             match self.connection.poll() {
                 Next::Event(event) => self.on_event(event),
@@ -104,10 +108,11 @@ impl Client {
 
     /// These bytes were read.
     pub fn receive(&mut self, mut bytes: &[u8]) -> Wants {
+        let now = self.clock.now();
         loop {
-            let taken = self.connection.receive(self.clock.now(), bytes);
+            let taken = self.connection.receive(now, bytes);
             bytes = bytes.get(taken..).unwrap_or_default();
-            let wants = self.take_events();
+            let wants = self.deliver();
             if bytes.is_empty() || taken == 0 {
                 return wants;
             }

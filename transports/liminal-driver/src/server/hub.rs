@@ -79,11 +79,18 @@ struct Run {
 }
 
 /// What is to be done once the lock is released.
-#[derive(Default)]
 struct Round {
+    /// The time, as of the last thing that may have taken some.
+    now: Instant,
     runs: VecDeque<Run>,
     /// Few, and mostly one.
     touched: Vec<Arc<ServerLink>>,
+}
+
+impl Round {
+    const fn new(now: Instant) -> Self {
+        Self { now, runs: VecDeque::new(), touched: Vec::new() }
+    }
 }
 
 impl Hub {
@@ -143,8 +150,13 @@ impl Hub {
     }
 
     /// What the connections of a link has told.
-    pub(super) fn events(self: &Arc<Self>, link: LinkId, events: impl IntoIterator<Item = Event>) {
-        self.drive(|core, now| {
+    pub(super) fn events(
+        self: &Arc<Self>,
+        now: Instant,
+        link: LinkId,
+        events: impl IntoIterator<Item = Event>,
+    ) {
+        self.drive_at(now, |core, now| {
             for event in events {
                 if matches!(event, Event::Closed(_)) {
                     core.forget(link);
@@ -156,7 +168,7 @@ impl Hub {
 
     /// Writes what a link has to say, as far as it goes.
     pub fn flush(self: &Arc<Self>, link: &Arc<ServerLink>) {
-        let mut round = Round::default();
+        let mut round = Round::new(self.clock.now());
         round.touched.push(Arc::clone(link));
         self.settle(round);
     }
@@ -218,8 +230,11 @@ impl Hub {
     }
 
     fn drive(self: &Arc<Self>, change: impl FnOnce(&mut Core, Instant)) {
-        let mut round = Round::default();
-        let now = self.clock.now();
+        self.drive_at(self.clock.now(), change);
+    }
+
+    fn drive_at(self: &Arc<Self>, now: Instant, change: impl FnOnce(&mut Core, Instant)) {
+        let mut round = Round::new(now);
         let mut core = self.lock();
         change(&mut core, now);
         core.collect(&mut round);
@@ -234,7 +249,7 @@ impl Hub {
                 self.make(run, &mut round);
             } else if let Some(link) = round.touched.pop() {
                 let id = link.id();
-                if let Some(room) = link.flush(self.clock.now()) {
+                if let Some(room) = link.flush(round.now) {
                     let mut core = self.lock();
                     match room {
                         Room::Full => core.bus.link_full(id),
@@ -248,8 +263,8 @@ impl Hub {
         }
     }
 
-    fn make(self: &Arc<Self>, run: Run, round: &mut Round) {
-        match run.kind.clone() {
+    fn make(self: &Arc<Self>, mut run: Run, round: &mut Round) {
+        match run.kind.take() {
             Some(Kind::Inline(factory)) => self.make_inline(run, &*factory, round),
             Some(Kind::Blocking(factory)) => self.make_blocking(run, factory, round),
             Some(Kind::Async(factory)) => self.make_async(run, factory, round),
@@ -262,13 +277,13 @@ impl Hub {
 
     fn make_inline(&self, mut run: Run, factory: &dyn Factory, round: &mut Round) {
         let mut answers = Vec::new();
-        let now = self.clock.now();
         let participant = run.instance.take().and_then(Instance::sync);
-        let participant = sync_host::call(now, &run.invocation, participant, factory, &mut answers);
+        let participant = sync_host::call(round.now, &run.invocation, participant, factory, &mut answers);
+        round.now = self.clock.now();
         let mut core = self.lock();
         core.keep(run.invocation.pid, participant.map(Instance::Sync));
         for answer in answers {
-            core.answer(now, run.ticket, answer);
+            core.answer(round.now, run.ticket, answer);
         }
         core.collect(round);
     }
@@ -346,10 +361,10 @@ impl Core {
     }
 
     fn tell(&self, link: LinkId, command: Command, round: &mut Round) {
-        if let Some(entry) = self.links.get(&link) {
-            if entry.push(command) {
-                round.touched.push(Arc::clone(entry));
-            }
+        if let Some(entry) = self.links.get(&link)
+            && entry.push(command)
+        {
+            round.touched.push(Arc::clone(entry));
         }
     }
 

@@ -103,8 +103,9 @@ impl ServerLink {
     pub fn advance(self: &Arc<Self>, hub: &Arc<Hub>, step: impl FnOnce(&mut Connection, Instant)) -> Wants {
         let mut step = Some(step);
         let mut flushed = false;
+        let now = hub.clock().now();
         loop {
-            let (events, wants) = self.poll(hub.clock().now(), step.take());
+            let (events, wants) = self.poll(now, step.take());
             match wants {
                 Some(wants) if events.is_empty() && (flushed || !wants.write) => return wants,
                 _ if events.is_empty() => {
@@ -112,7 +113,7 @@ impl ServerLink {
                     hub.flush(self);
                     flushed = true;
                 }
-                _ => hub.events(self.id, events),
+                _ => hub.events(now, self.id, events),
             }
         }
     }

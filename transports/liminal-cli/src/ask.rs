@@ -1,0 +1,115 @@
+//! `liminal ask`: one question, one reply.
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+
+use bytes::Bytes;
+use clap::Args;
+use liminal_driver::asynchronous::Handle;
+use liminal_driver::error::AskError;
+use liminal_proto::Limits;
+
+use crate::connect::{Clock, Target, Work};
+use crate::error::Error;
+
+/// Ask a subject, and print the reply
+#[derive(Debug, Args)]
+pub(crate) struct Ask {
+    /// What to talk about: it selects the participant
+    subject: String,
+    /// What to say; without it, all of stdin, less one newline at its end
+    #[arg(allow_negative_numbers = true)]
+    payload: Option<OsString>,
+    #[command(flatten)]
+    target: Target,
+    /// Print the bytes of the reply and nothing else, no newline either
+    #[arg(long)]
+    raw: bool,
+}
+
+impl Ask {
+    pub(crate) fn run(self, input: impl Read, out: &mut impl Write) -> Result<(), Error> {
+        let payload = match self.payload {
+            Some(payload) => payload.into_encoded_bytes(),
+            None => read_payload(input)?,
+        };
+        let question = Question { subject: self.subject, payload: payload.into() };
+        let reply = self.target.run(question)?;
+        out.write_all(&reply).map_err(Error::output)?;
+        if !self.raw {
+            out.write_all(b"\n").map_err(Error::output)?;
+        }
+        Ok(())
+    }
+}
+
+/// All of the input, less one newline at its end. No more is read than could be sent.
+fn read_payload(input: impl Read) -> Result<Vec<u8>, Error> {
+    let limit = Limits::default().frame_payload_max;
+    let mut payload = Vec::new();
+    // One more for the newline, and one to see that there is more.
+    input.take(u64::from(limit) + 2).read_to_end(&mut payload).map_err(Error::Input)?;
+    if payload.last() == Some(&b'\n') {
+        payload.pop();
+    }
+    if u32::try_from(payload.len()).is_ok_and(|len| len <= limit) {
+        Ok(payload)
+    } else {
+        Err(Error::PayloadTooLong { limit })
+    }
+}
+
+struct Question {
+    subject: String,
+    payload: Bytes,
+}
+
+impl Work for Question {
+    type Outcome = Bytes;
+
+    fn block(self, handle: &liminal_blocking::Handle, clock: &Clock) -> Result<Bytes, Error> {
+        let conversation = handle.open(&self.subject).map_err(Error::Open)?;
+        conversation.ask(self.payload, clock.left()).map_err(|error| why(error, clock))
+    }
+
+    async fn wait(self, handle: &Handle, clock: &Clock) -> Result<Bytes, Error> {
+        let conversation = handle.open(&self.subject).await.map_err(Error::Open)?;
+        conversation.ask(self.payload, clock.left()).await.map_err(|error| why(error, clock))
+    }
+}
+
+fn why(error: AskError, clock: &Clock) -> Error {
+    if error != AskError::Timeout {
+        Error::Ask(error)
+    } else if clock.left().is_zero() {
+        clock.timeout()
+    } else {
+        Error::ServerTimeout
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_newline_at_the_end_is_dropped_and_nothing_else() {
+        for (input, payload) in
+            [("", ""), ("\n", ""), ("a\n", "a"), ("a\n\n", "a\n"), ("\na", "\na"), ("a\r\n", "a\r")]
+        {
+            assert_eq!(read_payload(input.as_bytes()).unwrap(), payload.as_bytes(), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn no_more_is_read_than_could_be_sent() {
+        let limit = Limits::default().frame_payload_max;
+        let full = vec![b'x'; limit as usize];
+        assert_eq!(read_payload(full.chain(&b"\n"[..])).unwrap().len(), full.len());
+        assert!(matches!(
+            read_payload(std::io::repeat(b'x')),
+            Err(Error::PayloadTooLong { limit: told }) if told == limit
+        ));
+        assert!(read_payload(full.chain(&b"xy"[..])).is_err());
+    }
+}

@@ -1,0 +1,160 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use liminal_proto::wire::Dialect;
+
+use crate::ask::Ask;
+use crate::decode::Decode;
+use crate::encode::Encode;
+use crate::error::Error;
+use crate::ping::Ping;
+use crate::program;
+
+const NAME: &str = "liminal";
+
+const HELP: &str = "\
+Examples:
+  liminal ask echo 'hello'                     ask the server on this machine
+  liminal ask echo < letter.txt                what to say comes from stdin
+  liminal ask echo hi --server unix:/run/liminal.sock --timeout 300ms
+  liminal ping --server bus.example:5466       is it there, and how far away?
+  liminal decode < recorded.bin                what is in these bytes?
+  echo '13 00 00000000 00000000' | liminal decode --hex
+  liminal decode < recorded.bin | liminal encode | cmp - recorded.bin
+
+Exit codes:
+  0  all is well: there was a reply, every frame was good
+  1  wrong usage, a bad frame, anything else
+  2  no connection to the server
+  3  the participant exited; stderr says which and why
+  4  no reply in time, by our clock or the server's
+  5  refused: nobody serves the subject, busy, no reply given, ...
+
+What is wrong stands on stderr, in one line.";
+
+const ASK_HELP: &str = "\
+Opens a conversation with whoever serves SUBJECT, asks, prints the reply and a newline, and is gone.
+The payload is bytes: nothing is interpreted. It may have up to 1 MiB.
+
+Examples:
+  liminal ask echo 'hello'
+  date | liminal ask echo
+  liminal ask echo --raw < picture.png > same.png
+  liminal ask echo -- --a-payload-that-looks-like-an-option
+
+Exit codes:
+  0  reply
+  1  wrong usage, or anything else
+  2  no connection to the server
+  3  the participant exited; stderr says which and why
+  4  no reply in time, by our clock or the server's
+  5  refused: nobody serves the subject, busy, no reply given, ...";
+
+const PING_HELP: &str = "\
+Connects, pings once, and prints how long the answer took and which version of the protocol was agreed.
+
+Exit codes:
+  0  answered
+  1  wrong usage, or anything else
+  2  no connection to the server
+  4  no answer in time";
+
+const DECODE_HELP: &str = "\
+Reads stdin. Each frame becomes a line, as soon as it is complete:
+  {\"frame_type\":\"Ping\",\"type_id\":19,\"flags\":0,\"stream_id\":0,\"fields\":{}}
+Names in fields that end in _hex are byte strings. A frame may be as long as it likes.
+
+At the first fault, and a frame that is not complete at the end is one, the last line is
+  {\"error_kind\":\"CodecError\",\"reason_code\":9,\"offset\":120,\"message\":\"...\"}
+where offset is the first byte of the faulty frame in the input, and the exit code is 1.
+What is no hexadecimal digit is an error on stderr, with exit code 1.
+
+Examples:
+  liminal decode < recorded.bin
+  echo '13 00 00000000 00000000' | liminal decode --hex";
+
+const ENCODE_HELP: &str = "\
+Reads stdin, an object per line with the keys frame_type, type_id, flags, stream_id and fields, as decode
+prints them; type_id is needed for frame_type Unknown alone, flags is 0 and fields empty when absent.
+
+A frame that could not be decoded again is refused: the last line of stdout is then
+  {\"error_kind\":\"InvalidStream\",\"reason_code\":4,\"offset\":120,\"message\":\"...\"}
+where offset is how many bytes of frames stand before it, and the exit code is 1.
+A line that is no frame is an error on stderr that names the line and the key, with exit code 1.
+
+Examples:
+  echo '{\"frame_type\":\"Ping\",\"stream_id\":0}' | liminal encode --hex
+  liminal decode < recorded.bin | liminal encode | cmp - recorded.bin";
+
+/// liminal: a messaging bus whose unit is the conversation
+///
+/// This command asks a question from a terminal or a script, and shows what a connection says.
+/// The command liminal-server starts a server to talk to.
+#[derive(Debug, Parser)]
+#[command(name = NAME, version, after_help = HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(after_help = ASK_HELP)]
+    Ask(Ask),
+    #[command(after_help = PING_HELP)]
+    Ping(Ping),
+    #[command(after_help = DECODE_HELP)]
+    Decode(Decode),
+    #[command(after_help = ENCODE_HELP)]
+    Encode(Encode),
+}
+
+/// A version of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    #[value(name = "1.0")]
+    V1,
+    #[value(name = "2.0")]
+    V2,
+}
+
+impl Protocol {
+    pub(crate) const fn dialect(self) -> Dialect {
+        match self {
+            Self::V1 => Dialect::V1,
+            Self::V2 => Dialect::V2,
+        }
+    }
+}
+
+impl Command {
+    fn run(self) -> Result<(), Error> {
+        let (input, mut out) = (io::stdin().lock(), BufWriter::new(io::stdout().lock()));
+        let done = match self {
+            Self::Ask(ask) => ask.run(input, &mut out),
+            Self::Ping(ping) => ping.run(&mut out),
+            Self::Decode(decode) => decode.run(input, &mut out),
+            Self::Encode(encode) => encode.run(input, &mut out),
+        };
+        let flushed = out.flush().map_err(Error::output);
+        done.and(flushed)
+    }
+}
+
+/// Does what the arguments say, and gives the exit code of the process. The first argument is the name of
+/// the program.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return program::answer(NAME, &error),
+    };
+    let Err(error) = arguments.command.run() else { return ExitCode::SUCCESS };
+    if !error.is_silent() {
+        program::complain(NAME, &error);
+    }
+    error.exit_code().into()
+}

@@ -1,0 +1,124 @@
+//! How a command ends that could not do what it was asked to.
+
+use std::io;
+use std::time::Duration;
+
+use liminal_driver::Address;
+use liminal_driver::error::{AskError, ConnectError, Lost, OpenError, Refusal};
+use liminal_proto::ReasonCode;
+use thiserror::Error;
+
+use crate::frame_json::JsonError;
+
+/// How a command ends that could not do what it was asked to.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    /// Whoever read our output has gone away: nothing is left to do, and nobody to tell.
+    #[error("nobody reads the output")]
+    OutputClosed,
+    /// What is wrong stands on stdout already, as the last line.
+    #[error("the fault stands in the last line of the output")]
+    Fault,
+    #[error("cannot read the input: {0}")]
+    Input(io::Error),
+    #[error("cannot write the output: {0}")]
+    Output(io::Error),
+    #[error("the input has more than {limit} bytes, which is the limit of a payload")]
+    PayloadTooLong { limit: u32 },
+    #[error("byte {offset} of the input is {}, which is no hexadecimal digit", character(*.byte))]
+    NoDigit { offset: u64, byte: u8 },
+    #[error("the last hexadecimal digit of the input stands alone; each byte needs two")]
+    OddDigit,
+    #[error("line {line}: no JSON: {error}")]
+    NoJson { line: u64, error: serde_json::Error },
+    #[error("line {line}: no frame: {error}")]
+    NoFrame { line: u64, error: JsonError },
+    #[error("{0}{hint}", hint = connect_hint(.0))]
+    Connect(ConnectError),
+    #[error("no connection to {address} within {timeout:?}")]
+    ConnectTimeout { address: Address, timeout: Duration },
+    #[error("no reply within {0:?}")]
+    Timeout(Duration),
+    #[error("the server gave the participant no more time to reply")]
+    ServerTimeout,
+    #[error("not opened: {0}{hint}", hint = open_hint(.0))]
+    Open(OpenError),
+    #[error("{0}{hint}", hint = ask_hint(.0))]
+    Ask(AskError),
+    #[error("{0}")]
+    Lost(Lost),
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+    #[error("the command failed inside: this is a fault of liminal")]
+    Inside,
+}
+
+impl Error {
+    /// The exit code. The help of the command explains them.
+    pub(crate) const fn exit_code(&self) -> u8 {
+        match self {
+            Self::OutputClosed => 0,
+            Self::Connect(_) => 2,
+            Self::Ask(AskError::Exited(_)) => 3,
+            Self::ConnectTimeout { .. }
+            | Self::Timeout(_)
+            | Self::ServerTimeout
+            | Self::Ask(AskError::Timeout) => 4,
+            Self::Open(OpenError::Refused(_)) | Self::Ask(AskError::Refused(_)) => 5,
+            Self::Fault
+            | Self::Input(_)
+            | Self::Output(_)
+            | Self::PayloadTooLong { .. }
+            | Self::NoDigit { .. }
+            | Self::OddDigit
+            | Self::NoJson { .. }
+            | Self::NoFrame { .. }
+            | Self::Open(_)
+            | Self::Ask(_)
+            | Self::Lost(_)
+            | Self::Thread(_)
+            | Self::Inside => 1,
+        }
+    }
+
+    /// Whether there is something to say on stderr.
+    pub(crate) const fn is_silent(&self) -> bool {
+        matches!(self, Self::OutputClosed | Self::Fault)
+    }
+
+    /// What a failure to write means.
+    pub(crate) fn output(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::OutputClosed } else { Self::Output(error) }
+    }
+}
+
+fn character(byte: u8) -> String {
+    if byte.is_ascii_graphic() { format!("{:?}", char::from(byte)) } else { format!("0x{byte:02x}") }
+}
+
+fn connect_hint(error: &ConnectError) -> &'static str {
+    let ConnectError::Unreachable { source, .. } = error else { return "; is this a liminal server?" };
+    if matches!(source.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) {
+        "; is a server running there? The command liminal-server starts one"
+    } else if source.kind() == io::ErrorKind::PermissionDenied {
+        "; the socket belongs to another user"
+    } else {
+        "; check the address"
+    }
+}
+
+fn open_hint(error: &OpenError) -> &'static str {
+    if let OpenError::Refused(refusal) = error { refusal_hint(refusal) } else { "" }
+}
+
+fn ask_hint(error: &AskError) -> &'static str {
+    if let AskError::Refused(refusal) = error { refusal_hint(refusal) } else { "" }
+}
+
+fn refusal_hint(refusal: &Refusal) -> &'static str {
+    match refusal.reason {
+        ReasonCode::NO_PARTICIPANT => "; check the subject, or register a participant for it at the server",
+        ReasonCode::BUSY | ReasonCode::STOPPING => "; try again later",
+        _ => "",
+    }
+}

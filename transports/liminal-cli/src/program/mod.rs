@@ -1,0 +1,11 @@
+//! What both programs share: how they take addresses and durations, and how they speak of mistakes.
+
+mod address;
+mod duration;
+mod line;
+mod transport;
+
+pub use address::{AddressError, address};
+pub use duration::{DurationError, duration};
+pub use line::{Line, answer, complain};
+pub use transport::Transport;
