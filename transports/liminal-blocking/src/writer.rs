@@ -96,6 +96,9 @@ impl TryWrite for Handed {
         }
     }
 
+    /// The thread that waits for the socket minds how long that lasts.
+    fn blocked(&mut self, _reader: &Waker) {}
+
     fn try_close(&mut self, _waker: &Waker) -> Poll<io::Result<()>> {
         self.0.socket.shutdown(Shutdown::Write);
         Poll::Ready(Ok(()))

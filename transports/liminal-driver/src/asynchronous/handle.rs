@@ -124,8 +124,10 @@ impl Conversation {
     pub async fn message(&self, payload: impl Into<Bytes>) -> Result<(), MessageError> {
         let (link, id, payload) = (&self.owner.link, self.id, payload.into());
         let sent = self.send(|client| client.message(id, &payload).transpose()).await?;
-        let message = Claim { link, conversation: id, message: sent };
-        Waiting::new(link, Topic::Message(id, sent), |client| client.accepted(id, message.message)).await
+        let claim = Claim { link, conversation: id, message: sent };
+        let accepted = Waiting::new(link, Topic::Message(id, sent), |client| client.accepted(id, sent)).await;
+        claim.settle();
+        accepted
     }
 
     /// Asks for a reply and waits for it, `timeout` at most. A reply in parts is joined.
@@ -138,9 +140,11 @@ impl Conversation {
         let (link, id, payload) = (&self.owner.link, self.id, payload.into());
         let sent = self.send(|client| client.ask(id, &payload, Some(timeout), false).transpose());
         let Some(sent) = self.within(timeout, sent).await else { return Err(AskError::Timeout) };
-        let message = Claim { link, conversation: id, message: sent? };
-        let topic = Topic::Message(id, message.message);
-        Waiting::new(link, topic, |client| client.reply(id, message.message)).await
+        let sent = sent?;
+        let claim = Claim { link, conversation: id, message: sent };
+        let reply = Waiting::new(link, Topic::Message(id, sent), |client| client.reply(id, sent)).await;
+        claim.settle();
+        reply
     }
 
     /// Asks for a reply that [`receive_reply`](Self::receive_reply) will return; it must come within
@@ -256,6 +260,13 @@ struct Claim<'a> {
     link: &'a Link,
     conversation: ConversationId,
     message: MessageId,
+}
+
+impl Claim<'_> {
+    /// The end has come: there is nothing to give up any more.
+    fn settle(self) {
+        std::mem::forget(self);
+    }
 }
 
 impl Drop for Claim<'_> {

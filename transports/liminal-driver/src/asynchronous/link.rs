@@ -140,7 +140,7 @@ impl Link {
             let mut state = self.lock();
             let wants = state.client.take_events();
             let wake = wake_at(&wants, state.client.clock());
-            state.reading = Some((wake, cx.waker().clone()));
+            state.read_by(cx.waker(), wake);
             state.paused = !wants.read;
             (wants, wake)
         };
@@ -233,8 +233,22 @@ impl State {
         self.reader.take()
     }
 
+    /// Notes who reads, and when its alarm will ring.
+    fn read_by(&mut self, waker: &Waker, wake: Option<Instant>) {
+        match &mut self.reading {
+            Some((alarm, reader)) => {
+                *alarm = wake;
+                reader.clone_from(waker);
+            }
+            None => self.reading = Some((wake, waker.clone())),
+        }
+    }
+
     /// A new request may have to be ended earlier than whoever reads would wake up.
     fn hasten(&mut self) {
+        if self.reading.is_none() {
+            return;
+        }
         let wants = self.client.take_events();
         let wake = wake_at(&wants, self.client.clock());
         if let (Some(wake), Some((alarm, waker))) = (wake, &self.reading)
@@ -296,16 +310,28 @@ impl<T, F: FnMut(&mut Client) -> Option<T> + Unpin> Future for Waiting<'_, F> {
         let link = this.link;
         loop {
             let mut state = link.lock();
+            if let Some(waiter) = this.waiter.take() {
+                state.client.stop_waiting(waiter);
+            }
             if let Some(answer) = (this.check)(&mut state.client) {
                 return Poll::Ready(answer);
             }
-            this.waiter = Some(state.client.wait(this.waiter, this.topic, cx.waker()));
-            let Some(mut reader) = this.take_turn(&mut state) else { return Poll::Pending };
+            let Some(mut reader) = this.take_turn(&mut state) else {
+                this.waiter = Some(state.client.wait(None, this.topic, cx.waker()));
+                return Poll::Pending;
+            };
             drop(state);
             let turn = link.read(&mut reader, cx);
             this.reader = Some(reader);
             if matches!(turn, Turn::Idle) {
-                return Poll::Pending;
+                // Only now, because who reads would wake itself with everything that it reads, and its
+                // executor would poll it again for nothing.
+                let mut state = link.lock();
+                let answer = (this.check)(&mut state.client);
+                if answer.is_none() {
+                    this.waiter = Some(state.client.wait(None, this.topic, cx.waker()));
+                }
+                return answer.map_or(Poll::Pending, Poll::Ready);
             }
         }
     }

@@ -234,7 +234,7 @@ async fn serve(accepted: Accepted, hub: Arc<Hub>, sleeper: Arc<dyn Sleeper>) {
     let writer = Box::new(AsyncWriter(write));
     let link = hub.connect(|id| ServerLink::new(id, peer, connection, writer, Waker::noop()));
     let alarm = Alarm::new(Arc::clone(&sleeper));
-    let mut serving = Serving { hub, link, read, alarm };
+    let mut serving = Serving { hub, link, read, alarm, wants: None };
     poll_fn(|cx| serving.poll(cx)).await;
     serving.say_goodbye(&*sleeper).await;
 }
@@ -245,21 +245,30 @@ struct Serving {
     link: Arc<ServerLink>,
     read: ReadHalf,
     alarm: Alarm,
+    /// What the connection wanted last.
+    wants: Option<Wants>,
 }
 
 impl Serving {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.link.set_waker(cx.waker());
-        let mut wants = self.link.advance(&self.hub, |_, _| ());
+        let look = self.link.watch(cx.waker());
+        let mut wants = match self.wants {
+            Some(wants) if !look => wants,
+            _ => self.link.advance(&self.hub, |_, _| ()),
+        };
         for _ in 0..READS_MAX {
             if wants.finished {
                 return Poll::Ready(());
             }
             match self.step(cx, wants) {
                 Poll::Ready(changed) => wants = changed,
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.wants = Some(wants);
+                    return Poll::Pending;
+                }
             }
         }
+        self.wants = Some(wants);
         cx.waker().wake_by_ref();
         Poll::Pending
     }

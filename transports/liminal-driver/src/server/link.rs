@@ -25,6 +25,12 @@ pub trait TryWrite: Send {
     /// Writes what the stream takes at once. `Pending`: `waker` is woken when it takes more.
     fn try_write(&mut self, slices: &[IoSlice<'_>], waker: &Waker) -> Poll<io::Result<usize>>;
 
+    /// The stream takes no more. Wakes the reader, who then minds how long that lasts; a transport whose
+    /// writer minds that by itself leaves the reader alone.
+    fn blocked(&mut self, reader: &Waker) {
+        reader.wake_by_ref();
+    }
+
     /// Closes this half.
     fn try_close(&mut self, waker: &Waker) -> Poll<io::Result<()>>;
 }
@@ -47,8 +53,12 @@ struct State {
     /// Who reads, and goes on writing when the stream was full.
     waker: Waker,
     full: bool,
+    /// Whether the stream took no more at the last try.
+    blocked: bool,
     /// Whether the reader was woken because the connection is over.
     over: bool,
+    /// Whether something happened that the reader must look at.
+    attention: bool,
 }
 
 #[derive(Default)]
@@ -82,7 +92,9 @@ impl ServerLink {
             unsent: Unsent::default(),
             waker: waker.clone(),
             full: false,
+            blocked: false,
             over: false,
+            attention: true,
         };
         Arc::new(Self { id, peer, state: Mutex::new(state), outbox: Mutex::default() })
     }
@@ -93,9 +105,13 @@ impl ServerLink {
         self.id
     }
 
-    /// Who is to be woken from now on.
-    pub fn set_waker(&self, waker: &Waker) {
-        self.lock().waker.clone_from(waker);
+    /// Who is to be woken from now on. Says whether there is something to look at: if not, what the
+    /// connection wanted last is what it still wants.
+    #[must_use]
+    pub fn watch(&self, waker: &Waker) -> bool {
+        let mut state = self.lock();
+        state.waker.clone_from(waker);
+        std::mem::take(&mut state.attention) || state.blocked
     }
 
     /// Does something to the connection, hands what happened to the bus, writes what came of it, and
@@ -164,7 +180,7 @@ impl ServerLink {
         let mut state = self.lock();
         state.connection.link_lost(now, LinkError::Dropped);
         state.unsent.clear();
-        state.waker.wake_by_ref();
+        state.wake_reader();
     }
 
     /// Something that the bus has to say. Called while the bus is locked. Says whether it is the first
@@ -196,14 +212,17 @@ impl ServerLink {
                 Poll::Ready(Ok(n)) => {
                     taken.wrote(&mut state.connection, n);
                     state.unsent = taken;
+                    // The reader may have paused because of it; the stream wakes it by itself.
+                    state.attention |= std::mem::take(&mut state.blocked);
                 }
                 Poll::Ready(Err(error)) => {
                     state.connection.link_lost(now, crate::client::link_error(&error));
-                    state.waker.wake_by_ref();
+                    state.wake_reader();
                     return state.room(false);
                 }
                 Poll::Pending => {
                     state.unsent = taken;
+                    state.block(&waker);
                     let held = self.apply(&mut state, now);
                     return state.room(held);
                 }
@@ -221,7 +240,7 @@ impl ServerLink {
                 if outbox.bytes > HELD_BYTES_MAX {
                     tracing::warn!(peer = self.peer, "does not read its replies");
                     state.connection.link_lost(now, LinkError::TimedOut);
-                    state.waker.wake_by_ref();
+                    state.wake_reader();
                 }
                 return true;
             }
@@ -257,11 +276,26 @@ impl State {
         Some(writer)
     }
 
+    /// The stream takes no more.
+    fn block(&mut self, waker: &Waker) {
+        if !self.blocked {
+            self.blocked = true;
+            if let Some(writer) = &mut self.writer {
+                writer.blocked(waker);
+            }
+        }
+    }
+
+    fn wake_reader(&mut self) {
+        self.attention = true;
+        self.waker.wake_by_ref();
+    }
+
     /// A command may have ended the connection; the one who reads must see to that, once.
     fn tell_if_over(&mut self) {
         if self.connection.phase() == Phase::Closed && !self.over {
             self.over = true;
-            self.waker.wake_by_ref();
+            self.wake_reader();
         }
     }
 
