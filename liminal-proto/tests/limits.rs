@@ -167,6 +167,39 @@ fn above_output_soft_max_a_2_0_server_refuses_new_work_as_busy_and_reads_on() {
     assert!(matches!(said[2], Body::Refused { reason_code: ReasonCode::BUSY, .. }), "{said:?}");
 }
 
+/// P-8.5, P-8.6
+#[test]
+fn while_a_reply_finds_no_room_no_more_work_is_taken_in_although_the_queue_is_below_its_bound() {
+    for version in [1, 2] {
+        let mut server = server_with_conversation(version, limited(|limits| limits.output_soft_max = 1000));
+        let ask = |number| match version {
+            1 => message_v1(flag::REPLY, 1, 1, b""),
+            _ => message_v2(flag::WANTS_REPLY, 1, number, b""),
+        };
+        let asked = feed(&mut server, START, &[ask(1), ask(2)].concat());
+        let requests = asked.iter().map(|event| match event {
+            Event::Message(message) => message.id,
+            other => panic!("{other:?}"),
+        });
+        let replies: Vec<_> = requests
+            .map(|answers| Reply {
+                payload: Bytes::from(vec![1; 600]),
+                ..reply(conversation(1), answers, b"")
+            })
+            .collect();
+        server.reply(START, replies[0].clone()).unwrap();
+        assert_eq!(server.reply(START, replies[1].clone()).unwrap_err().reason, CommandError::Full);
+        assert!(server.output_len() < 1000);
+        assert_eq!(wants(&mut server).read, version == 2);
+        assert_eq!(feed(&mut server, START, &ask(3)), []);
+        output(&mut server);
+        let paused = if version == 1 { 1 } else { 0 };
+        assert_eq!(events(&mut server).len(), paused);
+        server.reply(START, replies[1].clone()).unwrap();
+        assert!(wants(&mut server).read);
+    }
+}
+
 /// P-8.5
 #[test]
 fn a_client_that_reads_slowly_is_refused_as_busy_and_not_as_a_flood() {

@@ -18,6 +18,8 @@ pub(super) struct Sender {
     pub(super) dialect: Dialect,
     payload_max: usize,
     soft_max: usize,
+    /// The length of the reply that found no room last; 0 when the last one did.
+    held_back: usize,
     hard_max: usize,
     text_max: usize,
     /// Pings not yet answered: owed, not queued, so that a flood of them is a number.
@@ -32,6 +34,7 @@ impl Sender {
             dialect: Dialect::V1,
             payload_max,
             soft_max: limits.output_soft_max,
+            held_back: 0,
             hard_max: limits.output_hard_max.max(limits.output_soft_max.saturating_add(2 * payload_max)),
             text_max: limits.text_max,
             pongs_owed: 0,
@@ -94,8 +97,19 @@ impl Sender {
     }
 
     /// Whether so much is queued that no more work should be taken in.
-    pub(super) const fn is_congested(&self) -> bool {
-        self.output.len() > self.soft_max
+    pub(super) fn is_congested(&self) -> bool {
+        self.output.len() > self.soft_max || (self.held_back > 0 && !self.has_room(self.held_back))
+    }
+
+    /// Notes that a reply of this length found no room and waits with its host: taking in more work
+    /// meanwhile would only make more of them.
+    pub(super) const fn hold_back(&mut self, len: usize) {
+        self.held_back = len.saturating_add(FRAME_V1);
+    }
+
+    /// A reply found room.
+    pub(super) const fn hold_back_none(&mut self) {
+        self.held_back = 0;
     }
 
     /// Whether even the reserve is used up.

@@ -279,10 +279,16 @@ impl Server {
     pub(super) fn reply(&mut self, sender: &mut Sender, reply: &Reply) -> Result<(), CommandError> {
         let key = reply.conversation;
         let held_room = sender.held_max().saturating_sub(self.account.held);
-        self.with(sender.dialect, key, |conversation| match sender.dialect {
+        let replied = self.with(sender.dialect, key, |conversation| match sender.dialect {
             Dialect::V1 => conversation.requests.reply_v1(sender, held_room, reply),
             Dialect::V2 => conversation.requests.reply_v2(sender, conversation.stream, reply),
-        })
+        });
+        match &replied {
+            Ok(()) => sender.hold_back_none(),
+            Err(CommandError::Full) => sender.hold_back(reply.payload.len()),
+            Err(_) => {}
+        }
+        replied
     }
 
     pub(super) fn outcome(
