@@ -36,10 +36,12 @@ pub fn connect_with(address: impl Into<Address>, config: Config) -> Result<(Hand
     loop {
         let socket = dial(&address, config.limits.handshake_time)
             .map_err(|source| ConnectError::Unreachable { address: address.clone(), source })?;
-        let link = Arc::new(Link::new(Client::new(config.clone()), socket));
+        let link = Link::new(Client::new(config.clone()), socket)
+            .map_err(|source| ConnectError::Unreachable { address: address.clone(), source })?;
+        let link = Arc::new(link);
         match link.wait(Topic::Connection, None, |client, _| client.connected()) {
             Some(Ok(_)) => return Ok((Handle::new(Arc::clone(&link)), Driver::new(link))),
-            _ if link.lock().client.suggests_redial(config.max_dialect) => {
+            _ if link.lock().client.suggests_redial(&config) => {
                 config.min_dialect = Dialect::V1;
                 config.max_dialect = Dialect::V1;
             }

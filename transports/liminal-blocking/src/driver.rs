@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use liminal_driver::client::wake_at;
 use liminal_proto::{CloseReason, LinkError};
 
-use crate::link::Link;
+use crate::link::{Link, Vigil};
 
 /// How long the driver leaves the turn to read to handles after one of them had it: a program that asks
 /// again and again then never switches threads for a reply, and one that stops is served after this.
@@ -41,27 +41,35 @@ impl Driver {
                 link.shutdown();
                 return end.unwrap_or(CloseReason::Link(LinkError::Dropped));
             }
-            if state.turns != turns {
-                turns = state.turns;
-                drop(link.wait_free(state, Some(Instant::now() + LINGER)));
+            if wants.write && !state.is_writing() && !state.has_rest() {
                 continue;
             }
+            let lingers = state.turns != turns;
+            turns = state.turns;
             let wake = wake_at(&wants, state.client.clock());
-            if state.reading {
-                state.driver_waits = true;
-                link.wait_free(state, wake).driver_waits = false;
-                continue;
-            }
-            drop(state);
-            link.wait_readable(wake);
-            // A handle may have come meanwhile; then what there is to read is its to read.
-            let mut state = link.lock();
-            if !state.reading && state.turns == turns {
-                state.reading = true;
-                drop(state);
-                link.read_what_is_there();
-                link.release(&mut link.lock());
+            let until = if lingers { Some(earlier_or(wake, Instant::now() + LINGER)) } else { wake };
+            let reads = wants.read && !lingers && !state.reading;
+            let writes = state.has_rest();
+            link.keep_vigil(state, Vigil { reads, writes, until, lingers });
+            if reads {
+                self.read(turns);
             }
         }
     }
+
+    /// Reads what is there, unless a handle has come meanwhile: then it is its to read.
+    fn read(&self, turns: u64) {
+        let link = &*self.link;
+        let mut state = link.lock();
+        if !state.reading && state.turns == turns {
+            state.reading = true;
+            drop(state);
+            link.read_what_is_there();
+            link.release(&mut link.lock());
+        }
+    }
+}
+
+fn earlier_or(one: Option<Instant>, other: Instant) -> Instant {
+    one.map_or(other, |one| one.min(other))
 }

@@ -27,8 +27,7 @@ struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.link.lock().client.disconnect();
-        self.link.flush();
+        self.link.act_at_once(Client::disconnect);
     }
 }
 
@@ -54,7 +53,7 @@ impl Handle {
     /// Refused, or the connection takes no more conversations.
     pub fn open(&self, subject: &str) -> Result<Conversation, OpenError> {
         let link = &self.owner.link;
-        let id = link.act(None, |client| client.open(subject))?;
+        let id = forever(link.send(None, |client| client.open(subject).transpose()), OpenError::Lost)?;
         let conversation = Conversation { owner: Arc::clone(&self.owner), id };
         forever(link.wait(Topic::Conversation(id), None, |client, _| client.opened(id)), OpenError::Lost)?;
         Ok(conversation)
@@ -68,7 +67,7 @@ impl Handle {
     pub fn ping(&self) -> Result<Duration, Lost> {
         let link = &self.owner.link;
         let sent = Instant::now();
-        let number = link.act(None, Client::ping)?;
+        let number = forever(link.send(None, |client| client.ping().transpose()), Lost)?;
         forever(link.wait(Topic::Connection, None, |client, _| client.pong(number)), Lost)?;
         Ok(sent.elapsed())
     }
@@ -117,7 +116,7 @@ impl Conversation {
     /// The participant has exited (the error names it), the server refused, or the connection was lost.
     pub fn message(&self, payload: impl Into<Bytes>) -> Result<(), MessageError> {
         let (link, id, payload) = (&self.owner.link, self.id, payload.into());
-        let sent = self.send(None, |client| client.message(id, &payload).transpose());
+        let sent = link.send(None, |client| client.message(id, &payload).transpose());
         let sent = forever(sent, MessageError::Lost)?;
         let accepted = link.wait(Topic::Message(id, sent), None, |client, _| client.accepted(id, sent));
         forever(accepted, MessageError::Lost)
@@ -131,7 +130,7 @@ impl Conversation {
     /// reply, the server refused, or the connection was lost.
     pub fn ask(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<Bytes, AskError> {
         let (link, id, payload, deadline) = (&self.owner.link, self.id, payload.into(), after(timeout));
-        let sent = self.send(deadline, |client| client.ask(id, &payload, Some(timeout), false).transpose());
+        let sent = link.send(deadline, |client| client.ask(id, &payload, Some(timeout), false).transpose());
         let sent = sent.unwrap_or(Err(AskError::Timeout))?;
         let reply = link.wait(Topic::Message(id, sent), deadline, |client, _| client.reply(id, sent));
         reply.unwrap_or_else(|| {
@@ -147,8 +146,8 @@ impl Conversation {
     ///
     /// Those of [`ask`](Self::ask) that are known before the request is sent.
     pub fn request(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<MessageId, AskError> {
-        let (id, payload) = (self.id, payload.into());
-        self.send(after(timeout), |client| client.ask(id, &payload, Some(timeout), true).transpose())
+        let (link, id, payload) = (&self.owner.link, self.id, payload.into());
+        link.send(after(timeout), |client| client.ask(id, &payload, Some(timeout), true).transpose())
             .unwrap_or(Err(AskError::Timeout))
     }
 
@@ -174,6 +173,7 @@ impl Conversation {
         state.reading = true;
         drop(state);
         self.owner.link.read_what_is_there();
+        self.owner.link.flush();
         let mut state = self.owner.link.lock();
         self.owner.link.release(&mut state);
         state.client.crash(self.id).is_some()
@@ -211,27 +211,11 @@ impl Conversation {
         link.act(None, |client| client.close(id))?;
         forever(link.wait(Topic::Conversation(id), None, |client, _| client.closed(id)), CloseError::Lost)
     }
-
-    /// Sends as soon as there is room.
-    fn send<T, E>(
-        &self,
-        deadline: Option<Instant>,
-        mut send: impl FnMut(&mut Client) -> Option<Result<T, E>>,
-    ) -> Option<Result<T, E>> {
-        let link = &self.owner.link;
-        if let Some(sent) = link.act(deadline, &mut send) {
-            return Some(sent);
-        }
-        let sent = link.wait(Topic::Room, deadline, |client, _| send(client));
-        link.act(deadline, |_| ());
-        sent
-    }
 }
 
 impl Drop for Conversation {
     fn drop(&mut self) {
-        self.owner.link.lock().client.release(self.id);
-        self.owner.link.flush();
+        self.owner.link.act_at_once(|client| client.release(self.id));
     }
 }
 

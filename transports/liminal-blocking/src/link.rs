@@ -3,23 +3,24 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use liminal_driver::client::{Client, Topic, Waiter, wake_at};
 use liminal_driver::{Unsent, with_scratch};
 use liminal_proto::Wants;
 
+use crate::bell::Bell;
 use crate::park::{park_until, waker};
-use crate::socket::Socket;
+use crate::socket::{Socket, Wait};
 
 /// One client's connection, shared.
 #[derive(Debug)]
 pub(crate) struct Link {
     socket: Socket,
     state: Mutex<State>,
-    /// Tells the driver that the turn to read is free, or that the connection is over.
-    free: Condvar,
+    /// Tells the driver that there is something for it to do.
+    bell: Bell,
 }
 
 #[derive(Debug)]
@@ -32,21 +33,33 @@ pub(crate) struct State {
     pub(crate) reading: bool,
     /// How often a handle has taken the turn to read.
     pub(crate) turns: u64,
-    /// Whether the driver waits for the turn to read to be free.
-    pub(crate) driver_waits: bool,
+    /// What the driver waits for, while it waits.
+    vigil: Option<Vigil>,
+}
+
+/// What the driver waits for, apart from the bell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Vigil {
+    /// There is something to read.
+    pub(crate) reads: bool,
+    /// The socket takes more output.
+    pub(crate) writes: bool,
+    /// A moment. It only looks after a while whether handles still read, if `lingers`.
+    pub(crate) until: Option<Instant>,
+    pub(crate) lingers: bool,
 }
 
 impl Link {
-    pub(crate) fn new(client: Client, socket: Socket) -> Self {
+    pub(crate) fn new(client: Client, socket: Socket) -> io::Result<Self> {
         let state = State {
             client,
             unsent: Unsent::default(),
             writing: false,
             reading: false,
             turns: 0,
-            driver_waits: false,
+            vigil: None,
         };
-        Self { socket, state: Mutex::new(state), free: Condvar::new() }
+        Ok(Self { socket, state: Mutex::new(state), bell: Bell::new()? })
     }
 
     /// The state. A panic while it was held leaves nothing half done that the next call could not bear:
@@ -56,15 +69,47 @@ impl Link {
     }
 
     /// Lets the client do something and sends what came of it, waiting until `deadline` at the latest for
-    /// the socket to take it all. A rest is sent by whoever comes next.
+    /// the socket to take it all. A rest is sent by the driver, or by whoever comes next.
     pub(crate) fn act<R>(&self, deadline: Option<Instant>, act: impl FnOnce(&mut Client) -> R) -> R {
-        let mut state = self.lock();
-        let result = act(&mut state.client);
-        drop(state);
+        let result = act(&mut self.lock().client);
         if !self.flush() {
             self.wait(Topic::Room, deadline, |_, all_sent| all_sent.then_some(()));
         }
         result
+    }
+
+    /// The same without waiting, for what is dropped.
+    pub(crate) fn act_at_once(&self, act: impl FnOnce(&mut Client)) {
+        act(&mut self.lock().client);
+        self.flush();
+        self.call_driver();
+    }
+
+    /// Has the client send something as soon as there is room, until `deadline` at the latest.
+    pub(crate) fn send<T, E>(
+        &self,
+        deadline: Option<Instant>,
+        mut send: impl FnMut(&mut Client) -> Option<Result<T, E>>,
+    ) -> Option<Result<T, E>> {
+        if let Some(sent) = self.act(deadline, &mut send) {
+            return Some(sent);
+        }
+        let sent = self.wait(Topic::Room, deadline, |client, _| send(client));
+        self.act(deadline, |_| ());
+        sent
+    }
+
+    /// Wakes the driver, if it would look too late at what has changed.
+    fn call_driver(&self) {
+        let mut state = self.lock();
+        let Some(vigil) = state.vigil else { return };
+        let wants = state.client.take_events();
+        let wake = wake_at(&wants, state.client.clock());
+        let late = wake.is_some_and(|wake| vigil.until.is_none_or(|until| wake < until));
+        let unsent = wants.write || !state.unsent.is_empty();
+        if late || (unsent && !vigil.writes && !state.writing) || wants.finished {
+            self.bell.ring();
+        }
     }
 
     /// Takes the turn to write, if it is free, and writes what the socket takes at once. Says whether
@@ -121,37 +166,42 @@ impl Link {
                 wants = state.client.take_events();
             }
             let all_sent = state.unsent.is_empty();
+            if wants.finished {
+                // Whoever waits for this socket, waits in vain.
+                self.shutdown();
+            }
             if let Some(answer) = check(&mut state.client, all_sent) {
                 return Some(answer);
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                if !all_sent {
+                    // Somebody else must send the rest.
+                    state.client.wake(Topic::Room);
+                    drop(state);
+                    self.call_driver();
+                }
                 return None;
             }
             waiting.prepare(&mut state, topic);
             let until = earlier(deadline, wake_at(&wants, state.client.clock()));
             drop(state);
-            read = self.wait_once(waiting.reads && wants.read, all_sent, until, deadline);
+            read = self.wait_once(waiting.reads && wants.read, all_sent, until);
         }
     }
 
     /// Waits for one thing to happen. Says what the connection wants now, if it was read from.
-    fn wait_once(
-        &self,
-        reads: bool,
-        all_sent: bool,
-        until: Option<Instant>,
-        deadline: Option<Instant>,
-    ) -> Option<Wants> {
+    fn wait_once(&self, reads: bool, all_sent: bool, until: Option<Instant>) -> Option<Wants> {
         match (reads, all_sent) {
             (true, true) => Some(self.read_until(until)),
             (reads, false) => {
-                // What goes wrong here shows at the next read or write.
-                let _ = self.socket.wait_writable(reads, until);
+                // Also for input when it is somebody else's to read: the turn may come meanwhile, and
+                // nothing but the socket wakes this thread. What goes wrong shows at the next try.
+                let _ = self.socket.wait(Wait { read: true, write: true, bell: None }, until);
                 reads.then(|| self.read_what_is_there())
             }
-            // Somebody else reads, and minds the clock of the connection; this thread minds its own.
+            // Somebody else reads.
             (false, true) => {
-                park_until(deadline.or(until));
+                park_until(until);
                 None
             }
         }
@@ -187,44 +237,51 @@ impl Link {
         }
     }
 
-    /// Waits until there is something to read, without taking the turn to read it.
-    pub(crate) fn wait_readable(&self, until: Option<Instant>) {
-        if let Err(error) = self.socket.wait_readable(until) {
-            self.lock().client.link_lost(&error);
-        }
-    }
-
-    /// Waits until somebody tells the driver something, until `until` at the latest.
-    pub(crate) fn wait_free<'a>(
-        &self,
-        state: MutexGuard<'a, State>,
-        until: Option<Instant>,
-    ) -> MutexGuard<'a, State> {
-        match until {
-            None => self.free.wait(state).unwrap_or_else(PoisonError::into_inner),
-            Some(until) => {
-                let time = until.saturating_duration_since(Instant::now());
-                self.free.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
-            }
+    /// The driver waits. Nobody rings for what it finds by itself.
+    pub(crate) fn keep_vigil(&self, mut state: MutexGuard<'_, State>, vigil: Vigil) {
+        state.vigil = Some(vigil);
+        drop(state);
+        let what = Wait { read: vigil.reads, write: vigil.writes, bell: Some(&self.bell) };
+        let waited = self.socket.wait(what, vigil.until);
+        let mut state = self.lock();
+        state.vigil = None;
+        if let Err(error) = waited {
+            state.client.link_lost(&error);
         }
     }
 
     /// Closes the socket, under whoever waits for it.
     pub(crate) fn shutdown(&self) {
         self.socket.shutdown(Shutdown::Both);
-        self.free.notify_all();
+        self.bell.ring();
     }
 
-    /// Gives the turn to read back, and passes it on: to somebody who waits, else to the driver.
+    /// Gives the turn to read back, and passes it on.
     pub(crate) fn release(&self, state: &mut State) {
         state.reading = false;
-        if !state.client.pass_turn() && state.driver_waits {
-            self.free.notify_all();
+        self.pass_turn(state);
+    }
+
+    /// The turn to read is free: somebody who waits takes it, else the driver. A driver that lingers looks
+    /// by itself.
+    fn pass_turn(&self, state: &State) {
+        if !state.client.pass_turn() && state.vigil.is_some_and(|vigil| !vigil.reads && !vigil.lingers) {
+            self.bell.ring();
         }
     }
 }
 
 impl State {
+    /// Whether somebody is in the middle of writing.
+    pub(crate) const fn is_writing(&self) -> bool {
+        self.writing
+    }
+
+    /// Whether the socket took less than there was.
+    pub(crate) fn has_rest(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     fn has_unsent(&mut self) -> bool {
         !self.unsent.is_empty() || self.unsent.refill(&mut self.client.connection)
     }
@@ -259,6 +316,9 @@ impl Drop for Waiting<'_> {
         }
         if self.reads {
             self.link.release(&mut state);
+        } else if !state.reading {
+            // The turn may have been passed to this thread, which has no use for it any more.
+            self.link.pass_turn(&state);
         }
     }
 }

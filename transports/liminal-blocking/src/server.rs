@@ -2,11 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Wake, Waker};
-use std::thread::{self, Thread};
+use std::task::{Context, Waker};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use liminal_core::participant::AsyncFactory;
@@ -18,7 +17,7 @@ use liminal_driver::{Address, ServerOptions, with_scratch};
 use liminal_proto::{Connection, Wants};
 
 use crate::listener::{Listener, interrupt_accept};
-use crate::park::park_until;
+use crate::park::{park_until, waker};
 use crate::socket::Socket;
 use crate::timers::{ThreadSleeper, Timers};
 use crate::writer::{Handed, Writer};
@@ -201,26 +200,25 @@ fn stop(hub: &Arc<Hub>) {
 }
 
 fn wait_idle(hub: &Hub, until: Option<Instant>) {
-    let waker = crate::park::waker();
+    let waker = waker();
     while !hub.is_idle(&waker) && until.is_none_or(|until| Instant::now() < until) {
         park_until(until);
     }
 }
 
 fn start(hub: &Arc<Hub>, socket: Socket, peer: String) -> io::Result<()> {
-    let hub = Arc::clone(hub);
     let socket = Arc::new(socket);
+    let writer = Writer::new(Arc::clone(&socket), Arc::clone(hub));
+    let connection = Connection::server(hub.clock().now(), hub.options().connection.clone());
+    let handed = Box::new(Handed(Arc::clone(&writer)));
+    // Here and not in the thread: a server that stops now waits for this connection, too.
+    let connected = hub.connect(|id| ServerLink::new(id, peer, connection, handed, Waker::noop()));
     thread::Builder::new().name("liminal-connection".into()).stack_size(STACK).spawn(move || {
-        let writer = Writer::new(Arc::clone(&socket), Arc::clone(&hub));
-        let connection = Connection::server(hub.clock().now(), hub.options().connection.clone());
-        let waker =
-            Waker::from(Arc::new(Interrupt { socket: Arc::clone(&socket), reader: thread::current() }));
-        let link = hub.connect(|id| {
-            ServerLink::new(id, peer, connection, Box::new(Handed(Arc::clone(&writer))), &waker)
-        });
-        writer.serve(&link, thread::current());
-        serve(&hub, &link, &socket);
-        say_goodbye(&link, &socket);
+        let (hub, link) = (connected.hub(), connected.link());
+        writer.serve(link, thread::current());
+        let _look_anyway = link.watch(&waker());
+        serve(hub, link, &socket);
+        say_goodbye(link, &socket);
     })?;
     Ok(())
 }
@@ -276,27 +274,13 @@ fn deliver(hub: &Arc<Hub>, link: &Arc<ServerLink>, buffer: &[u8], read: io::Resu
 /// Closes our half, and discards for a moment what the peer still sends: closing a socket with unread
 /// input would reset it, and the peer might lose the farewell.
 fn say_goodbye(link: &ServerLink, socket: &Socket) {
+    if link.is_lost() {
+        return;
+    }
     // A thread always can: there is nothing to wait for.
     let _ = link.poll_close(&Context::from_waker(Waker::noop()));
     let until = Instant::now() + LINGER;
     with_scratch(|scratch| while matches!(socket.read(scratch, Some(until)), Ok(Some(n)) if n > 0) {});
-}
-
-/// Wakes the thread of a connection that is over by somebody else's doing, wherever it waits.
-struct Interrupt {
-    socket: Arc<Socket>,
-    reader: Thread,
-}
-
-impl Wake for Interrupt {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.socket.shutdown(Shutdown::Read);
-        self.reader.unpark();
-    }
 }
 
 /// Async participants, each call on a thread of the pool.
@@ -306,10 +290,12 @@ impl Spawn for OnPool {
     fn spawn(&self, task: Task) -> Result<(), Task> {
         let seat = Arc::new(Mutex::new(Some(task)));
         let taken = Arc::clone(&seat);
-        let job = Box::new(move || {
+        let job = Box::new(move |seat| {
             let task = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(task) = task {
-                futures_lite::future::block_on(task);
+                let returned = futures_lite::future::block_on(task);
+                drop(seat);
+                returned.tell();
             }
         });
         match self.0.run(job) {

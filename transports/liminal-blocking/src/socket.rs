@@ -6,9 +6,26 @@ use std::net::Shutdown;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::bell::Bell;
+
 /// A read may return this much before the moment it was given: setting the time limit of a socket costs a
 /// system call, and one that is almost right is used again.
 const TOLERANCE: Duration = Duration::from_millis(1);
+
+/// How often a thread looks that cannot be woken.
+#[cfg(not(unix))]
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait<'a> {
+    /// There is something to read.
+    pub(crate) read: bool,
+    /// The socket takes more output.
+    pub(crate) write: bool,
+    /// The bell was rung.
+    pub(crate) bell: Option<&'a Bell>,
+}
 
 /// No time limit.
 const NEVER: u64 = 0;
@@ -44,7 +61,8 @@ impl Socket {
         self.inner.send_vectored(slices)
     }
 
-    /// Reads, waiting until `until` at the latest. `None`: nothing came.
+    /// Reads, waiting until `until` at the latest. `None`: nothing came. Only one thread at a time may
+    /// read, because the time limit is the socket's and not the read's.
     pub(crate) fn read(&self, into: &mut [u8], until: Option<Instant>) -> io::Result<Option<usize>> {
         if !self.limit_reads(until)? {
             return Ok(None);
@@ -52,31 +70,48 @@ impl Socket {
         in_time((&self.inner).read(into))
     }
 
-    /// Waits until there is something to read, and leaves it there. False: nothing came in time.
-    pub(crate) fn wait_readable(&self, until: Option<Instant>) -> io::Result<bool> {
-        if !self.limit_reads(until)? {
-            return Ok(false);
-        }
-        let mut byte = [std::mem::MaybeUninit::new(0)];
-        in_time(self.inner.peek(&mut byte)).map(|read| read.is_some())
-    }
-
-    /// Waits until the socket takes more output, or, if `or_readable`, until there is something to read.
+    /// Waits for one of these things, and leaves it there. It may also be that nothing has happened.
     #[cfg(unix)]
-    pub(crate) fn wait_writable(&self, or_readable: bool, until: Option<Instant>) -> io::Result<()> {
+    pub(crate) fn wait(&self, what: Wait<'_>, until: Option<Instant>) -> io::Result<()> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let flags = if or_readable { PollFlags::IN | PollFlags::OUT } else { PollFlags::OUT };
         let limit = until.map(|until| until.saturating_duration_since(Instant::now()));
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
-        match poll(&mut [PollFd::new(&self.inner, flags)], limit.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, what.read);
+        flags.set(PollFlags::OUT, what.write);
+        let (socket, no_bell) = (PollFd::new(&self.inner, flags), PollFd::new(&self.inner, flags));
+        let bell = what.bell.map_or(no_bell, |bell| PollFd::new(bell.pipe(), PollFlags::IN));
+        let mut both = [bell, socket];
+        // A socket that nobody asks about tells of its end nevertheless, again and again.
+        let first = usize::from(what.bell.is_none());
+        let last = if what.read || what.write { 2 } else { 1 };
+        match poll(both.get_mut(first..last).unwrap_or_default(), limit.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
+        if let (Some(bell), [rung, _]) = (what.bell, &both)
+            && rung.revents().contains(PollFlags::IN)
+        {
+            bell.heard();
+        }
+        Ok(())
     }
 
-    /// Elsewhere writing waits by itself.
+    /// Elsewhere writing waits by itself, and there is no waiting for two things: it looks again and again.
     #[cfg(not(unix))]
-    pub(crate) fn wait_writable(&self, _or_readable: bool, _until: Option<Instant>) -> io::Result<()> {
+    pub(crate) fn wait(&self, what: Wait<'_>, until: Option<Instant>) -> io::Result<()> {
+        let soon = Instant::now() + LOOK;
+        let until = until.map_or(soon, |until| until.min(soon));
+        if what.bell.is_some_and(Bell::take) {
+            return Ok(());
+        }
+        if !what.read {
+            std::thread::sleep(until.saturating_duration_since(Instant::now()));
+            return Ok(());
+        }
+        if self.limit_reads(Some(until))? {
+            in_time(self.inner.peek(&mut [std::mem::MaybeUninit::new(0)]))?;
+        }
         Ok(())
     }
 

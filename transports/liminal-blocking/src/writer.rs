@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use liminal_driver::server::{Hub, ServerLink, TryWrite};
 
-use crate::socket::Socket;
+use crate::socket::{Socket, Wait};
 
 /// What the writer of one connection and its thread share.
 pub(crate) struct Writer {
@@ -72,7 +72,9 @@ impl Writer {
         let limit = self.hub.options().connection.limits.write_stall_time;
         let late = Instant::now() + limit;
         let Some((link, reader)) = self.link.get() else { return false };
-        if self.socket.wait_writable(false, Some(late)).is_err() || Instant::now() >= late {
+        if self.socket.wait(Wait { read: false, write: true, bell: None }, Some(late)).is_err()
+            || Instant::now() >= late
+        {
             return false;
         }
         let Some(link) = link.upgrade() else { return false };
@@ -98,6 +100,10 @@ impl TryWrite for Handed {
 
     /// The thread that waits for the socket minds how long that lasts.
     fn blocked(&mut self, _reader: &Waker) {}
+
+    fn interrupt(&mut self) {
+        self.0.socket.shutdown(Shutdown::Read);
+    }
 
     fn try_close(&mut self, _waker: &Waker) -> Poll<io::Result<()>> {
         self.0.socket.shutdown(Shutdown::Write);

@@ -47,7 +47,6 @@ where
     D: Fn(Address) -> F,
     F: Future<Output = io::Result<Halves>>,
 {
-    let offered = config.max_dialect;
     let mut config = config;
     loop {
         let time = config.limits.handshake_time;
@@ -58,7 +57,7 @@ where
         let link = Arc::new(Link::new(Client::new(config.clone()), read, write, Arc::clone(&sleeper)));
         match handshake(&link).await {
             Ok(_) => return Ok((Handle::new(Arc::clone(&link)), Driver::new(link))),
-            Err(_) if link.lock().client.suggests_redial(offered.min(config.max_dialect)) => {
+            Err(_) if link.lock().client.suggests_redial(&config) => {
                 config.min_dialect = Dialect::V1;
                 config.max_dialect = Dialect::V1;
             }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use liminal_proto::{CloseReason, LinkError};
 
-use super::link::{Link, Turn, Watch};
+use super::link::{Found, Link, READS_MAX, Watch};
 use super::sleep::Sleep;
 
 /// How long the driver leaves the turn to read to handles after one of them had it: a program that asks
@@ -38,12 +38,16 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.is_finished(cx) {
+        for _ in 0..READS_MAX {
+            if self.is_finished(cx) {
+                return self.link.poll_close(cx);
+            }
             if self.step(cx).is_pending() {
                 return Poll::Pending;
             }
         }
-        self.link.poll_close(cx)
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn is_finished(&self, cx: &Context<'_>) -> bool {
@@ -62,50 +66,47 @@ impl Driver {
 
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.link.lock();
-        match state.watch {
-            Watch::Reading | Watch::Displaced => {
-                let Some(mut reader) = state.take_reader() else {
-                    state.watch = Watch::Displaced;
-                    return Poll::Pending;
-                };
-                if state.watch == Watch::Displaced {
-                    state.put_back(reader);
-                    state.watch = Watch::Lingering;
-                    self.turns = state.turns;
-                    self.linger = Some(self.link.sleeper.sleep_until(Instant::now() + LINGER));
-                    return Poll::Ready(());
-                }
-                drop(state);
-                let turn = self.link.read(&mut reader, cx);
-                self.link.lock().put_back(reader);
-                match turn {
-                    Turn::Moved => Poll::Ready(()),
-                    Turn::Idle => Poll::Pending,
-                }
-            }
-            Watch::Lingering => {
-                if let Some(linger) = &mut self.linger {
-                    drop(state);
-                    if linger.as_mut().poll(cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                    state = self.link.lock();
-                }
-                let quiet = state.turns == self.turns;
-                self.turns = state.turns;
-                self.linger = (!quiet).then(|| self.link.sleeper.sleep_until(Instant::now() + LINGER));
-                if quiet {
-                    state.watch = Watch::Reading;
-                }
-                Poll::Ready(())
-            }
+        if state.watch == Watch::Lingering {
+            drop(state);
+            return self.linger(cx);
         }
+        let Some(mut reader) = state.read_as_driver() else {
+            // A caller is in the middle of reading.
+            state.watch = Watch::Lingering;
+            return Poll::Ready(());
+        };
+        drop(state);
+        let found = self.link.read(&mut reader, cx);
+        self.link.lock().put_back(reader);
+        match found {
+            Found::Moved => Poll::Ready(()),
+            Found::Idle => Poll::Pending,
+        }
+    }
+
+    /// Leaves the turn to callers while they read again and again, and takes it from one that has it and
+    /// does not read: its reply takes long, or it is kept and not polled.
+    fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let link = &self.link;
+        let linger = self.linger.get_or_insert_with(|| {
+            self.turns = link.lock().turns;
+            link.sleeper.sleep_until(Instant::now() + LINGER)
+        });
+        if linger.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.linger = None;
+        let mut state = self.link.lock();
+        if state.turns == self.turns {
+            state.watch = Watch::Reading;
+        }
+        Poll::Ready(())
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.link.lock().driver = None;
+        self.link.lock().lose_driver();
     }
 }
 

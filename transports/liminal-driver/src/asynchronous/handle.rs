@@ -61,7 +61,7 @@ impl Handle {
     /// Refused, or the connection takes no more conversations.
     pub async fn open(&self, subject: &str) -> Result<Conversation, OpenError> {
         let link = &self.owner.link;
-        let id = link.act(None, |client| client.open(subject))?;
+        let id = link.send(|client| client.open(subject).transpose()).await?;
         let conversation = Conversation { owner: Arc::clone(&self.owner), id };
         Waiting::new(link, Topic::Conversation(id), |client| client.opened(id)).await?;
         Ok(conversation)
@@ -75,7 +75,7 @@ impl Handle {
     pub async fn ping(&self) -> Result<Duration, Lost> {
         let link = &self.owner.link;
         let sent = Instant::now();
-        let number = link.act(None, Client::ping)?;
+        let number = link.send(|client| client.ping().transpose()).await?;
         Waiting::new(link, Topic::Connection, |client| client.pong(number)).await?;
         Ok(sent.elapsed())
     }
@@ -123,7 +123,7 @@ impl Conversation {
     /// The participant has exited (the error names it), the server refused, or the connection was lost.
     pub async fn message(&self, payload: impl Into<Bytes>) -> Result<(), MessageError> {
         let (link, id, payload) = (&self.owner.link, self.id, payload.into());
-        let sent = self.send(|client| client.message(id, &payload).transpose()).await?;
+        let sent = link.send(|client| client.message(id, &payload).transpose()).await?;
         let claim = Claim { link, conversation: id, message: sent };
         let accepted = Waiting::new(link, Topic::Message(id, sent), |client| client.accepted(id, sent)).await;
         claim.settle();
@@ -138,7 +138,7 @@ impl Conversation {
     /// reply, the server refused, or the connection was lost.
     pub async fn ask(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<Bytes, AskError> {
         let (link, id, payload) = (&self.owner.link, self.id, payload.into());
-        let sent = self.send(|client| client.ask(id, &payload, Some(timeout), false).transpose());
+        let sent = link.send(|client| client.ask(id, &payload, Some(timeout), false).transpose());
         let Some(sent) = self.within(timeout, sent).await else { return Err(AskError::Timeout) };
         let sent = sent?;
         let claim = Claim { link, conversation: id, message: sent };
@@ -154,8 +154,8 @@ impl Conversation {
     ///
     /// Those of [`ask`](Self::ask) that are known before the request is sent.
     pub async fn request(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<MessageId, AskError> {
-        let (id, payload) = (self.id, payload.into());
-        let sent = self.send(|client| client.ask(id, &payload, Some(timeout), true).transpose());
+        let (link, id, payload) = (&self.owner.link, self.id, payload.into());
+        let sent = link.send(|client| client.ask(id, &payload, Some(timeout), true).transpose());
         self.within(timeout, sent).await.unwrap_or(Err(AskError::Timeout))
     }
 
@@ -211,20 +211,6 @@ impl Conversation {
         let (link, id) = (&self.owner.link, self.id);
         link.act(None, |client| client.close(id))?;
         Waiting::new(link, Topic::Conversation(id), |client| client.closed(id)).await
-    }
-
-    /// Sends as soon as there is room.
-    async fn send<T, E>(
-        &self,
-        mut send: impl FnMut(&mut Client) -> Option<Result<T, E>> + Unpin,
-    ) -> Result<T, E> {
-        let link = &self.owner.link;
-        if let Some(sent) = link.act(None, &mut send) {
-            return sent;
-        }
-        let sent = Waiting::new(link, Topic::Room, send).await;
-        link.flush(None);
-        sent
     }
 
     /// The outcome of `wait`, or `None` after `timeout`.

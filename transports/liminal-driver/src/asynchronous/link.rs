@@ -30,29 +30,45 @@ pub(crate) struct Link {
 
 pub(crate) struct State {
     pub(crate) client: Client,
-    /// The turn to read: whoever waits for a reply takes it, else the driver has it.
+    /// The half that is read; away only while somebody is in the middle of reading.
     reader: Option<Reader>,
-    /// When the alarm of whoever reads will ring, and how to wake it when that is too late.
+    /// Whose turn it is to read.
+    turn: Turn,
+    /// When the alarm of whoever reads will ring, and how to wake it: for input, and when the alarm is
+    /// too late.
     reading: Option<(Option<Instant>, Waker)>,
     /// Whether reading waits for output to be written.
     paused: bool,
     /// The turn to write: whoever has something to send takes it.
     writer: Option<WriteHalf>,
+    /// Somebody else wanted the turn to write: whoever has it tries once more. The stream may have taken
+    /// more since the last try, and said so to nobody but the one who found the turn taken.
+    again: bool,
     unsent: Unsent,
     pub(crate) driver: Option<Waker>,
     pub(crate) watch: Watch,
-    /// How often a handle has taken the turn to read.
+    /// How often a caller has read.
     pub(crate) turns: u64,
+    callers: u64,
+}
+
+/// Whose turn it is to read: whoever waits for a reply takes it, else the driver has it.
+///
+/// It is a claim and not the possession of the half. A future that has it may be kept and not polled, and
+/// then another takes it over: one of the same task at once, the driver after a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Free,
+    Driver,
+    Caller(u64),
 }
 
 /// What the driver is doing about the turn to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Watch {
-    /// It reads: nobody else waits.
+    /// It reads: nobody else has read for a while.
     Reading,
-    /// A handle took the turn from it; it must be woken when the turn is free.
-    Displaced,
-    /// It leaves the turn to handles until they have not taken it for a while; it looks by itself.
+    /// It leaves the turn to callers until none has read for a while.
     Lingering,
 }
 
@@ -63,12 +79,15 @@ pub(crate) struct Reader {
 }
 
 /// What reading came to.
-pub(crate) enum Turn {
+pub(crate) enum Found {
     /// Something changed: look again.
     Moved,
     /// Nothing now; the waker is registered.
     Idle,
 }
+
+/// Reads in a row before the other tasks of the executor get their turn.
+pub(crate) const READS_MAX: usize = 16;
 
 impl Link {
     pub(crate) fn new(client: Client, read: ReadHalf, write: WriteHalf, sleeper: Arc<dyn Sleeper>) -> Self {
@@ -76,13 +95,16 @@ impl Link {
         let state = State {
             client,
             reader: Some(reader),
+            turn: Turn::Free,
             reading: None,
             paused: false,
             writer: Some(write),
+            again: false,
             unsent: Unsent::default(),
             driver: None,
             watch: Watch::Lingering,
             turns: 0,
+            callers: 0,
         };
         Self { state: Mutex::new(state), sleeper }
     }
@@ -103,14 +125,27 @@ impl Link {
         result
     }
 
+    /// Has the client send something as soon as there is room.
+    pub(crate) async fn send<T, E>(
+        &self,
+        mut send: impl FnMut(&mut Client) -> Option<Result<T, E>> + Unpin,
+    ) -> Result<T, E> {
+        if let Some(sent) = self.act(None, &mut send) {
+            return sent;
+        }
+        let sent = Waiting::new(self, Topic::Room, send).await;
+        self.flush(None);
+        sent
+    }
+
     /// Takes the turn to write, if it is free, and writes what the transport takes without waiting.
-    /// When that is not all, the driver goes on, or without one the caller.
+    /// When that is not all, the driver goes on, or without one the caller, or else whoever reads.
     pub(crate) fn flush(&self, caller: Option<&Waker>) {
         let mut state = self.lock();
         loop {
             let Some(mut half) = state.take_writer() else { return };
             let mut taken = std::mem::take(&mut state.unsent);
-            let waker = state.driver.as_ref().or(caller).unwrap_or(Waker::noop()).clone();
+            let waker = state.writes_on(caller).clone();
             drop(state);
             let written = write(&mut half, &taken, &waker);
             state = self.lock();
@@ -126,6 +161,7 @@ impl Link {
                     state.unsent.clear();
                     return;
                 }
+                Poll::Pending if std::mem::take(&mut state.again) => state.unsent = taken,
                 Poll::Pending => {
                     state.unsent = taken;
                     return;
@@ -135,34 +171,38 @@ impl Link {
     }
 
     /// Reads once, and delivers what came.
-    pub(crate) fn read(&self, reader: &mut Reader, cx: &mut Context<'_>) -> Turn {
-        let (wants, wake) = {
+    pub(crate) fn read(&self, reader: &mut Reader, cx: &mut Context<'_>) -> Found {
+        let (wants, wake, alone) = {
             let mut state = self.lock();
             let wants = state.client.take_events();
             let wake = wake_at(&wants, state.client.clock());
             state.read_by(cx.waker(), wake);
             state.paused = !wants.read;
-            (wants, wake)
+            (wants, wake, state.driver.is_none() && (wants.write || state.has_unsent()))
         };
+        if alone {
+            // Without a driver whoever reads writes on, too.
+            self.flush(Some(cx.waker()));
+        }
         if reader.alarm.poll(cx, wake).is_ready() {
             self.lock().client.take_events();
             self.flush(Some(cx.waker()));
-            return Turn::Moved;
+            return Found::Moved;
         }
         if !wants.read {
-            return Turn::Idle;
+            return Found::Idle;
         }
         let read = with_scratch(|scratch| {
             let read = reader.half.as_mut().poll_read(cx, scratch);
             read.map(|read| self.deliver(scratch, read))
         });
         match read {
-            Poll::Pending => Turn::Idle,
+            Poll::Pending => Found::Idle,
             Poll::Ready(wants) => {
                 if wants.write {
                     self.flush(Some(cx.waker()));
                 }
-                Turn::Moved
+                Found::Moved
             }
         }
     }
@@ -174,18 +214,6 @@ impl Link {
             Ok(n) => client.receive(scratch.get(..n).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => client.take_events(),
             Err(error) => client.link_lost(&error),
-        }
-    }
-
-    /// Gives the turn to read back, and passes it on: to somebody who waits, else to the driver.
-    pub(crate) fn release(&self, state: &mut State, reader: Reader) {
-        state.reader = Some(reader);
-        state.reading = None;
-        if state.client.pass_turn() || state.watch == Watch::Lingering {
-            return;
-        }
-        if let Some(driver) = &state.driver {
-            driver.wake_by_ref();
         }
     }
 
@@ -201,7 +229,10 @@ impl Link {
 impl State {
     /// The turn to write, when it is free and there is something to write.
     fn take_writer(&mut self) -> Option<WriteHalf> {
-        let half = self.writer.take()?;
+        let Some(half) = self.writer.take() else {
+            self.again = true;
+            return None;
+        };
         if self.unsent.is_empty() && !self.unsent.refill(&mut self.client.connection) {
             self.writer = Some(half);
             return None;
@@ -224,13 +255,77 @@ impl State {
         !self.unsent.is_empty()
     }
 
-    /// Gives the turn to read back without passing it on.
+    /// Who goes on writing when the transport takes more.
+    fn writes_on<'a>(&'a self, caller: Option<&'a Waker>) -> &'a Waker {
+        let reads = self.reading.as_ref().map(|(_, waker)| waker);
+        self.driver.as_ref().or(caller).or(reads).unwrap_or(Waker::noop())
+    }
+
+    /// The half that is read, for a caller that has the turn or may take it. `number` is its own, once it
+    /// has had the turn.
+    fn read_as_caller(&mut self, number: &mut u64, waker: &Waker) -> Option<Reader> {
+        let mine = self.turn == Turn::Caller(*number);
+        if !mine && matches!(self.turn, Turn::Caller(_)) && !self.is_read_by(waker) {
+            return None;
+        }
+        let reader = self.reader.take()?;
+        if !mine {
+            self.callers += 1;
+            *number = self.callers;
+            self.turn = Turn::Caller(*number);
+        }
+        self.turns += 1;
+        if self.watch == Watch::Reading {
+            self.watch = Watch::Lingering;
+            if let Some(driver) = &self.driver {
+                driver.wake_by_ref();
+            }
+        }
+        Some(reader)
+    }
+
+    /// Whether the task that has the turn is the one of this waker: then what it waits with now is not
+    /// what it waited with when it took the turn.
+    fn is_read_by(&self, waker: &Waker) -> bool {
+        self.reading.as_ref().is_some_and(|(_, reader)| reader.will_wake(waker))
+    }
+
+    /// The half that is read, for the driver, whoever had the turn.
+    pub(crate) const fn read_as_driver(&mut self) -> Option<Reader> {
+        let reader = self.reader.take();
+        if reader.is_some() {
+            self.turn = Turn::Driver;
+        }
+        reader
+    }
+
+    /// Somebody is not in the middle of reading any more, and keeps the turn.
     pub(crate) fn put_back(&mut self, reader: Reader) {
         self.reader = Some(reader);
     }
 
-    pub(crate) const fn take_reader(&mut self) -> Option<Reader> {
-        self.reader.take()
+    /// A caller goes away. Passes the turn on if the caller had it, or was the one that it was passed to:
+    /// to somebody who waits; else the driver finds it.
+    fn leave(&mut self, number: u64) {
+        if matches!(self.turn, Turn::Free) || self.turn == Turn::Caller(number) {
+            self.free_turn();
+        }
+    }
+
+    fn free_turn(&mut self) {
+        self.turn = Turn::Free;
+        self.reading = None;
+        self.client.pass_turn();
+    }
+
+    /// The driver goes away: what it did is for callers to do.
+    pub(crate) fn lose_driver(&mut self) {
+        self.driver = None;
+        self.watch = Watch::Lingering;
+        match &self.reading {
+            Some((_, waker)) if self.turn != Turn::Driver => waker.wake_by_ref(),
+            _ => self.free_turn(),
+        }
     }
 
     /// Notes who reads, and when its alarm will ring.
@@ -278,7 +373,8 @@ pub(crate) struct Waiting<'a, F> {
     topic: Topic,
     check: F,
     waiter: Option<Waiter>,
-    reader: Option<Reader>,
+    /// Its number among those who have had the turn to read; 0 before that.
+    number: u64,
 }
 
 impl<'a, F> Waiting<'a, F> {
@@ -286,19 +382,7 @@ impl<'a, F> Waiting<'a, F> {
     where
         F: FnMut(&mut Client) -> Option<T>,
     {
-        Self { link, topic, check, waiter: None, reader: None }
-    }
-
-    fn take_turn(&mut self, state: &mut State) -> Option<Reader> {
-        if let Some(reader) = self.reader.take() {
-            return Some(reader);
-        }
-        let reader = state.take_reader()?;
-        state.turns += 1;
-        if state.watch == Watch::Reading {
-            state.watch = Watch::Displaced;
-        }
-        Some(reader)
+        Self { link, topic, check, waiter: None, number: 0 }
     }
 }
 
@@ -307,26 +391,25 @@ impl<T, F: FnMut(&mut Client) -> Option<T> + Unpin> Future for Waiting<'_, F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let this = &mut *self;
-        let link = this.link;
-        loop {
-            let mut state = link.lock();
-            if let Some(waiter) = this.waiter.take() {
-                state.client.stop_waiting(waiter);
-            }
+        let mut state = this.link.lock();
+        if let Some(waiter) = this.waiter.take() {
+            state.client.stop_waiting(waiter);
+        }
+        for _ in 0..READS_MAX {
             if let Some(answer) = (this.check)(&mut state.client) {
                 return Poll::Ready(answer);
             }
-            let Some(mut reader) = this.take_turn(&mut state) else {
+            let Some(mut reader) = state.read_as_caller(&mut this.number, cx.waker()) else {
                 this.waiter = Some(state.client.wait(None, this.topic, cx.waker()));
                 return Poll::Pending;
             };
             drop(state);
-            let turn = link.read(&mut reader, cx);
-            this.reader = Some(reader);
-            if matches!(turn, Turn::Idle) {
+            let found = this.link.read(&mut reader, cx);
+            state = this.link.lock();
+            state.put_back(reader);
+            if matches!(found, Found::Idle) {
                 // Only now, because who reads would wake itself with everything that it reads, and its
                 // executor would poll it again for nothing.
-                let mut state = link.lock();
                 let answer = (this.check)(&mut state.client);
                 if answer.is_none() {
                     this.waiter = Some(state.client.wait(None, this.topic, cx.waker()));
@@ -334,6 +417,8 @@ impl<T, F: FnMut(&mut Client) -> Option<T> + Unpin> Future for Waiting<'_, F> {
                 return answer.map_or(Poll::Pending, Poll::Ready);
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -343,9 +428,7 @@ impl<F> Drop for Waiting<'_, F> {
         if let Some(waiter) = self.waiter.take() {
             state.client.stop_waiting(waiter);
         }
-        if let Some(reader) = self.reader.take() {
-            self.link.release(&mut state, reader);
-        }
+        state.leave(self.number);
     }
 }
 

@@ -6,7 +6,7 @@ use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use super::connect::Halves;
 use super::link::{ReadHalf, WriteHalf};
 use super::sleep::{Alarm, Sleeper};
 use crate::client::{link_error, wake_at};
-use crate::server::{Hub, Kind, Pool, ServerLink, ServerOptions, Spawn, Task, TryWrite};
+use crate::server::{Connected, Hub, Kind, Pool, ServerLink, ServerOptions, Spawn, Task, TryWrite};
 use crate::{Address, with_scratch};
 
 /// How long accepting pauses after a failure such as too many open files: long enough not to spin, short
@@ -111,7 +111,7 @@ impl Server {
     ) -> Self {
         let executor = Arc::new(Executor::new());
         let pool = Pool::new(options.stop.blocking_seats);
-        let spawn = Box::new(OnExecutor(Arc::clone(&executor)));
+        let spawn = Box::new(OnExecutor(Arc::downgrade(&executor)));
         let hub = Hub::new(options, spawn, Arc::clone(&sleeper), Arc::clone(&pool));
         Self { hub, executor, sleeper, pool, listener, address, stopping: Arc::default() }
     }
@@ -196,8 +196,12 @@ impl Server {
     async fn serve(self) {
         let Self { hub, executor, sleeper, pool, listener, stopping, .. } = self;
         // A task of its own, so that only a connection makes it look for one.
-        let accepting =
-            executor.spawn(accept(listener, Arc::clone(&hub), Arc::clone(&executor), Arc::clone(&sleeper)));
+        let accepting = executor.spawn(accept(
+            listener,
+            Arc::clone(&hub),
+            Arc::downgrade(&executor),
+            Arc::clone(&sleeper),
+        ));
         stopping.asked().await;
         accepting.cancel().await;
         hub.stop();
@@ -214,12 +218,16 @@ impl Server {
 async fn accept(
     listener: Arc<dyn Accept>,
     hub: Arc<Hub>,
-    executor: Arc<Executor<'static>>,
+    executor: Weak<Executor<'static>>,
     sleeper: Arc<dyn Sleeper>,
 ) {
     loop {
         match listener.accept().await {
-            Ok(accepted) => executor.spawn(serve(accepted, Arc::clone(&hub), Arc::clone(&sleeper))).detach(),
+            Ok(accepted) => {
+                // It runs this, so it is there.
+                let Some(executor) = executor.upgrade() else { return };
+                executor.spawn(serve(accepted, Arc::clone(&hub), Arc::clone(&sleeper))).detach();
+            }
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
                 sleeper.sleep_until(Instant::now() + ACCEPT_PAUSE).await;
@@ -232,17 +240,16 @@ async fn serve(accepted: Accepted, hub: Arc<Hub>, sleeper: Arc<dyn Sleeper>) {
     let Accepted { halves: (read, write), peer } = accepted;
     let connection = Connection::server(hub.clock().now(), hub.options().connection.clone());
     let writer = Box::new(AsyncWriter(write));
-    let link = hub.connect(|id| ServerLink::new(id, peer, connection, writer, Waker::noop()));
+    let connected = hub.connect(|id| ServerLink::new(id, peer, connection, writer, Waker::noop()));
     let alarm = Alarm::new(Arc::clone(&sleeper));
-    let mut serving = Serving { hub, link, read, alarm, wants: None };
+    let mut serving = Serving { connected, read, alarm, wants: None };
     poll_fn(|cx| serving.poll(cx)).await;
     serving.say_goodbye(&*sleeper).await;
 }
 
 /// One connection being served.
 struct Serving {
-    hub: Arc<Hub>,
-    link: Arc<ServerLink>,
+    connected: Connected,
     read: ReadHalf,
     alarm: Alarm,
     /// What the connection wanted last.
@@ -251,10 +258,11 @@ struct Serving {
 
 impl Serving {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let look = self.link.watch(cx.waker());
+        let (hub, link) = (self.connected.hub(), self.connected.link());
+        let look = link.watch(cx.waker());
         let mut wants = match self.wants {
             Some(wants) if !look => wants,
-            _ => self.link.advance(&self.hub, |_, _| ()),
+            _ => link.advance(hub, |_, _| ()),
         };
         for _ in 0..READS_MAX {
             if wants.finished {
@@ -274,13 +282,14 @@ impl Serving {
     }
 
     fn step(&mut self, cx: &mut Context<'_>, wants: Wants) -> Poll<Wants> {
-        if self.alarm.poll(cx, wake_at(&wants, self.hub.clock())).is_ready() {
-            return Poll::Ready(self.link.advance(&self.hub, |_, _| ()));
+        let Self { connected, read, alarm, .. } = self;
+        let (hub, link) = (connected.hub(), connected.link());
+        if alarm.poll(cx, wake_at(&wants, hub.clock())).is_ready() {
+            return Poll::Ready(link.advance(hub, |_, _| ()));
         }
         if !wants.read {
             return Poll::Pending;
         }
-        let Self { hub, link, read, .. } = self;
         let room = link.input_room();
         with_scratch(|scratch| {
             let room = room.min(scratch.len());
@@ -305,19 +314,23 @@ impl Serving {
     /// Closes our half, and discards for a moment what the peer still sends: closing a socket with
     /// unread input would reset it, and the peer might lose the farewell.
     async fn say_goodbye(mut self, sleeper: &dyn Sleeper) {
-        let Self { link, read, .. } = &mut self;
-        if poll_fn(|cx| link.poll_close(cx)).await.is_err() {
+        let Self { connected, read, .. } = &mut self;
+        let link = connected.link();
+        if link.is_lost() || poll_fn(|cx| link.poll_close(cx)).await.is_err() {
             return;
         }
         let drained = poll_fn(|cx| {
             with_scratch(|scratch| {
-                loop {
+                for _ in 0..READS_MAX {
                     match read.as_mut().poll_read(cx, scratch) {
                         Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
                         Poll::Ready(Ok(_)) => {}
                         Poll::Pending => return Poll::Pending,
                     }
                 }
+                // However much there is: the other connections get their turn.
+                cx.waker().wake_by_ref();
+                Poll::Pending
             })
         });
         drained.or(sleeper.sleep_until(Instant::now() + LINGER)).await;
@@ -336,11 +349,14 @@ impl TryWrite for AsyncWriter {
     }
 }
 
-struct OnExecutor(Arc<Executor<'static>>);
+/// Weak, because the tasks of the executor hold the hub, which holds this: the executor, and with it every
+/// connection, goes with the future that runs the server.
+struct OnExecutor(Weak<Executor<'static>>);
 
 impl Spawn for OnExecutor {
     fn spawn(&self, task: Task) -> Result<(), Task> {
-        self.0.spawn(task).detach();
+        let Some(executor) = self.0.upgrade() else { return Err(task) };
+        executor.spawn(async { task.await.tell() }).detach();
         Ok(())
     }
 }

@@ -12,6 +12,8 @@ use crate::error::{Crash, ReceiveError, Refusal};
 pub(super) struct Mailbox {
     pub(super) opening: Opening,
     pub(super) crash: Option<Crash>,
+    /// Whether the participant is known to have exited, also where nobody says who and why.
+    pub(super) exited: bool,
     pub(super) ended: bool,
     /// Messages whose own end is awaited.
     slots: BTreeMap<MessageId, Slot>,
@@ -112,6 +114,7 @@ impl Mailbox {
 
     pub(super) fn on_outcome(&mut self, message: MessageId, outcome: Outcome) {
         let ended = Ended::of(outcome);
+        self.exited |= ended == Some(Ended::Exited);
         if let Some(slot) = self.slots.get_mut(&message) {
             *slot = Slot::Ended(ended.map_or(Ok(Bytes::new()), Err));
         } else if self.requests.remove(&message) {

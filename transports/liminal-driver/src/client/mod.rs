@@ -196,7 +196,10 @@ impl Client {
             Event::Exited { conversation, exit } => {
                 let observed = std::time::Instant::now();
                 let crash = Crash { pid: exit.pid, reason: exit.reason, record: exit.record, observed };
-                self.with(conversation, |mailbox| mailbox.crash = Some(crash));
+                self.with(conversation, |mailbox| {
+                    mailbox.crash = Some(crash);
+                    mailbox.exited = true;
+                });
             }
             Event::Ended { conversation } => self.with(conversation, |mailbox| mailbox.ended = true),
             _ => {}
@@ -221,8 +224,10 @@ impl Client {
 
     /// Whether the server should be dialled again with an offer of 1.0 alone.
     #[must_use]
-    pub fn suggests_redial(&self, offered: Dialect) -> bool {
-        self.version.is_none() && self.end.as_ref().is_some_and(|end| end.suggests_redial(offered))
+    pub fn suggests_redial(&self, offered: &Config) -> bool {
+        let speaks_v1 = offered.min_dialect == Dialect::V1;
+        let suggests = |end: &CloseReason| end.suggests_redial(offered.max_dialect);
+        speaks_v1 && self.version.is_none() && self.end.as_ref().is_some_and(suggests)
     }
 
     /// How the connection ended.
@@ -231,16 +236,21 @@ impl Client {
         self.end.clone()
     }
 
-    /// Sends a ping and says which pong to wait for.
+    /// Sends a ping and says which pong to wait for. `Ok(None)`: there is no room now.
     ///
     /// # Errors
     ///
     /// The connection is over.
-    pub fn ping(&mut self) -> Result<u64, Lost> {
+    pub fn ping(&mut self) -> Result<Option<u64>, Lost> {
         let now = self.clock.now();
-        self.connection.ping(now).map_err(|_| Lost(self.end.clone().unwrap_or(CloseReason::Local)))?;
-        self.pings += 1;
-        Ok(self.pings)
+        match self.connection.ping(now) {
+            Ok(()) => {
+                self.pings += 1;
+                Ok(Some(self.pings))
+            }
+            Err(CommandError::Full) => Ok(None),
+            Err(_) => Err(Lost(self.end.clone().unwrap_or(CloseReason::Local))),
+        }
     }
 
     /// Whether this many pings were answered.
@@ -252,21 +262,23 @@ impl Client {
         self.end.clone().map(|end| Err(Lost(end)))
     }
 
-    /// Opens a conversation.
+    /// Opens a conversation. `Ok(None)`: there is no room now.
     ///
     /// # Errors
     ///
     /// The connection does not take the command.
-    pub fn open(&mut self, subject: &str) -> Result<ConversationId, OpenError> {
+    pub fn open(&mut self, subject: &str) -> Result<Option<ConversationId>, OpenError> {
         let now = self.clock.now();
-        let conversation = self.connection.open(now, subject).map_err(|error| match self.end.clone() {
-            Some(end) => OpenError::Lost(end),
-            None => OpenError::Rejected(error),
-        })?;
+        let conversation = match (self.connection.open(now, subject), &self.end) {
+            (Ok(conversation), _) => conversation,
+            (Err(CommandError::Full), None) => return Ok(None),
+            (Err(_), Some(end)) => return Err(OpenError::Lost(end.clone())),
+            (Err(error), None) => return Err(OpenError::Rejected(error)),
+        };
         let silent = self.version == Some(Version::V1_0);
         let opening = if silent { Opening::Open(None) } else { Opening::Asked };
         self.mailboxes.insert(conversation, Mailbox::new(opening));
-        Ok(conversation)
+        Ok(Some(conversation))
     }
 
     /// How the opening ended.
@@ -369,10 +381,7 @@ impl Client {
         if let Some(next) = mailbox.receive() {
             return Some(next);
         }
-        if let Some(Ended::Exited) = mailbox.take_unreported() {
-            return Some(Err(ReceiveError::Exited(None)));
-        }
-        match self.check(conversation) {
+        match self.standing(conversation) {
             Ok(()) => None,
             Err(Failed::Exited(crash)) => Some(Err(ReceiveError::Exited(crash))),
             Err(Failed::Lost(end)) => Some(Err(ReceiveError::Lost(end))),
@@ -476,17 +485,24 @@ impl Client {
         Some(ended.map_err(|ended| self.failed(conversation, ended)))
     }
 
-    /// Whether the conversation can still be spoken in.
+    /// Whether the conversation can still be spoken in, and whether nothing has failed that nobody was told.
     fn check(&mut self, conversation: ConversationId) -> Result<(), Failed> {
-        let Some(mailbox) = self.mailboxes.get_mut(&conversation) else { return Err(Failed::Closed) };
-        if let Some(crash) = &mailbox.crash {
-            return Err(Failed::Exited(Some(crash.clone())));
+        self.standing(conversation)?;
+        let mailbox = self.mailboxes.get_mut(&conversation);
+        match mailbox.and_then(Mailbox::take_unreported) {
+            Some(ended) => Err(self.failed(conversation, ended)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the conversation can still be spoken in.
+    fn standing(&self, conversation: ConversationId) -> Result<(), Failed> {
+        let Some(mailbox) = self.mailboxes.get(&conversation) else { return Err(Failed::Closed) };
+        if mailbox.exited {
+            return Err(Failed::Exited(mailbox.crash.clone()));
         }
         if let Opening::Refused(refusal) = &mailbox.opening {
             return Err(Failed::Refused(refusal.clone()));
-        }
-        if let Some(ended) = mailbox.take_unreported() {
-            return Err(self.failed(conversation, ended));
         }
         if mailbox.ended {
             return Err(Failed::Closed);

@@ -14,20 +14,48 @@ use liminal_core::{
     Answer, Bus, BusNext, Call, Command, Factory, Invocation, LinkId, OfferId, Participant, RegisterError,
     Subject, Ticket,
 };
-use liminal_proto::{Event, ExitReason, Instant, Pid, ReasonCode, Wake};
+use liminal_proto::{CloseReason, Event, ExitReason, Instant, LinkError, Pid, ReasonCode, Wake};
 
-use super::link::Room;
 use super::task_host::Cancel;
 use super::{Kind, Pool, ServerLink, ServerOptions, sync_host, task_host};
 use crate::Clock;
 use crate::asynchronous::{Sleep, Sleeper};
 
-/// A task of an async participant.
-pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// A call of an async participant.
+pub type Task = Pin<Box<dyn Future<Output = Returned> + Send>>;
+
+/// A call has returned, and the bus does not know yet. What the call took (a seat, a thread) is given back
+/// before the bus is told, or the next call would find it taken.
+#[must_use = "until the bus is told, its conversation stands still"]
+pub struct Returned(Option<Box<dyn FnOnce() + Send>>);
+
+impl Returned {
+    pub(super) fn new(tell: impl FnOnce() + Send + 'static) -> Self {
+        Self(Some(Box::new(tell)))
+    }
+
+    /// Nothing returned, because nothing was called.
+    const fn nothing() -> Self {
+        Self(None)
+    }
+
+    /// Tells the bus.
+    pub fn tell(self) {
+        if let Some(tell) = self.0 {
+            tell();
+        }
+    }
+}
+
+impl fmt::Debug for Returned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Returned")
+    }
+}
 
 /// Where async participants run.
 pub trait Spawn: Send + Sync + 'static {
-    /// Runs a task to its end.
+    /// Runs a task to its end, and [tells](Returned::tell) the bus.
     ///
     /// # Errors
     ///
@@ -140,13 +168,13 @@ impl Hub {
         Ok(offer)
     }
 
-    /// A new link. `make` is told its id.
-    pub fn connect(&self, make: impl FnOnce(LinkId) -> Arc<ServerLink>) -> Arc<ServerLink> {
+    /// A new link. `make` is told its id. The link counts as there until what is returned is dropped.
+    pub fn connect(self: &Arc<Self>, make: impl FnOnce(LinkId) -> Arc<ServerLink>) -> Connected {
         let mut core = self.lock();
         let id = core.bus.connect(self.clock.now());
         let link = make(id);
         core.links.insert(id, Arc::clone(&link));
-        link
+        Connected { hub: Arc::clone(self), link }
     }
 
     /// What the connections of a link has told.
@@ -158,9 +186,6 @@ impl Hub {
     ) {
         self.drive_at(now, |core, now| {
             for event in events {
-                if matches!(event, Event::Closed(_)) {
-                    core.forget(link);
-                }
                 core.bus.event(now, link, event);
             }
         });
@@ -218,10 +243,11 @@ impl Hub {
         answer: Answer,
         instance: Option<Instance>,
     ) {
+        log(&answer);
         self.drive(|core, now| {
             core.cancels.remove(&ticket);
             core.keep(pid, instance);
-            core.answer(now, ticket, answer);
+            core.bus.answer(now, ticket, answer);
         });
     }
 
@@ -249,11 +275,13 @@ impl Hub {
                 self.make(run, &mut round);
             } else if let Some(link) = round.touched.pop() {
                 let id = link.id();
-                if let Some(room) = link.flush(round.now) {
+                if link.flush(round.now) {
                     let mut core = self.lock();
-                    match room {
-                        Room::Full => core.bus.link_full(id),
-                        Room::Ready => core.bus.link_ready(id),
+                    // As it is now: somebody else may have written meanwhile, and said so already.
+                    if link.is_full() {
+                        core.bus.link_full(id);
+                    } else {
+                        core.bus.link_ready(id);
                     }
                     core.collect(&mut round);
                 }
@@ -280,10 +308,11 @@ impl Hub {
         let participant = run.instance.take().and_then(Instance::sync);
         let participant = sync_host::call(round.now, &run.invocation, participant, factory, &mut answers);
         round.now = self.clock.now();
+        answers.iter().for_each(log);
         let mut core = self.lock();
         core.keep(run.invocation.pid, participant.map(Instance::Sync));
         for answer in answers {
-            core.answer(round.now, run.ticket, answer);
+            core.bus.answer(round.now, run.ticket, answer);
         }
         core.collect(round);
     }
@@ -292,12 +321,14 @@ impl Hub {
         let hub = Arc::clone(self);
         let seat = Arc::new(Mutex::new(Some(run)));
         let taken = Arc::clone(&seat);
-        let job = Box::new(move || {
+        let job = Box::new(move |pool_seat| {
             let Some(Run { ticket, invocation, instance, .. }) = take(&taken) else { return };
             let mut sink = Direct { hub: &hub, ticket, end: None };
             let (now, participant) = (hub.clock.now(), instance.and_then(Instance::sync));
             let participant = sync_host::call(now, &invocation, participant, &*factory, &mut sink);
             let end = sink.end.unwrap_or(Answer::Done);
+            // Before the bus is told: the next call may need it.
+            drop(pool_seat);
             hub.returned(ticket, invocation.pid, end, participant.map(Instance::Sync));
         });
         if self.pool.run(job).is_err()
@@ -315,9 +346,11 @@ impl Hub {
         let seat = Arc::new(Mutex::new(Some(run)));
         let taken = Arc::clone(&seat);
         let task = Box::pin(async move {
-            let Some(Run { ticket, invocation, instance, .. }) = take(&taken) else { return };
+            let Some(Run { ticket, invocation, instance, .. }) = take(&taken) else {
+                return Returned::nothing();
+            };
             let participant = instance.and_then(Instance::asynchronous);
-            task_host::call(hub, ticket, invocation, participant, factory, cancel).await;
+            task_host::call(hub, ticket, invocation, participant, factory, cancel).await
         });
         if self.spawn.spawn(task).is_err()
             && let Some(mut run) = take(&seat)
@@ -332,7 +365,7 @@ impl Hub {
         let mut core = self.lock();
         core.cancels.remove(&run.ticket);
         core.keep(run.invocation.pid, instance);
-        core.answer(self.clock.now(), run.ticket, answer);
+        core.bus.answer(self.clock.now(), run.ticket, answer);
         core.collect(round);
     }
 
@@ -390,15 +423,6 @@ impl Core {
         }
     }
 
-    fn answer(&mut self, now: Instant, ticket: Ticket, answer: Answer) {
-        if let Answer::Exited(reason) = &answer
-            && *reason != ExitReason::Normal
-        {
-            tracing::warn!("a participant {reason}");
-        }
-        self.bus.answer(now, ticket, answer);
-    }
-
     fn forget(&mut self, link: LinkId) {
         self.links.remove(&link);
         if self.links.is_empty()
@@ -435,6 +459,47 @@ impl Instance {
             Self::Async(participant) => Some(participant),
             Self::Sync(_) => None,
         }
+    }
+}
+
+/// A link that is connected. When this is dropped the link is no more, whatever became of it.
+#[derive(Debug)]
+pub struct Connected {
+    hub: Arc<Hub>,
+    link: Arc<ServerLink>,
+}
+
+impl Connected {
+    /// The link.
+    #[must_use]
+    pub const fn link(&self) -> &Arc<ServerLink> {
+        &self.link
+    }
+
+    /// The hub.
+    #[must_use]
+    pub const fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        let id = self.link.id();
+        self.hub.drive(|core, now| {
+            // The bus knows, unless whoever served the link was dropped itself.
+            core.bus.event(now, id, Event::Closed(CloseReason::Link(LinkError::Dropped)));
+            core.forget(id);
+        });
+    }
+}
+
+/// Says that a participant did not end well. Not while the bus is locked: a log is a file.
+fn log(answer: &Answer) {
+    if let Answer::Exited(reason) = answer
+        && *reason != ExitReason::Normal
+    {
+        tracing::warn!("a participant {reason}");
     }
 }
 

@@ -1,13 +1,14 @@
 //! One connection of a server, as its own thread or task and everybody who has something for it share it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use liminal_core::{Command, Held, LinkId};
-use liminal_proto::{CloseReason, Connection, Event, Instant, LinkError, Next, Phase, Wants};
+use liminal_core::{Command, Held, LinkId, Settings};
+use liminal_proto::{CloseReason, Connection, ConversationId, Event, Instant, LinkError, Next, Phase, Wants};
 
 use super::Hub;
 use crate::unsent::Unsent;
@@ -31,6 +32,9 @@ pub trait TryWrite: Send {
         reader.wake_by_ref();
     }
 
+    /// The connection is over: ends a read that waits, where waking the reader does not.
+    fn interrupt(&mut self) {}
+
     /// Closes this half.
     fn try_close(&mut self, waker: &Waker) -> Poll<io::Result<()>>;
 }
@@ -43,19 +47,27 @@ pub struct ServerLink {
     state: Mutex<State>,
     /// What the bus has to say, in its order. Filled while the bus is locked, and so by itself.
     outbox: Mutex<Outbox>,
+    /// Whether a reply found no room at the last try. Changed while the state is locked.
+    full: AtomicBool,
 }
 
 struct State {
     connection: Connection,
     /// The turn to write.
     writer: Option<Box<dyn TryWrite>>,
+    /// Somebody else wanted the turn: whoever has it tries once more. The stream may have taken more since
+    /// the last try, and said so to nobody but the one who found the turn taken.
+    again: bool,
     unsent: Unsent,
     /// Who reads, and goes on writing when the stream was full.
     waker: Waker,
-    full: bool,
     /// Whether the stream took no more at the last try.
     blocked: bool,
-    /// Whether the reader was woken because the connection is over.
+    /// Whether nothing is read, so that only a write or an answer moves the connection on.
+    stands: bool,
+    /// Whether the transport was taken away.
+    dropped: bool,
+    /// Whether the reader was told that the connection is over.
     over: bool,
     /// Whether something happened that the reader must look at.
     attention: bool,
@@ -63,17 +75,21 @@ struct State {
 
 #[derive(Default)]
 struct Outbox {
+    /// Not tried yet.
     commands: VecDeque<Command>,
+    /// What found no room, by conversation, each with what comes after it in the same one.
+    held: BTreeMap<ConversationId, VecDeque<Command>>,
+    /// What both cost.
     bytes: usize,
 }
 
-/// What flushing changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
-    /// There is no room for replies now.
-    Full,
-    /// There is again.
-    Ready,
+/// What applying the commands of the bus came to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Applied {
+    /// Some were.
+    some: bool,
+    /// Some found no room.
+    held: bool,
 }
 
 impl ServerLink {
@@ -89,14 +105,17 @@ impl ServerLink {
         let state = State {
             connection,
             writer: Some(writer),
+            again: false,
             unsent: Unsent::default(),
             waker: waker.clone(),
-            full: false,
             blocked: false,
+            stands: false,
+            dropped: false,
             over: false,
             attention: true,
         };
-        Arc::new(Self { id, peer, state: Mutex::new(state), outbox: Mutex::default() })
+        let full = AtomicBool::new(false);
+        Arc::new(Self { id, peer, state: Mutex::new(state), outbox: Mutex::default(), full })
     }
 
     /// Its id on the bus.
@@ -144,17 +163,21 @@ impl ServerLink {
             step(&mut state.connection, now);
         }
         state.connection.tick(now);
-        let mut events = Vec::new();
-        while events.len() < EVENTS_MAX {
+        let (mut events, mut wants) = (Vec::new(), None);
+        while events.len() < EVENTS_MAX && wants.is_none() {
             match state.connection.poll() {
-                Next::Event(event) => {
-                    self.log(&event);
-                    events.push(event);
-                }
-                Next::Wait(wants) => return (events, Some(wants)),
+                Next::Event(event) => events.push(event),
+                Next::Wait(wait) => wants = Some(wait),
             }
         }
-        (events, None)
+        if let Some(wants) = &mut wants {
+            // What was taken out of the connection and not written yet is output, too.
+            wants.write |= !state.unsent.is_empty();
+        }
+        state.stands = wants.is_some_and(|wants| !wants.read);
+        drop(state);
+        events.iter().for_each(|event| self.log(event));
+        (events, wants)
     }
 
     /// How many bytes of input the connection has room for.
@@ -177,10 +200,18 @@ impl ServerLink {
 
     /// The transport is taken away: the server has stopped.
     pub fn drop_transport(&self, now: Instant) {
-        let mut state = self.lock();
-        state.connection.link_lost(now, LinkError::Dropped);
-        state.unsent.clear();
-        state.wake_reader();
+        self.lock().lose(now, LinkError::Dropped);
+    }
+
+    /// Whether the transport is gone, so that there is nobody to say goodbye to.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lock().dropped
+    }
+
+    /// Whether a reply finds no room.
+    pub(super) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Acquire)
     }
 
     /// Something that the bus has to say. Called while the bus is locked. Says whether it is the first
@@ -193,15 +224,17 @@ impl ServerLink {
         first
     }
 
-    /// Says what there is to say, as far as there is room, and writes as far as the stream takes it.
-    pub(super) fn flush(&self, now: Instant) -> Option<Room> {
+    /// Says what there is to say, as far as there is room, and writes as far as the stream takes it. Says
+    /// whether [`is_full`](Self::is_full) has changed.
+    pub(super) fn flush(&self, now: Instant) -> bool {
         let mut state = self.lock();
+        let mut held;
+        let mut moved = false;
         loop {
-            let held = self.apply(&mut state, now);
-            let Some(mut writer) = state.take_writer() else {
-                state.tell_if_over();
-                return state.room(held);
-            };
+            let applied = self.apply(&mut state, now);
+            held = applied.held;
+            moved |= applied.some;
+            let Some(mut writer) = state.take_writer() else { break };
             let mut taken = std::mem::take(&mut state.unsent);
             let waker = state.waker.clone();
             drop(state);
@@ -212,41 +245,44 @@ impl ServerLink {
                 Poll::Ready(Ok(n)) => {
                     taken.wrote(&mut state.connection, n);
                     state.unsent = taken;
+                    moved = true;
                     // The reader may have paused because of it; the stream wakes it by itself.
                     state.attention |= std::mem::take(&mut state.blocked);
                 }
                 Poll::Ready(Err(error)) => {
-                    state.connection.link_lost(now, crate::client::link_error(&error));
-                    state.wake_reader();
-                    return state.room(false);
+                    state.lose(now, crate::client::link_error(&error));
+                    break;
                 }
+                Poll::Pending if std::mem::take(&mut state.again) => state.unsent = taken,
                 Poll::Pending => {
                     state.unsent = taken;
                     state.block(&waker);
-                    let held = self.apply(&mut state, now);
-                    return state.room(held);
+                    let applied = self.apply(&mut state, now);
+                    held = applied.held;
+                    moved |= applied.some;
+                    break;
                 }
             }
         }
+        if moved && state.stands {
+            state.wake_reader();
+        }
+        state.tell_if_over();
+        self.full.swap(held, Ordering::AcqRel) != held
     }
 
-    /// Moves commands into the connection. Says whether one found no room.
-    fn apply(&self, state: &mut State, now: Instant) -> bool {
+    /// Moves commands into the connection. One that finds no room holds back those of its own
+    /// conversation and no others.
+    fn apply(&self, state: &mut State, now: Instant) -> Applied {
         let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(command) = outbox.commands.pop_front() {
-            let bytes = len(&command);
-            if let Err(Held(command)) = command.apply(now, &mut state.connection) {
-                outbox.commands.push_front(command);
-                if outbox.bytes > HELD_BYTES_MAX {
-                    tracing::warn!(peer = self.peer, "does not read its replies");
-                    state.connection.link_lost(now, LinkError::TimedOut);
-                    state.wake_reader();
-                }
-                return true;
-            }
-            outbox.bytes -= bytes;
+        let some = outbox.apply(state, now);
+        let held = !outbox.held.is_empty();
+        let too_much = outbox.bytes > HELD_BYTES_MAX;
+        drop(outbox);
+        if too_much {
+            state.lose(now, LinkError::TimedOut);
         }
-        false
+        Applied { some, held }
     }
 
     fn log(&self, event: &Event) {
@@ -265,10 +301,67 @@ impl ServerLink {
     }
 }
 
+impl Outbox {
+    /// Applies what finds room, and says whether anything did.
+    fn apply(&mut self, state: &mut State, now: Instant) -> bool {
+        let mut some = false;
+        while let Some(mut first) = self.held.first_entry() {
+            let Some(command) = first.get_mut().pop_front() else {
+                first.remove();
+                continue;
+            };
+            let bytes = len(&command);
+            if let Err(Held(command)) = state.tell(command, now) {
+                first.get_mut().push_front(command);
+                break;
+            }
+            self.bytes -= bytes;
+            some = true;
+        }
+        while let Some(command) = self.commands.pop_front() {
+            let bytes = len(&command);
+            let behind = command.conversation().and_then(|conversation| self.held.get_mut(&conversation));
+            if let Some(behind) = behind {
+                behind.push_back(command);
+            } else if let Err(Held(command)) = state.tell(command, now) {
+                // Only a reply is held, which has a conversation.
+                let conversation = command.conversation().unwrap_or_default();
+                self.held.entry(conversation).or_default().push_back(command);
+            } else {
+                self.bytes -= bytes;
+                some = true;
+            }
+        }
+        some
+    }
+}
+
 impl State {
+    /// Has the connection say it. A disconnect changes what time has to do, which the reader minds.
+    fn tell(&mut self, command: Command, now: Instant) -> Result<(), Held> {
+        let disconnects = matches!(command, Command::Disconnect);
+        command.apply(now, &mut self.connection)?;
+        if disconnects {
+            self.wake_reader();
+        }
+        Ok(())
+    }
+
+    /// The transport is gone.
+    fn lose(&mut self, now: Instant, why: LinkError) {
+        self.connection.link_lost(now, why);
+        self.unsent.clear();
+        self.dropped = true;
+        self.wake_reader();
+        self.tell_if_over();
+    }
+
     /// The turn to write, when it is free and there is something to write.
     fn take_writer(&mut self) -> Option<Box<dyn TryWrite>> {
-        let writer = self.writer.take()?;
+        let Some(writer) = self.writer.take() else {
+            self.again = true;
+            return None;
+        };
         if self.unsent.is_empty() && !self.unsent.refill(&mut self.connection) {
             self.writer = Some(writer);
             return None;
@@ -291,21 +384,17 @@ impl State {
         self.waker.wake_by_ref();
     }
 
-    /// A command may have ended the connection; the one who reads must see to that, once.
+    /// A command may have ended the connection; the one who reads must see to that, once. While the
+    /// turn to write is taken, whoever has it comes by here afterwards.
     fn tell_if_over(&mut self) {
-        if self.connection.phase() == Phase::Closed && !self.over {
+        let is_over = self.dropped || self.connection.phase() == Phase::Closed;
+        if is_over
+            && !self.over
+            && let Some(writer) = &mut self.writer
+        {
             self.over = true;
+            writer.interrupt();
             self.wake_reader();
-        }
-    }
-
-    const fn room(&mut self, held: bool) -> Option<Room> {
-        let changed = held != self.full;
-        self.full = held;
-        match (changed, held) {
-            (false, _) => None,
-            (true, true) => Some(Room::Full),
-            (true, false) => Some(Room::Ready),
         }
     }
 }
@@ -323,8 +412,8 @@ fn write(writer: &mut dyn TryWrite, unsent: &Unsent, waker: &Waker) -> Poll<io::
 /// What a command costs while it waits.
 fn len(command: &Command) -> usize {
     match command {
-        Command::Reply(reply) => reply.payload.len(),
-        _ => 0,
+        Command::Reply(reply) => Settings::charge(reply.payload.len()),
+        _ => Settings::charge(0),
     }
 }
 

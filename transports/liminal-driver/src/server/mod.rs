@@ -8,10 +8,10 @@ mod pool;
 mod sync_host;
 mod task_host;
 
-pub use hub::{Hub, Spawn, Task};
+pub use hub::{Connected, Hub, Returned, Spawn, Task};
 pub use kind::Kind;
 pub use link::{ServerLink, TryWrite};
-pub use pool::Pool;
+pub use pool::{Job, Pool, PoolSeat};
 
 /// How a server treats its connections and its participants.
 #[derive(Clone, Debug, Default)]

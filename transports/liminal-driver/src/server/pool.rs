@@ -9,11 +9,11 @@ use std::time::Duration;
 /// How long a thread without work stays.
 const IDLE_TIME: Duration = Duration::from_secs(10);
 
-/// A piece of work.
-type Job = Box<dyn FnOnce() + Send>;
+/// A piece of work. It has its seat until it drops it.
+pub type Job = Box<dyn FnOnce(PoolSeat) + Send>;
 
-/// A bounded pool of threads. A seat is taken from the moment a job is accepted until it has really
-/// returned, so what hangs keeps its seat and full means full.
+/// A bounded pool of threads. A seat is taken from the moment a job is accepted until what it was taken
+/// for has really returned, so what hangs keeps its seat and full means full.
 pub struct Pool {
     state: Mutex<State>,
     work: Condvar,
@@ -26,6 +26,16 @@ struct State {
     taken: usize,
     idle: usize,
     closed: bool,
+}
+
+/// A seat that is taken, until this is dropped.
+#[derive(Debug)]
+pub struct PoolSeat(Arc<Pool>);
+
+impl Drop for PoolSeat {
+    fn drop(&mut self) {
+        self.0.lock().taken -= 1;
+    }
 }
 
 impl Pool {
@@ -64,11 +74,11 @@ impl Pool {
         self.work.notify_all();
     }
 
-    fn work(&self) {
+    fn work(self: &Arc<Self>) {
         while let Some(job) = self.next_job() {
-            // What panics in a job is caught in the job; this guards the seat.
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
-            self.lock().taken -= 1;
+            let seat = PoolSeat(Arc::clone(self));
+            // What panics in a job is caught in the job; this guards the thread.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(seat)));
         }
     }
 
@@ -119,24 +129,24 @@ mod tests {
         let (release, held) = mpsc::channel::<()>();
         let (report, done) = mpsc::channel();
         let first = report.clone();
-        assert!(pool.run(Box::new(move || first.send(held.recv().is_ok()).unwrap())).is_ok());
-        assert!(pool.run(Box::new(|| ())).is_err());
+        assert!(pool.run(Box::new(move |_seat| first.send(held.recv().is_ok()).unwrap())).is_ok());
+        assert!(pool.run(Box::new(|_seat| ())).is_err());
         release.send(()).unwrap();
         assert!(done.recv().unwrap());
         while pool.lock().taken > 0 {
             std::thread::yield_now();
         }
-        assert!(pool.run(Box::new(move || report.send(true).unwrap())).is_ok());
+        assert!(pool.run(Box::new(move |_seat| report.send(true).unwrap())).is_ok());
         assert!(done.recv().unwrap());
     }
 
     #[test]
     fn a_job_that_panics_gives_its_seat_back() {
         let pool = Pool::new(1);
-        assert!(pool.run(Box::new(|| panic!("planned"))).is_ok());
+        assert!(pool.run(Box::new(|_seat| panic!("planned"))).is_ok());
         while pool.lock().taken > 0 {
             std::thread::yield_now();
         }
-        assert!(pool.run(Box::new(|| ())).is_ok());
+        assert!(pool.run(Box::new(|_seat| ())).is_ok());
     }
 }

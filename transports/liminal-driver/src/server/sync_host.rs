@@ -16,20 +16,26 @@ pub(super) fn call(
     sink: &mut dyn AnswerSink,
 ) -> Option<Box<dyn Participant>> {
     let mut ended = Ended { sink, exited: false };
+    // Not inside what is caught: a participant that panics would be dropped while it panics, and if it
+    // then panicked again, the program would end.
+    let mut participant = participant;
     let called = catch_unwind(AssertUnwindSafe(|| {
-        let mut participant = participant.unwrap_or_else(|| factory.create());
-        invoke(&mut *participant, now, invocation, &mut ended);
-        let stays = !ended.exited && !matches!(invocation.what, Call::Leave { .. });
-        // Dropping it may panic as well, so it is dropped here.
-        stays.then_some(participant)
+        let participant = participant.get_or_insert_with(|| factory.create());
+        invoke(&mut **participant, now, invocation, &mut ended);
     }));
-    match called {
-        Ok(participant) => participant,
-        Err(panic) => {
-            ended.sink.answer(Answer::Exited(crashed(&*panic)));
-            None
-        }
+    if let Err(panic) = called {
+        ended.answer(Answer::Exited(crashed(&*panic)));
     }
+    if ended.exited || matches!(invocation.what, Call::Leave { .. }) {
+        discard(participant.take());
+    }
+    participant
+}
+
+/// Drops what is a user's: its destructor may panic.
+pub(super) fn discard<T>(of_user: T) {
+    // What it was about is over.
+    let _ = catch_unwind(AssertUnwindSafe(move || drop(of_user)));
 }
 
 /// Notes whether the participant has exited on the way to where its answers go.

@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
@@ -15,8 +15,8 @@ use liminal_core::{Answer, Call, Invocation, Ticket};
 use liminal_proto::{ExitReason, Instant};
 
 use super::Hub;
-use super::hub::Instance;
-use super::sync_host::crashed;
+use super::hub::{Instance, Returned};
+use super::sync_host::{crashed, discard};
 
 /// Says that nobody needs the result of a call any more.
 #[derive(Debug, Default)]
@@ -42,7 +42,8 @@ impl Cancel {
     }
 }
 
-/// One call of an async participant, from its start until the bus knows that it returned.
+/// One call of an async participant, from its start until it has returned. What is left to do then is to
+/// tell the bus.
 pub(super) async fn call(
     hub: Arc<Hub>,
     ticket: Ticket,
@@ -50,40 +51,53 @@ pub(super) async fn call(
     participant: Option<Box<dyn AsyncParticipant>>,
     factory: Arc<dyn AsyncFactory>,
     cancel: Arc<Cancel>,
-) {
+) -> Returned {
     let exit = Exit::default();
     let made = catch_unwind(AssertUnwindSafe(|| participant.unwrap_or_else(|| factory.create())));
     let (answer, participant) = match made {
         Err(panic) => (Answer::Exited(crashed(&*panic)), None),
         Ok(mut participant) => {
             let host = TaskHost { hub: Arc::clone(&hub), ticket, exit: Arc::clone(&exit) };
-            let returned = {
-                let call = invoke_async(&mut *participant, &invocation, Box::new(host));
-                let call = AssertUnwindSafe(call).catch_unwind();
-                let call = async { call.await.map_err(|panic| crashed(&*panic)) };
-                call.or(async {
-                    cancel.cancelled().await;
-                    Ok(())
-                })
-                .await
-            };
+            let returned = caught(&mut *participant, &invocation, Box::new(host), &cancel).await;
             let asked = exit.lock().unwrap_or_else(PoisonError::into_inner).take();
-            match returned.and_then(|()| asked.map_or(Ok(()), Err)) {
-                Err(reason) => (Answer::Exited(reason), discard(participant)),
-                Ok(()) if matches!(invocation.what, Call::Leave { .. }) => {
-                    (Answer::Done, discard(participant))
-                }
-                Ok(()) => (Answer::Done, Some(participant)),
+            let leaves = matches!(invocation.what, Call::Leave { .. });
+            let (answer, stays) = match returned.and_then(|()| asked.map_or(Ok(()), Err)) {
+                Err(reason) => (Answer::Exited(reason), false),
+                Ok(()) => (Answer::Done, !leaves),
+            };
+            if stays {
+                (answer, Some(participant))
+            } else {
+                discard(participant);
+                (answer, None)
             }
         }
     };
-    hub.returned(ticket, invocation.pid, answer, participant.map(Instance::Async));
+    let instance = participant.map(Instance::Async);
+    Returned::new(move || hub.returned(ticket, invocation.pid, answer, instance))
 }
 
-/// Drops a participant that is no more; its destructor may panic.
-fn discard(participant: Box<dyn AsyncParticipant>) -> Option<Box<dyn AsyncParticipant>> {
-    let _ = catch_unwind(AssertUnwindSafe(move || drop(participant)));
-    None
+/// Runs a call until it returns or is cancelled. All that is the user's code is in here: the function that
+/// makes the future, the future, and what its end drops.
+async fn caught(
+    participant: &mut dyn AsyncParticipant,
+    invocation: &Invocation,
+    host: Box<dyn AsyncHost>,
+    cancel: &Cancel,
+) -> Result<(), ExitReason> {
+    let call = AssertUnwindSafe(async { invoke_async(participant, invocation, host).await }).catch_unwind();
+    let mut call = pin!(Some(call));
+    let returned = poll_fn(|cx| match call.as_mut().as_pin_mut() {
+        Some(call) => call.poll(cx).map_err(|panic| crashed(&*panic)),
+        None => Poll::Ready(Ok(())),
+    });
+    let cancelled = async {
+        cancel.cancelled().await;
+        Ok(())
+    };
+    let returned = returned.or(cancelled).await;
+    let dropped = catch_unwind(AssertUnwindSafe(|| call.set(None)));
+    returned.and(dropped.map_err(|panic| crashed(&*panic)))
 }
 
 type Exit = Arc<Mutex<Option<ExitReason>>>;

@@ -1,0 +1,37 @@
+//! The two sides of a conversation, as the README shows them.
+
+use std::error::Error;
+use std::thread;
+use std::time::Duration;
+
+use liminal_blocking::{Address, Context, Received};
+
+fn ask(address: &Address) -> Result<(), Box<dyn Error>> {
+    let handle = liminal_blocking::connect_and_spawn(address)?;
+    let conversation = handle.open("greeter")?;
+    let reply = conversation.ask("hello", Duration::from_secs(5))?;
+    assert_eq!(&reply[..], b"hello");
+    assert!(!conversation.has_detected_crash());
+    conversation.close()?;
+    Ok(())
+}
+
+fn greet(context: &mut Context<'_>, message: Received) {
+    context.reply(message.payload);
+}
+
+/// Serves a greeter, and asks it.
+///
+/// # Errors
+///
+/// Anything went wrong.
+pub fn main() -> Result<(), Box<dyn Error>> {
+    let server = liminal_blocking::bind("127.0.0.1:0")?;
+    server.register_inline("greeter", || greet)?;
+    let (address, stopper) = (server.local_address().clone(), server.stopper());
+    let running = thread::spawn(|| server.run());
+    ask(&address)?;
+    stopper.stop();
+    running.join().map_err(|_| "the server panicked")??;
+    Ok(())
+}
