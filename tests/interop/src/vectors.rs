@@ -1,8 +1,10 @@
 //! The recorded vectors, as values.
 
-use liminal_cli::frame_json::{self, hex};
+use liminal_cli::frame_json;
 use liminal_proto::wire::FrameBuf;
 use serde_json::Value;
+
+use crate::keys::{bytes, list, number, text};
 
 const FRAMES: &str = include_str!("../vectors/frames.json");
 
@@ -59,7 +61,7 @@ impl Vectors {
     ///
     /// Says what in the recording is not as it should be.
     pub fn frames(&self) -> Result<Vec<(&Value, Vec<u8>)>, String> {
-        list(&self.0, "frames")?.iter().map(|frame| Ok((frame, bytes(frame)?))).collect()
+        list(&self.0, "frames")?.iter().map(|frame| Ok((frame, bytes(frame, "hex")?))).collect()
     }
 
     /// Every recorded stream.
@@ -77,7 +79,7 @@ impl Vectors {
     ///
     /// Says what in the recording is not as it should be.
     pub fn malformed(&self) -> Result<Vec<Refused<'_, Vec<u8>>>, String> {
-        list(&self.0, "malformed")?.iter().map(|case| refused(case, bytes)).collect()
+        list(&self.0, "malformed")?.iter().map(|case| refused(case, |case| bytes(case, "hex"))).collect()
     }
 
     /// Every frame that a 1.0 peer refuses to encode.
@@ -94,7 +96,7 @@ impl Vectors {
         Ok(Stream {
             name: text(stream, "name")?,
             chunk_size: number(stream, "chunk_size")?,
-            bytes: bytes(stream)?,
+            bytes: bytes(stream, "hex")?,
             frames: named.collect::<Result<_, _>>()?,
         })
     }
@@ -113,25 +115,4 @@ fn frame(value: &Value) -> Result<FrameBuf, String> {
 fn refused<T>(case: &Value, read: fn(&Value) -> Result<T, String>) -> Result<Refused<'_, T>, String> {
     let refusal = Refusal { kind: text(case, "error_kind")?, reason_code: number(case, "reason_code")? };
     Ok(Refused { name: text(case, "name")?, what: read(case)?, refusal })
-}
-
-fn bytes(value: &Value) -> Result<Vec<u8>, String> {
-    hex::decode(text(value, "hex")?).ok_or_else(|| wrong(value, "hex"))
-}
-
-fn list<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>, String> {
-    value.get(key).and_then(Value::as_array).ok_or_else(|| wrong(value, key))
-}
-
-fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str, String> {
-    value.get(key).and_then(Value::as_str).ok_or_else(|| wrong(value, key))
-}
-
-fn number<T: TryFrom<u64>>(value: &Value, key: &str) -> Result<T, String> {
-    let number = value.get(key).and_then(Value::as_u64);
-    number.and_then(|number| number.try_into().ok()).ok_or_else(|| wrong(value, key))
-}
-
-fn wrong(value: &Value, key: &str) -> String {
-    format!("{key} is missing or wrong in {value}")
 }

@@ -1,0 +1,138 @@
+//! `liminal-blocking`: the façade is what it is anyway.
+
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use bytes::Bytes;
+use liminal_blocking::error::{
+    AskError, AwaitCrashError, BindError, CloseError, ConnectError, Crash, Lost, MessageError, NeedsVersion2,
+    OpenError, ReceiveError,
+};
+use liminal_blocking::{Address, Config, Driver, ServerOptions, Stopper};
+use liminal_proto::{MessageId, Pid, Reply, Version};
+
+use crate::transport::{AsyncBoxed, Boxed, Cast, Conversation, Handle, Role, Server, Transport};
+
+/// `liminal-blocking`.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocking;
+
+impl Transport for Blocking {
+    fn serve(&self, at: Address, options: ServerOptions, cast: Cast) -> Result<Box<dyn Server>, BindError> {
+        let server = liminal_blocking::bind_with(at, options)?;
+        for (subject, role) in cast {
+            let registered = match role {
+                Role::Inline(factory) => server.register_inline(subject, Boxed::factory(factory)),
+                Role::Blocking(factory) => server.register_blocking(subject, Boxed::factory(factory)),
+                Role::Async(factory) => server.register_async(subject, AsyncBoxed::factory(factory)),
+                Role::TraceOnly => server.register_trace_only(subject),
+            };
+            registered.expect("the subject is free");
+        }
+        let (address, stopper) = (server.local_address().clone(), server.stopper());
+        let thread = thread::spawn(move || server.run().expect("the server runs"));
+        Ok(Box::new(Running { address, stopper, thread }))
+    }
+
+    fn connect(&self, to: &Address, config: Config, driven: bool) -> Result<Arc<dyn Handle>, ConnectError> {
+        let (handle, driver) = liminal_blocking::connect_with(to, config)?;
+        let idle = if driven {
+            thread::spawn(|| driver.run());
+            None
+        } else {
+            Some(Mutex::new(driver))
+        };
+        Ok(Arc::new(Connected { handle, _idle: idle }))
+    }
+}
+
+struct Running {
+    address: Address,
+    stopper: Stopper,
+    thread: JoinHandle<()>,
+}
+
+impl Server for Running {
+    fn address(&self) -> Address {
+        self.address.clone()
+    }
+
+    fn stop(&self) {
+        self.stopper.stop();
+    }
+
+    fn ended(self: Box<Self>) {
+        self.thread.join().expect("the server does not panic");
+    }
+
+    fn abandon(self: Box<Self>) -> bool {
+        self.stopper.stop();
+        false
+    }
+}
+
+struct Connected {
+    handle: liminal_blocking::Handle,
+    /// A driver that does not run.
+    _idle: Option<Mutex<Driver>>,
+}
+
+impl Handle for Connected {
+    fn version(&self) -> Version {
+        self.handle.version()
+    }
+
+    fn open(&self, subject: &str) -> Result<Arc<dyn Conversation>, OpenError> {
+        Ok(Arc::new(Open(self.handle.open(subject)?)))
+    }
+
+    fn ping(&self) -> Result<Duration, Lost> {
+        self.handle.ping()
+    }
+
+    fn disconnect(&self) {
+        self.handle.disconnect();
+    }
+
+    fn closed(&self) -> Lost {
+        self.handle.closed()
+    }
+}
+
+struct Open(liminal_blocking::Conversation);
+
+impl Conversation for Open {
+    fn message(&self, payload: Bytes) -> Result<(), MessageError> {
+        self.0.message(payload)
+    }
+
+    fn ask(&self, payload: Bytes, timeout: Duration) -> Result<Bytes, AskError> {
+        self.0.ask(payload, timeout)
+    }
+
+    fn request(&self, payload: Bytes, timeout: Duration) -> Result<MessageId, AskError> {
+        self.0.request(payload, timeout)
+    }
+
+    fn receive_reply(&self, timeout: Duration) -> Result<Reply, ReceiveError> {
+        self.0.receive_reply(timeout)
+    }
+
+    fn has_detected_crash(&self) -> bool {
+        self.0.has_detected_crash()
+    }
+
+    fn await_crash(&self, timeout: Duration) -> Result<Crash, AwaitCrashError> {
+        self.0.await_crash(timeout)
+    }
+
+    fn participant_pids(&self) -> Result<Vec<Pid>, NeedsVersion2> {
+        self.0.participant_pids()
+    }
+
+    fn close(self: Arc<Self>) -> Result<(), CloseError> {
+        let conversation = Arc::into_inner(self).expect("nobody else holds the conversation");
+        conversation.0.close()
+    }
+}

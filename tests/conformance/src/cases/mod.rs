@@ -1,0 +1,159 @@
+//! The cases, by what they are about.
+
+pub mod conversation;
+pub mod crash;
+pub mod driver;
+pub mod hostile;
+pub mod large;
+pub mod many;
+pub mod stop;
+pub mod wire_1_0;
+
+/// Calls a macro with every case, by file.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! for_every_case {
+    ($transport:expr) => {
+        $crate::conformance_tests! {
+            $transport;
+            conversation {
+                a_request_is_answered_by_every_kind_of_participant
+                functions_closures_and_objects_take_part
+                a_message_is_accepted_and_comes_in_order
+                replies_name_their_requests_and_come_in_order
+                asking_and_receiving_do_not_mix
+                parts_of_a_reply_are_joined
+                the_participant_is_listed
+                state_belongs_to_one_conversation
+                conversations_do_not_wait_for_each_other
+                closing_tells_the_participant
+                closing_lets_outstanding_requests_end
+                a_dropped_conversation_is_closed
+                the_connection_ends_with_the_last_handle
+                disconnecting_ends_open_conversations
+                a_subject_that_nobody_serves_is_refused
+                trace_only_takes_messages_and_refuses_requests
+                the_exact_subject_wins
+                a_subject_that_is_too_long_is_refused
+                a_ping_is_answered
+                a_payload_that_is_too_large_is_refused
+                a_wrong_token_is_refused
+                a_burst_of_messages_keeps_its_order
+                one_registration_serves_many_subjects
+            }
+            crash {
+                the_asker_is_told_who_exited_and_why
+                an_exit_takes_nothing_else_down
+                after_an_exit_messages_are_refused
+                a_failed_conversation_can_be_closed
+                a_crash_can_be_seen_without_waiting
+                a_crash_is_awaited_before_during_and_after_it
+                no_crash_is_awaited_on_a_lost_connection
+                an_exit_ends_every_outstanding_request
+                a_crash_while_joining_is_an_exit
+                a_crash_while_leaving_takes_nothing_down
+                a_crash_that_crashes_again_is_one_exit
+                a_request_that_is_not_answered_ends_at_its_deadline
+                the_reply_time_of_the_server_ends_a_request
+                replies_that_nobody_asked_for_do_not_surface
+                a_request_without_a_reply_is_refused
+                a_full_pool_is_busy
+                a_backlog_is_worked_off_on_one_seat
+                an_async_participant_may_panic_anywhere
+            }
+            stop {
+                idle_clients_are_asked_to_go
+                outstanding_requests_are_answered_first
+                a_client_that_does_not_answer_is_given_up
+                a_client_that_answers_sees_the_end
+                a_server_that_has_ended_holds_nothing
+                the_file_of_a_unix_socket_goes_with_its_server
+                clients_learn_at_once_of_a_server_that_is_gone
+                a_participant_that_hangs_does_not_keep_the_connections
+            }
+            large {
+                ten_mib_both_ways_on_one_connection
+                large_requests_are_pipelined
+                more_than_fits_is_refused_and_nothing_else_suffers
+                many_messages_one_way
+            }
+            many {
+                eight_threads_ask_on_one_conversation
+                eight_threads_ask_on_their_own_conversations
+                a_thousand_requests_are_outstanding
+                sixty_four_connections_are_served
+                connections_come_and_go
+                those_who_wait_long_delay_nobody
+            }
+            wire_1_0 {
+                a_request_is_answered_on_its_stream
+                pipelined_requests_are_answered_in_order
+                a_ping_before_connect_is_answered
+                a_half_closed_client_gets_its_answer
+                a_half_closed_client_is_told_of_the_deadline
+                a_client_that_ends_is_closed
+                disconnect_is_echoed
+                a_request_that_nobody_answers_gets_an_error
+                an_exit_is_an_error_on_the_stream_of_each_request
+                operations_that_fail_say_why
+                stray_frames_are_ignored
+                closing_is_silent
+                a_server_of_a_later_1_x_is_dialled_again
+                a_client_of_2_0_alone_never_offers_1_0
+                a_client_that_vanishes_leaves_nothing
+            }
+            hostile {
+                strangers_are_told_and_closed
+                faults_are_told_and_closed
+                a_fault_ends_the_conversations
+                the_end_inside_a_frame_delivers_nothing
+                one_byte_at_a_time_is_understood
+                those_who_stall_are_closed
+                a_flood_of_pings_is_closed
+                a_client_of_1_0_that_does_not_read_is_not_read_from
+                a_client_of_2_0_that_does_not_read_is_closed
+                an_exit_overtakes_replies_that_find_no_room
+                a_client_that_is_killed_takes_nothing_down
+                a_server_that_talks_nonsense_is_closed
+            }
+            driver {
+                without_a_driver_callers_do_it_all
+                an_exit_while_nobody_waits_is_seen_later
+                an_idle_client_with_a_driver_stays
+                an_idle_client_without_a_driver_is_given_up
+                a_server_that_answers_no_ping_is_given_up
+                a_short_deadline_is_kept_while_others_wait_long
+                what_a_caller_began_to_send_is_finished
+            }
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    /// Cases that no transport can pass, because what is below the transports does not.
+    const NOT_YET: &[&str] =
+        &["an_id_that_was_closed_may_be_opened_again", "ten_mib_both_ways_in_the_largest_frames"];
+
+    /// A case that is on no list would never be run.
+    #[test]
+    fn every_case_is_on_the_list() {
+        let list = include_str!("mod.rs");
+        let files = [
+            include_str!("conversation.rs"),
+            include_str!("crash.rs"),
+            include_str!("stop.rs"),
+            include_str!("large.rs"),
+            include_str!("many.rs"),
+            include_str!("wire_1_0.rs"),
+            include_str!("hostile.rs"),
+            include_str!("driver.rs"),
+        ];
+        for file in files {
+            let cases = file.lines().filter_map(|line| line.strip_prefix("pub fn ")?.split('(').next());
+            for case in cases.filter(|case| !NOT_YET.contains(case)) {
+                assert!(list.lines().any(|line| line.trim() == case), "{case} is on no list");
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! A peer that speaks bytes: one side of a connection with no library of ours behind it but the codec.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use liminal_driver::Address;
+use liminal_proto::wire::{
+    Body, CausalContext, Dialect, Envelope, Frame, FrameBuf, FrameRef, SchemaId, Version, decode_shared,
+    encode,
+};
+use liminal_proto::{ConversationId, ReasonCode, StreamId};
+
+use crate::WAIT;
+
+/// A connection of bytes.
+#[derive(Debug)]
+pub struct Raw {
+    stream: TcpStream,
+    input: BytesMut,
+    /// Which frames it knows.
+    pub dialect: Dialect,
+}
+
+impl Raw {
+    /// Connects to a TCP address.
+    #[must_use]
+    pub fn connect(address: &Address) -> Self {
+        let Address::Tcp(address) = address else { panic!("raw peers speak TCP, not {address}") };
+        Self::over(TcpStream::connect(address).expect("somebody listens"))
+    }
+
+    /// Connects with as little room for input as the system allows.
+    #[must_use]
+    pub fn connect_narrow(address: &Address) -> Self {
+        let Address::Tcp(address) = address else { panic!("raw peers speak TCP, not {address}") };
+        let address: std::net::SocketAddr = address.parse().expect("a server says where it listens");
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)
+            .expect("there are sockets");
+        socket.set_recv_buffer_size(4096).expect("a buffer may be small");
+        socket.connect(&address.into()).expect("somebody listens");
+        Self::over(socket.into())
+    }
+
+    /// Takes the next connection.
+    #[must_use]
+    pub fn accept(listener: &TcpListener) -> Self {
+        Self::over(listener.accept().expect("somebody connects").0)
+    }
+
+    fn over(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(WAIT)).expect("a time limit can be set");
+        stream.set_write_timeout(Some(WAIT)).expect("a time limit can be set");
+        stream.set_nodelay(true).expect("an option can be set");
+        Self { stream, input: BytesMut::new(), dialect: Dialect::V1 }
+    }
+
+    /// Sends bytes.
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the peer is there");
+    }
+
+    /// Sends bytes, as far as the peer goes on taking them. False: it does not, any more.
+    #[must_use]
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a time limit can be set");
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// Sends a frame.
+    pub fn send(&mut self, flags: u8, stream: u32, body: Body<&str, &[u8]>) {
+        let bytes = self.bytes_of(flags, stream, body);
+        self.send_bytes(&bytes);
+    }
+
+    /// A frame, in bytes.
+    #[must_use]
+    pub fn bytes_of(&self, flags: u8, stream: u32, body: Body<&str, &[u8]>) -> Bytes {
+        let mut bytes = BytesMut::new();
+        let frame: FrameRef<'_> = Frame { flags, stream: StreamId::new(stream), body };
+        encode(self.dialect, &frame, &mut bytes).expect("the frame is valid");
+        bytes.freeze()
+    }
+
+    /// The next frame. `None`: the peer has ended the stream.
+    pub fn next_frame(&mut self) -> Option<FrameBuf> {
+        loop {
+            let whole = Bytes::copy_from_slice(&self.input);
+            match decode_shared(self.dialect, u32::MAX, &whole) {
+                Ok((frame, used)) => {
+                    drop(self.input.split_to(used));
+                    return Some(frame);
+                }
+                Err(error) => assert!(error.is_incomplete(), "the peer sends nonsense: {error}"),
+            }
+            // Frames here are small, or few.
+            let mut chunk = vec![0; 256 << 10];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => {
+                    assert!(self.input.is_empty(), "the stream ends inside a frame");
+                    return None;
+                }
+                Ok(n) => self.input.extend_from_slice(&chunk[..n]),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("nothing came: {error}"),
+            }
+        }
+    }
+
+    /// The next frame, which is there.
+    pub fn expect(&mut self) -> FrameBuf {
+        self.next_frame().expect("the peer should have sent a frame")
+    }
+
+    /// The stream ends here.
+    pub fn expect_end(&mut self) {
+        let next = self.next_frame();
+        assert_eq!(next, None, "the stream should have ended");
+    }
+
+    /// The server refuses the connection with this code, and closes it.
+    pub fn expect_refusal(&mut self, code: ReasonCode) {
+        let FrameBuf { stream, body, .. } = self.expect();
+        let Body::ConnectError { reason_code, .. } = body else { panic!("no ConnectError but {body:?}") };
+        assert_eq!((reason_code, stream), (code, StreamId::CONTROL));
+        self.expect_end();
+    }
+
+    /// Shakes hands as a client of this version.
+    pub fn shake_hands(&mut self, dialect: Dialect) {
+        let version = dialect.version();
+        self.send(0, 0, Body::Connect { min_version: version, max_version: version, auth_token: b"" });
+        let answer = self.expect().body;
+        assert!(
+            matches!(&answer, Body::ConnectAck { selected_version, .. } if *selected_version == version),
+            "no ConnectAck but {answer:?}"
+        );
+        self.dialect = dialect;
+    }
+
+    /// Shakes hands as a server that selects this version.
+    pub fn accept_hands(&mut self, selected: Version) -> (Version, Version) {
+        let Body::Connect { min_version, max_version, .. } = self.expect().body else { panic!("no Connect") };
+        self.send(0, 0, Body::ConnectAck { selected_version: selected, capabilities: 0 });
+        (min_version, max_version)
+    }
+
+    /// Opens a conversation.
+    pub fn open(&mut self, stream: u32, conversation: u64, subject: &str) {
+        let conversation_id = ConversationId::new(conversation);
+        self.send(0, stream, Body::ConversationOpen { conversation_id, subject });
+    }
+
+    /// Says something in a 1.0 conversation.
+    pub fn say(&mut self, flags: u8, stream: u32, conversation: u64, payload: &[u8]) {
+        self.send(flags, stream, message(conversation, payload));
+    }
+
+    /// The next frame is a reply in 1.0: its stream, and what it says.
+    pub fn expect_reply(&mut self) -> (u32, Bytes) {
+        let FrameBuf { flags, stream, body } = self.expect();
+        let Body::ConversationMessage { envelope, .. } = body else { panic!("no reply but {body:?}") };
+        assert_eq!(flags & 1, 1, "a reply has flag 0x01");
+        (stream.get(), envelope.payload)
+    }
+
+    /// The next frame is an error in 1.0: its stream, conversation and code.
+    pub fn expect_error(&mut self) -> (u32, u64, ReasonCode) {
+        let FrameBuf { stream, body, .. } = self.expect();
+        let Body::ConversationError { conversation_id, reason_code, .. } = body else {
+            panic!("no error but {body:?}")
+        };
+        (stream.get(), conversation_id.get(), reason_code)
+    }
+
+    /// Ends its half of the stream.
+    pub fn end(&self) {
+        self.stream.shutdown(Shutdown::Write).expect("the connection is there");
+    }
+
+    /// Ends both halves at once, as the death of a process does that has unread input.
+    pub fn kill(self) {
+        let socket = socket2::SockRef::from(&self.stream);
+        socket.set_linger(Some(Duration::ZERO)).expect("an option can be set");
+    }
+
+    /// Reads to the end, whatever comes.
+    pub fn drain(&mut self) {
+        let mut chunk = [0; 4096];
+        while matches!(self.stream.read(&mut chunk), Ok(n) if n > 0) {}
+    }
+}
+
+/// A message of a 1.0 conversation.
+#[must_use]
+pub fn message(conversation: u64, payload: &[u8]) -> Body<&'static str, &[u8]> {
+    let causal_context = CausalContext { parent_id: None, vector_clock_entry: None };
+    let envelope = Envelope { schema_id: SchemaId([0; 32]), causal_context, payload };
+    Body::ConversationMessage { conversation_id: ConversationId::new(conversation), envelope }
+}

@@ -1,0 +1,210 @@
+//! What the suite needs of a transport: a blocking façade over whatever it is.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use liminal_core::participant::{AsyncFactory, AsyncParticipant, Pending};
+use liminal_core::{Context, Factory, Leaving, Participant, Received, Subject};
+use liminal_driver::error::{
+    AskError, AwaitCrashError, BindError, CloseError, ConnectError, Crash, Lost, MessageError, NeedsVersion2,
+    OpenError, ReceiveError,
+};
+use liminal_driver::{Address, ServerOptions};
+use liminal_proto::{Config, MessageId, Pid, Reply, Version};
+
+/// A transport, as the suite sees it.
+pub trait Transport: Send + Sync + 'static {
+    /// Listens, and runs a server beside the caller.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be listened on.
+    fn serve(&self, at: Address, options: ServerOptions, cast: Cast) -> Result<Box<dyn Server>, BindError>;
+
+    /// Connects; runs the driver beside the caller if `driven`, and else keeps it without running it.
+    ///
+    /// # Errors
+    ///
+    /// Nobody there, or the handshake failed.
+    fn connect(&self, to: &Address, config: Config, driven: bool) -> Result<Arc<dyn Handle>, ConnectError>;
+}
+
+/// A server that runs.
+pub trait Server: Send {
+    /// Where it listens.
+    fn address(&self) -> Address;
+    /// Asks it to stop.
+    fn stop(&self);
+    /// Waits until its `run` has returned.
+    fn ended(self: Box<Self>);
+    /// Takes it down without a word, as if its program had ended, if the transport can do that within
+    /// one process. False: it cannot, and the server runs on.
+    fn abandon(self: Box<Self>) -> bool;
+}
+
+/// A connection to a server. Dropping it drops the handle.
+pub trait Handle: Send + Sync {
+    /// See the handle of the transport.
+    fn version(&self) -> Version;
+    /// See the handle of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the handle.
+    fn open(&self, subject: &str) -> Result<Arc<dyn Conversation>, OpenError>;
+    /// See the handle of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the handle.
+    fn ping(&self) -> Result<Duration, Lost>;
+    /// See the handle of the transport.
+    fn disconnect(&self);
+    /// See the handle of the transport.
+    fn closed(&self) -> Lost;
+}
+
+/// A conversation. Dropping it drops the conversation.
+pub trait Conversation: Send + Sync {
+    /// See the conversation of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the conversation.
+    fn message(&self, payload: Bytes) -> Result<(), MessageError>;
+    /// See the conversation of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the conversation.
+    fn ask(&self, payload: Bytes, timeout: Duration) -> Result<Bytes, AskError>;
+    /// See the conversation of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the conversation.
+    fn request(&self, payload: Bytes, timeout: Duration) -> Result<MessageId, AskError>;
+    /// See the conversation of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the conversation.
+    fn receive_reply(&self, timeout: Duration) -> Result<Reply, ReceiveError>;
+    /// See the conversation of the transport.
+    fn has_detected_crash(&self) -> bool;
+    /// See the conversation of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the conversation.
+    fn await_crash(&self, timeout: Duration) -> Result<Crash, AwaitCrashError>;
+    /// See the conversation of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the conversation.
+    fn participant_pids(&self) -> Result<Vec<Pid>, NeedsVersion2>;
+    /// Closes it; the conversation must be held by the caller alone.
+    ///
+    /// # Errors
+    ///
+    /// Those of the conversation.
+    fn close(self: Arc<Self>) -> Result<(), CloseError>;
+}
+
+/// Who serves what.
+pub type Cast = Vec<(Subject, Role)>;
+
+/// How a subject is served.
+#[derive(Clone)]
+pub enum Role {
+    /// Where its messages are decoded.
+    Inline(Arc<dyn Factory>),
+    /// On a bounded pool of threads.
+    Blocking(Arc<dyn Factory>),
+    /// As a task.
+    Async(Arc<dyn AsyncFactory>),
+    /// Nobody.
+    TraceOnly,
+}
+
+impl fmt::Debug for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Inline(_) => "Inline",
+            Self::Blocking(_) => "Blocking",
+            Self::Async(_) => "Async",
+            Self::TraceOnly => "TraceOnly",
+        })
+    }
+}
+
+/// A participant behind a box, which a factory can return.
+pub struct Boxed(Box<dyn Participant>);
+
+impl Boxed {
+    /// What `register_inline` and `register_blocking` take.
+    pub fn factory(factory: Arc<dyn Factory>) -> impl Fn() -> Self + Send + Sync {
+        move || Self(factory.create())
+    }
+}
+
+impl Participant for Boxed {
+    fn joined(&mut self, context: &mut Context<'_>) {
+        self.0.joined(context);
+    }
+
+    fn message(&mut self, context: &mut Context<'_>, message: Received) {
+        self.0.message(context, message);
+    }
+
+    fn woken(&mut self, context: &mut Context<'_>) {
+        self.0.woken(context);
+    }
+
+    fn left(&mut self, context: &mut Context<'_>, why: Leaving) {
+        self.0.left(context, why);
+    }
+}
+
+/// The same for one that waits.
+pub struct AsyncBoxed(Box<dyn AsyncParticipant>);
+
+impl AsyncBoxed {
+    /// What `register_async` takes.
+    pub fn factory(factory: Arc<dyn AsyncFactory>) -> impl Fn() -> Self + Send + Sync {
+        move || Self(factory.create())
+    }
+}
+
+impl AsyncParticipant for AsyncBoxed {
+    fn joined<'a>(&'a mut self, context: liminal_core::participant::AsyncContext) -> Pending<'a> {
+        self.0.joined(context)
+    }
+
+    fn message<'a>(
+        &'a mut self,
+        context: liminal_core::participant::AsyncContext,
+        message: Received,
+    ) -> Pending<'a> {
+        self.0.message(context, message)
+    }
+
+    fn left<'a>(&'a mut self, context: liminal_core::participant::AsyncContext, why: Leaving) -> Pending<'a> {
+        self.0.left(context, why)
+    }
+}
+
+impl fmt::Debug for Boxed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Boxed")
+    }
+}
+
+impl fmt::Debug for AsyncBoxed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AsyncBoxed")
+    }
+}
