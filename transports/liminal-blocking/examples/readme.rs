@@ -1,5 +1,7 @@
 //! The two sides of a conversation, as the README shows them.
 
+#![allow(unreachable_pub, reason = "a program, and the tests run it")]
+
 use std::error::Error;
 use std::thread;
 use std::time::Duration;
