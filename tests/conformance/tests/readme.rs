@@ -8,7 +8,7 @@ mod readme;
 
 fn read(path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    fs::read_to_string(root.join(path)).unwrap()
+    fs::read_to_string(root.join(path)).unwrap_or_default()
 }
 
 /// The text without its indentation.
