@@ -221,8 +221,10 @@ fn does_not_read(transport: &dyn Transport, dialect: Dialect) {
             raw.shake_hands(dialect);
             raw.open(1, 1, host.subject());
             let sent = (1..=500).take_while(|&number| raw.try_send(&large_request(&raw, number))).count();
-            // 2.0 is read on, and refused; 1.0 has no such word. That is far more than the sockets hold.
-            assert!(dialect == Dialect::V2 || sent < 500, "50 MB were read from a client that reads nothing");
+            // Far more than the sockets hold: where the first replies find no room a 1.0 client is not read
+            // from. 2.0 is read on and refused, and so is work that comes faster than replies are made.
+            let is_paused = dialect == Dialect::V1 && matches!(host, Host::Inline);
+            assert!(!is_paused || sent < 500, "50 MB were read from a client that reads nothing");
             // It is given up when its output has stood still for too long.
             world.await_left();
         }
