@@ -5,9 +5,13 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The permissions of a socket file unless told otherwise: its owner alone may connect.
 pub const PERMISSIONS: u32 = 0o600;
+
+/// How many names are tried.
+const NAMES_MAX: u32 = 16;
 
 /// A listening Unix socket whose file goes with it.
 #[derive(Debug)]
@@ -34,9 +38,7 @@ pub fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
 /// Binds under a name that only this process knows and moves it into place once its permissions are
 /// right, so that there is no moment in which others may connect.
 fn bind_private(path: &Path) -> io::Result<UnixListener> {
-    // Short, because the path of a socket may have about a hundred bytes in all.
-    let private = path.with_file_name(format!(".{:x}", std::process::id()));
-    let listener = UnixListener::bind(&private)?;
+    let (listener, private) = bind_somewhere(path)?;
     let moved = std::fs::set_permissions(&private, std::fs::Permissions::from_mode(PERMISSIONS))
         .and_then(|()| std::fs::hard_link(&private, path));
     let removed = std::fs::remove_file(&private);
@@ -45,6 +47,24 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(io::ErrorKind::AddrInUse.into()),
         Err(error) => Err(error),
     }
+}
+
+/// Binds under a name beside `path` that nobody has: another thread may bind at the same time, and a dead
+/// process with the number of this one may have left its own behind.
+fn bind_somewhere(path: &Path) -> io::Result<(UnixListener, PathBuf)> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mut failed = io::ErrorKind::AddrInUse.into();
+    for _ in 0..NAMES_MAX {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        // Short, because the path of a socket may have about a hundred bytes in all.
+        let private = path.with_file_name(format!(".{:x}.{number:x}", std::process::id()));
+        match UnixListener::bind(&private) {
+            Ok(listener) => return Ok((listener, private)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => failed = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(failed)
 }
 
 fn remove_stale(path: &Path) -> io::Result<()> {
@@ -107,6 +127,20 @@ mod tests {
         let path = path(&"x".repeat(200));
         assert_eq!(bind(&path).unwrap_err().kind(), ErrorKind::InvalidInput);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn several_threads_bind_beside_each_other() {
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                scope.spawn(move || {
+                    let path = path(&format!("beside-{number}"));
+                    for _ in 0..50 {
+                        assert!(bind(&path).is_ok());
+                    }
+                });
+            }
+        });
     }
 
     #[test]

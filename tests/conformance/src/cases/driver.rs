@@ -59,20 +59,15 @@ fn impatient(config: &mut Config) {
 
 /// The pings of a server are answered while the client is idle, and while it waits for something long.
 pub fn an_idle_client_with_a_driver_stays(transport: &dyn Transport) {
-    for setup in [Setup::V2, Setup::V2Unix] {
-        if !Setup::ALL.contains(&setup) {
-            continue;
-        }
-        let world =
-            Stage::default().options(|options| impatient(&mut options.connection)).serve(transport, setup);
-        let (idle, conversation) = world.open("inline");
-        let (_waiting, quiet) = world.open("async");
-        let waits = quiet.await_crash(Duration::from_millis(700));
-        assert_eq!(waits, Err(AwaitCrashError::Timeout));
-        assert_eq!(conversation.ask("still here".into(), WAIT).unwrap(), "still here");
-        assert_eq!(quiet.ask("still here".into(), WAIT).unwrap(), "still here");
-        assert!(idle.ping().is_ok());
-    }
+    let world =
+        Stage::default().options(|options| impatient(&mut options.connection)).serve(transport, Setup::V2);
+    let (idle, conversation) = world.open("inline");
+    let (_waiting, quiet) = world.open("async");
+    let waits = quiet.await_crash(Duration::from_millis(700));
+    assert_eq!(waits, Err(AwaitCrashError::Timeout));
+    assert_eq!(conversation.ask("still here".into(), WAIT).unwrap(), "still here");
+    assert_eq!(quiet.ask("still here".into(), WAIT).unwrap(), "still here");
+    assert!(idle.ping().is_ok());
 }
 
 /// Without a driver nobody answers while nobody waits: the server gives the client up.
@@ -157,8 +152,8 @@ pub fn what_a_caller_began_to_send_is_finished(transport: &dyn Transport) {
             let conversation = handle.open("anything").unwrap();
             let mut server = server.join().unwrap();
             // Until the sockets between are full, and then some that are cut off.
-            for _ in 0..30 {
-                let asked = conversation.ask(vec![7; 300_000].into(), Duration::from_millis(50));
+            for _ in 0..20 {
+                let asked = conversation.ask(vec![7; 300_000].into(), Duration::from_millis(20));
                 assert_eq!(asked, Err(AskError::Timeout));
             }
             let mut received = 0;

@@ -149,7 +149,14 @@ pub fn the_end_inside_a_frame_delivers_nothing(transport: &dyn Transport) {
 
 /// One byte at a time is slow, and no fault.
 pub fn one_byte_at_a_time_is_understood(transport: &dyn Transport) {
-    let world = Stage::default().serve(transport, Setup::V2);
+    let world = Stage::default()
+        .options(|options| {
+            let limits = &mut options.connection.limits;
+            limits.unfinished_frame_rate_min = 1;
+            limits.handshake_unfinished_frame_time = WAIT;
+            limits.handshake_time = WAIT;
+        })
+        .serve(transport, Setup::V2);
     let mut raw = world.raw();
     let version = Version::V1_0;
     let frames = [
@@ -216,7 +223,7 @@ fn does_not_read(transport: &dyn Transport, dialect: Dialect) {
         .options(|options| options.connection.limits.write_stall_time = Duration::from_secs(1))
         .serve(transport, Setup::V2);
     beside_a_neighbour(&world, || {
-        for host in Host::ALL {
+        let hostile = Host::ALL.map(|host| {
             let mut raw = Raw::connect_narrow(world.address());
             raw.shake_hands(dialect);
             raw.open(1, 1, host.subject());
@@ -225,7 +232,10 @@ fn does_not_read(transport: &dyn Transport, dialect: Dialect) {
             // from. 2.0 is read on and refused, and so is work that comes faster than replies are made.
             let is_paused = dialect == Dialect::V1 && matches!(host, Host::Inline);
             assert!(!is_paused || sent < 500, "50 MB were read from a client that reads nothing");
-            // It is given up when its output has stood still for too long.
+            raw
+        });
+        // They are given up when their output has stood still for too long.
+        for _ in &hostile {
             world.await_left();
         }
     });

@@ -133,7 +133,7 @@ pub fn the_file_of_a_unix_socket_goes_with_its_server(transport: &dyn Transport)
 /// A server that is taken down without a word: its clients learn at once.
 pub fn clients_learn_at_once_of_a_server_that_is_gone(transport: &dyn Transport) {
     for &setup in Setup::ALL {
-        let mut world = Stage::default().serve(transport, setup);
+        let mut world = Stage::default().options(|options| options.stop.time = NAP).serve(transport, setup);
         let handle = world.connect();
         let (undriven, conversation) = (world.client(false), handle.open("async").unwrap());
         thread::scope(|scope| {
