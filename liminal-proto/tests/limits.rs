@@ -151,64 +151,71 @@ fn output_soft_max_for_replies_and_messages() {
     assert_eq!(server.reply(START, sized(4, 0)).unwrap_err().reason, CommandError::Full);
 }
 
+/// A 2.0 server with a conversation, whose output stands just above the bound at which work is refused.
+fn overfull_server() -> Connection {
+    let small = |limits: &mut Limits| (limits.output_soft_max, limits.frame_payload_max) = (1000, 500);
+    let mut server = server_with_conversation(2, limited(small));
+    while server.output_len() <= 1500 {
+        server.outcome(START, conversation(1), id(1), &Outcome::Accepted { record: None }).unwrap();
+    }
+    server
+}
+
 /// P-8.5
 #[test]
-fn above_output_soft_max_a_2_0_server_refuses_new_work_as_busy_and_reads_on() {
-    let mut server = server_with_conversation(2, limited(|limits| limits.output_soft_max = 1000));
-    feed(&mut server, START, &message_v2(flag::WANTS_REPLY, 1, 1, b""));
-    let large = Reply { payload: Bytes::from(vec![1; 2000]), ..reply(conversation(1), id(1), b"") };
-    server.reply(START, large).unwrap();
+fn above_output_soft_max_and_a_frame_a_2_0_server_refuses_new_work_as_busy_and_reads_on() {
+    let mut server = overfull_server();
     assert!(wants(&mut server).read);
     let bytes = [message_v2(flag::WANTS_REPLY, 1, 2, b""), open(5), close(1)];
     let events = feed(&mut server, START, &bytes.concat());
     assert_eq!(events, [Event::Close { conversation: conversation(1) }]);
     let said = said(&mut server);
-    assert!(matches!(said[1], Body::Outcome { reason_code: ReasonCode::BUSY, .. }), "{said:?}");
-    assert!(matches!(said[2], Body::Refused { reason_code: ReasonCode::BUSY, .. }), "{said:?}");
+    let [.., message, open] = &said[..] else { panic!("{said:?}") };
+    assert!(matches!(message, Body::Outcome { reason_code: ReasonCode::BUSY, .. }), "{said:?}");
+    assert!(matches!(open, Body::Refused { reason_code: ReasonCode::BUSY, .. }), "{said:?}");
 }
 
-/// P-8.5, P-8.6
 #[test]
-fn while_a_reply_finds_no_room_no_more_work_is_taken_in_although_the_queue_is_below_its_bound() {
-    for version in [1, 2] {
-        let mut server = server_with_conversation(version, limited(|limits| limits.output_soft_max = 1000));
-        let ask = |number| match version {
-            1 => message_v1(flag::REPLY, 1, 1, b""),
-            _ => message_v2(flag::WANTS_REPLY, 1, number, b""),
-        };
-        let asked = feed(&mut server, START, &[ask(1), ask(2)].concat());
-        let requests = asked.iter().map(|event| match event {
-            Event::Message(message) => message.id,
-            other => panic!("{other:?}"),
-        });
-        let replies: Vec<_> = requests
-            .map(|answers| Reply {
-                payload: Bytes::from(vec![1; 600]),
-                ..reply(conversation(1), answers, b"")
-            })
-            .collect();
-        server.reply(START, replies[0].clone()).unwrap();
-        assert_eq!(server.reply(START, replies[1].clone()).unwrap_err().reason, CommandError::Full);
-        assert!(server.output_len() < 1000);
-        assert_eq!(wants(&mut server).read, version == 2);
-        assert_eq!(feed(&mut server, START, &ask(3)), []);
-        output(&mut server);
-        let paused = if version == 1 { 1 } else { 0 };
-        assert_eq!(events(&mut server).len(), paused);
-        server.reply(START, replies[1].clone()).unwrap();
-        assert!(wants(&mut server).read);
-    }
+fn one_reply_of_the_largest_size_is_no_reason_to_refuse_others() {
+    let mut server = server_with_conversation(2, limited(|limits| limits.output_soft_max = 1 << 20));
+    feed(&mut server, START, &message_v2(flag::WANTS_REPLY, 1, 1, b""));
+    let largest = (1 << 20) - (reply_v2(1, 1, true, b"").len() - 10);
+    let large = Reply { payload: Bytes::from(vec![1; largest]), ..reply(conversation(1), id(1), b"") };
+    server.reply(START, large).unwrap();
+    assert!(server.output_len() > 1 << 20);
+    let bytes = [message_v2(flag::WANTS_REPLY, 1, 2, b""), open(5)];
+    assert_eq!(feed(&mut server, START, &bytes.concat()).len(), 2);
+}
+
+/// P-8.6
+#[test]
+fn while_a_reply_finds_no_room_a_1_0_client_is_not_read_although_the_queue_is_below_its_bound() {
+    let mut server = server_with_conversation(1, limited(|limits| limits.output_soft_max = 1000));
+    let ask = message_v1(flag::REPLY, 1, 1, b"");
+    let asked = feed(&mut server, START, &[&ask[..], &ask].concat());
+    let [first, second] = &asked[..] else { panic!("{asked:?}") };
+    let sized = |event| Reply {
+        payload: Bytes::from(vec![1; 600]),
+        ..reply(conversation(1), message_of(event).id, b"")
+    };
+    server.reply(START, sized(first)).unwrap();
+    assert_eq!(server.reply(START, sized(second)).unwrap_err().reason, CommandError::Full);
+    assert!(server.output_len() < 1000);
+    assert!(!wants(&mut server).read);
+    assert_eq!(feed(&mut server, START, &ask), []);
+    output(&mut server);
+    assert_eq!(events(&mut server).len(), 1);
+    server.reply(START, sized(second)).unwrap();
+    assert!(wants(&mut server).read);
 }
 
 /// P-8.5
 #[test]
 fn a_client_that_reads_slowly_is_refused_as_busy_and_not_as_a_flood() {
-    let mut server = server_with_conversation(2, limited(|limits| limits.output_soft_max = 1000));
-    feed(&mut server, START, &message_v2(flag::WANTS_REPLY, 1, 1, b""));
-    let large = Reply { payload: Bytes::from(vec![1; 2000]), ..reply(conversation(1), id(1), b"") };
-    server.reply(START, large).unwrap();
-    let opens: Vec<u8> = (2..300).flat_map(open).collect();
+    let mut server = overfull_server();
+    let opens: Vec<u8> = (2..100).flat_map(open).collect();
     assert_eq!(feed(&mut server, START, &opens), []);
+    assert_eq!(server.phase(), Phase::Active);
 }
 
 /// P-8.6

@@ -96,9 +96,16 @@ impl Sender {
         queued <= self.soft_max / 4 || queued.saturating_add(len) <= self.soft_max
     }
 
-    /// Whether so much is queued that no more work should be taken in.
+    /// Whether so much is queued that no more should be read in to make more of it.
     pub(super) fn is_congested(&self) -> bool {
         self.output.len() > self.soft_max || (self.held_back > 0 && !self.has_room(self.held_back))
+    }
+
+    /// Whether so much is queued that new work must be refused, where reading goes on. One of the
+    /// largest frames above the soft bound, because an almost empty queue takes one of any length, and
+    /// that is no reason to refuse anybody.
+    pub(super) const fn refuses_work(&self) -> bool {
+        self.output.len() > self.soft_max.saturating_add(self.payload_max)
     }
 
     /// Notes that a reply of this length found no room and waits with its host: taking in more work

@@ -126,7 +126,7 @@ impl Server {
             Some(Phase::Opening | Phase::Open | Phase::Closing) => Some(ReasonCode::ALREADY_OPEN),
             _ if subject.len() > limits.name_max => Some(ReasonCode::INVALID_NAME),
             _ if full => Some(ReasonCode::LIMIT),
-            _ if sender.is_congested() => Some(ReasonCode::BUSY),
+            _ if sender.refuses_work() => Some(ReasonCode::BUSY),
             _ => None,
         };
         if let Some(reason) = reason {
@@ -217,7 +217,7 @@ impl Server {
             Phase::Closing | Phase::Closed => Some(ReasonCode::CLOSING),
             Phase::Opening | Phase::Open => {
                 let full = expects == Expects::Reply && self.account.outstanding >= limits.requests_max;
-                (full || sender.is_congested()).then_some(ReasonCode::BUSY)
+                (full || sender.refuses_work()).then_some(ReasonCode::BUSY)
             }
         }
     }
