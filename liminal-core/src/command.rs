@@ -139,6 +139,7 @@ fn apply_reply(now: Instant, connection: &mut Connection, reply: Reply) -> Resul
 fn unspeakable(reason: CommandError) -> Option<ReasonCode> {
     match reason {
         CommandError::TooLarge { .. } | CommandError::Unencodable(_) => Some(ReasonCode::TOO_LARGE),
+        CommandError::Limit { .. } => Some(ReasonCode::BUSY),
         CommandError::NeedsVersion2 => Some(ReasonCode::NOT_ALLOWED),
         CommandError::NotConnected
         | CommandError::ConnectionClosed
@@ -147,7 +148,6 @@ fn unspeakable(reason: CommandError) -> Option<ReasonCode> {
         | CommandError::Exited(_)
         | CommandError::Closing(_)
         | CommandError::Full
-        | CommandError::Limit { .. }
         | CommandError::NotOutstanding
         | _ => None,
     }

@@ -104,6 +104,35 @@ fn an_id_may_be_opened_again_after_its_conversation_failed_or_closed() {
 
 /// P-7.3
 #[test]
+fn an_id_may_be_opened_again_right_behind_its_close() {
+    let mut server = server_with_conversation(1, Config::default());
+    feed(&mut server, START, &request(3, b"?"));
+    let again = [close(1), open_on(5, 1, "again"), request(7, b"and"), ping()].concat();
+    assert_eq!(feed(&mut server, START, &again), [Event::Close { conversation: conversation(1) }]);
+    assert!(!wants(&mut server).read, "what follows the open belongs to the new conversation");
+    server.ended(START, conversation(1)).unwrap();
+    let opened = events(&mut server);
+    assert_eq!(opened[0], Event::Open { conversation: conversation(1), subject: "again".to_owned() });
+    assert_eq!(message_of(&opened[1]).payload, "and");
+    let bodies = said(&mut server);
+    assert!(matches!(bodies[..], [Body::ConversationError { .. }, Body::Pong]), "{bodies:?}");
+    assert!(wants(&mut server).read);
+}
+
+/// P-7.3
+#[test]
+fn an_open_that_waits_for_a_close_goes_with_its_connection() {
+    let mut server = server_with_conversation(1, Config::default());
+    feed(&mut server, START, &[close(1), open(1)].concat());
+    server.eof(START);
+    assert_eq!(events(&mut server), []);
+    server.link_lost(START, liminal_proto::LinkError::Reset);
+    assert!(matches!(events(&mut server)[..], [Event::Closed(_)]));
+    assert!(wants(&mut server).finished);
+}
+
+/// P-7.3
+#[test]
 fn opening_a_failed_id_again_needs_no_room_in_the_table() {
     let mut server = server_with_conversation(1, limited(|limits| limits.conversations_max = 1));
     server.exited(START, conversation(1), &exit()).unwrap();
@@ -298,11 +327,32 @@ fn parts_that_are_held_back_are_bounded_in_bytes_and_the_first_request_can_alway
     };
     server.reply(START, part(0, false)).unwrap();
     server.reply(START, part(1, false)).unwrap();
-    let full = server.reply(START, part(2, false)).unwrap_err();
-    assert_eq!(full.reason, CommandError::Full);
+    let no_room = server.reply(START, part(2, false)).unwrap_err();
+    assert!(matches!(no_room.reason, CommandError::Limit { .. }), "{no_room:?}");
     server.reply(START, part(0, true)).unwrap();
     assert_eq!(answers(&mut server).len(), 1);
-    server.reply(START, full.payload).unwrap();
+    server.reply(START, no_room.payload).unwrap();
+}
+
+/// Only the end of a reply makes room for parts, so replies that wait for room would wait for each other.
+#[test]
+fn parts_without_room_never_wait_for_each_other() {
+    let (mut server, ids) = asked(&[1, 3]);
+    let part = |answers| Reply {
+        last: false,
+        payload: Bytes::from(vec![1; 300 << 10]),
+        ..reply(conversation(1), answers, b"")
+    };
+    for answers in [ids[0], ids[1], ids[0]] {
+        server.reply(START, part(answers)).unwrap();
+    }
+    assert!(matches!(server.reply(START, part(ids[1])).unwrap_err().reason, CommandError::Limit { .. }));
+    server.outcome(START, conversation(1), ids[1], &refused(ReasonCode::BUSY)).unwrap();
+    server.reply(START, Reply { last: true, ..part(ids[0]) }).unwrap();
+    let [Said::Reply(1, whole), Said::Error(3, ReasonCode::BUSY)] = &answers(&mut server)[..] else {
+        panic!("both requests end");
+    };
+    assert_eq!(whole.len(), 900 << 10);
 }
 
 // ── client ──────────────────────────────────────────────────────────────────────────────────────────

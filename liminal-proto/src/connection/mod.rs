@@ -78,6 +78,9 @@ pub struct Connection {
     /// Events that follow from one already returned: the ends of the requests that ended with it.
     /// At most one for each outstanding request.
     owed: VecDeque<Event>,
+    /// A frame that opens a 1.0 conversation whose id is still that of one that is closing. What comes after
+    /// it waits in the input until that one has ended.
+    early_open: Option<(ConversationId, Bytes)>,
     /// The end of the input, which takes effect after what is buffered.
     input_end: Option<InputEnd>,
     /// Why the connection is over, until the embedder has been told.
@@ -125,6 +128,7 @@ impl Connection {
             refusals: Bucket::new(config.limits.refusals, now),
             pings: 0,
             owed: VecDeque::new(),
+            early_open: None,
             input_end: None,
             untold: None,
             misuse: None,
@@ -308,8 +312,10 @@ impl Connection {
     /// in it is refused as busy. A client's side never pauses: what it reads makes it write nothing,
     /// and two sides that both pause would wait for each other.
     fn is_paused(&self) -> bool {
-        let is_server = matches!(self.role, Role::Server(_));
-        is_server && self.sender.dialect == Dialect::V1 && self.sender.is_congested()
+        let Role::Server(server) = &self.role else { return false };
+        let waits = |(id, _): &(ConversationId, Bytes)| server.phase(*id) == Some(ConversationPhase::Closing);
+        self.sender.dialect == Dialect::V1
+            && (self.sender.is_congested() || self.early_open.as_ref().is_some_and(waits))
     }
 
     /// Ends the connection. Outstanding requests end as unknown, and the reason comes after them.
@@ -317,6 +323,7 @@ impl Connection {
         if let Some(phase) = phase::next(self.phase, phase::Trigger::Ended) {
             self.phase = phase;
             self.input = Input::default();
+            self.early_open = None;
             if let Role::Client(client) = &mut self.role {
                 client.end_all(&mut self.owed);
             }

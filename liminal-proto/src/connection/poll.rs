@@ -72,6 +72,9 @@ impl Connection {
     }
 
     fn next_frame(&mut self) -> Result<Option<Bytes>, Violation> {
+        if let Some((_, open)) = self.early_open.take() {
+            return Ok(Some(open));
+        }
         let limits = &self.config.limits;
         let payload_max = limits.frame_payload_max.min(Limits::FRAME_HARD_MAX);
         let payload_max =

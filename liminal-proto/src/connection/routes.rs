@@ -14,7 +14,8 @@ use super::server::{ACCEPTED, Incoming, Taken};
 use super::{Connection, Phase, Role};
 use crate::wire::{Body, FrameRef, WorkerVerdict, flag};
 use crate::{
-    CloseReason, Event, Exit, ExitReason, Expects, MessageId, Outcome, ReasonCode, Reply, StreamId, Violation,
+    CloseReason, ConversationId, Event, Exit, ExitReason, Expects, MessageId, Outcome, ReasonCode, Reply,
+    StreamId, Violation,
 };
 
 impl Connection {
@@ -61,6 +62,10 @@ impl Connection {
             Taken::Event(event) => Ok(Some(event)),
             Taken::Nothing => Ok(None),
             Taken::Refused => self.count_refusal().map(|()| None),
+            Taken::Early => {
+                self.early_open = opened_by(&frame.body).map(|id| (id, bytes.clone()));
+                Ok(None)
+            }
         }
     }
 
@@ -175,6 +180,14 @@ impl Connection {
             Phase::Active | Phase::ClosingPeer | Phase::ClosingLocal => Ok(()),
             Phase::Closed => Err(crate::CommandError::ConnectionClosed),
         }
+    }
+}
+
+/// The conversation that a frame opens.
+const fn opened_by(body: &Body<&str, &[u8]>) -> Option<ConversationId> {
+    match body {
+        Body::ConversationOpen { conversation_id, .. } => Some(*conversation_id),
+        _ => None,
     }
 }
 

@@ -64,6 +64,8 @@ pub(super) enum Taken {
     Refused,
     /// It was refused for want of room, or concerned nothing.
     Nothing,
+    /// It opens a conversation whose id is free when the one that is closing has ended, and not before.
+    Early,
 }
 
 /// A message as it came in, in either version.
@@ -121,6 +123,9 @@ impl Server {
             self.check_stream(stream, key)?;
         }
         let known = self.phase(key);
+        if sender.dialect == Dialect::V1 && known == Some(Phase::Closing) {
+            return Ok(Taken::Early);
+        }
         let full = known.is_none() && self.conversations.len() >= limits.conversations_max;
         let reason = match known {
             Some(Phase::Opening | Phase::Open | Phase::Closing) => Some(ReasonCode::ALREADY_OPEN),

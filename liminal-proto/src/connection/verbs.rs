@@ -190,7 +190,8 @@ impl Connection {
     /// # Errors
     ///
     /// There is no such request, the payload is too large, or the output queue is full; the reply
-    /// comes back.
+    /// comes back. On a 1.0 link, where parts are joined here, too much may be held back already
+    /// ([`CommandError::Limit`]): waiting would not help then, so its request should be refused.
     pub fn reply(&mut self, now: Instant, reply: Reply) -> Result<(), Rejected<Reply>> {
         self.command(now, |server, sender| server.reply(sender, &reply))
             .map_err(|reason| Rejected { payload: reply, reason })

@@ -94,7 +94,7 @@ impl Requests {
         let has_room =
             if at == 0 && reply.last { sender.has_room(self.held + cost) } else { cost <= held_room };
         if !has_room {
-            return Err(CommandError::Full);
+            return Err(no_room(sender, reply));
         }
         self.held += cost;
         pending.keep(reply);
@@ -150,6 +150,17 @@ impl Requests {
                 }
             }
         }
+    }
+}
+
+/// Whether it is worth waiting: an answer is held back until those before it are given, which each of them
+/// will be. Parts may wait for each other for ever, because only the ends of their replies make room.
+fn no_room(sender: &Sender, reply: &Reply) -> CommandError {
+    if reply.last {
+        CommandError::Full
+    } else {
+        let limit = sender.held_max() as u64;
+        CommandError::Limit { what: "bytes of answers held back", limit }
     }
 }
 
