@@ -56,6 +56,12 @@ impl Wake {
         }
     }
 
+    /// How long it is until then, from `now` on.
+    #[must_use]
+    pub fn time_from(self, now: Instant) -> Option<Duration> {
+        self.at().map(|at| at.since(now))
+    }
+
     /// The moment, if there is one.
     #[must_use]
     pub const fn at(self) -> Option<Instant> {

@@ -72,6 +72,7 @@ mod connection;
 mod error;
 mod event;
 mod id;
+mod small_map;
 #[cfg(test)]
 mod table;
 mod time;
@@ -83,5 +84,7 @@ pub use connection::{Connection, ConversationPhase, Phase};
 pub use error::{CloseReason, CommandError, LinkError, Misuse, Rejected, Resemblance, Side, Violation};
 pub use event::{Event, Exit, ExitReason, Expects, Message, Next, Outcome, Reply, TimerReason, Wake, Wants};
 pub use id::{ConversationId, MessageId, Pid, RecordNumber, StreamId};
+#[doc(hidden)]
+pub use small_map::SmallMap;
 pub use time::Instant;
 pub use wire::Version;

@@ -1,8 +1,8 @@
 //! What the conversations of a bus share: links, timers, output, totals.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 
-use liminal_proto::{ConversationId, Instant, ReasonCode, TimerReason, Wake};
+use liminal_proto::{ConversationId, Instant, ReasonCode, SmallMap, TimerReason, Wake};
 
 use super::link::Link;
 use super::{BusNext, Command};
@@ -20,7 +20,7 @@ pub(super) struct Common {
     pub(super) links: BTreeMap<LinkId, Link>,
     pub(super) counters: Counters,
     /// Which conversation each call that is out belongs to.
-    pub(super) tickets: BTreeMap<Ticket, ConversationKey>,
+    pub(super) tickets: SmallMap<Ticket, ConversationKey>,
     /// Requests that have not ended.
     pub(super) requests: usize,
     pub(super) pids: Sequence,
@@ -29,7 +29,7 @@ pub(super) struct Common {
     /// Links with a call to make; each has one call per turn.
     turns: VecDeque<LinkId>,
     /// At most one entry for each conversation.
-    timers: BTreeSet<(Instant, ConversationKey, TimerReason)>,
+    timers: SmallMap<(Instant, ConversationKey, TimerReason), ()>,
 }
 
 impl Common {
@@ -39,13 +39,13 @@ impl Common {
             now: Instant::ORIGIN,
             links: BTreeMap::new(),
             counters: Counters::default(),
-            tickets: BTreeMap::new(),
+            tickets: SmallMap::new(),
             requests: 0,
             pids: Sequence::default(),
             ticket_ids: Sequence::default(),
             outbox: VecDeque::new(),
             turns: VecDeque::new(),
-            timers: BTreeSet::new(),
+            timers: SmallMap::new(),
         }
     }
 
@@ -142,17 +142,18 @@ impl Common {
             self.timers.remove(&(at, conversation, reason));
         }
         if let Some((at, reason)) = new {
-            self.timers.insert((at, conversation, reason));
+            self.timers.insert((at, conversation, reason), ());
         }
     }
 
     /// The first conversation whose time has come.
     pub(super) fn next_due(&self) -> Option<ConversationKey> {
-        self.timers.first().filter(|(at, ..)| *at <= self.now).map(|(_, conversation, _)| *conversation)
+        let ((at, conversation, _), ()) = self.timers.first()?;
+        (*at <= self.now).then_some(*conversation)
     }
 
     pub(super) fn wake(&self) -> Wake {
-        self.timers.first().map_or(Wake::Never, |(at, _, reason)| Wake::At(*at, *reason))
+        self.timers.first().map_or(Wake::Never, |((at, _, reason), ())| Wake::At(*at, *reason))
     }
 
     pub(super) fn timers(&self) -> usize {

@@ -1,12 +1,12 @@
 //! One conversation: what its owner does to it, what time does to it, and its end.
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 
 use bytes::Bytes;
 use liminal_proto::{
-    ConversationId, Expects, Instant, Message, MessageId, Outcome, Pid, ReasonCode, RecordNumber, TimerReason,
+    ConversationId, Expects, Instant, Message, MessageId, Outcome, Pid, ReasonCode, RecordNumber, SmallMap,
+    TimerReason,
 };
 
 use super::call::{CallKind, Hand, Seat};
@@ -34,10 +34,10 @@ pub(super) struct Conversation {
     /// The message that the participant is at.
     pub(super) hand: Option<Hand>,
     /// Messages that were accepted and wait for the participant, by their place in the log.
-    pub(super) queue: BTreeMap<RecordNumber, Queued>,
+    pub(super) queue: SmallMap<RecordNumber, Queued>,
     pub(super) held_bytes: usize,
     /// Requests that have not ended, by deadline. Each is in the queue or in hand.
-    pub(super) deadlines: BTreeSet<(Instant, RecordNumber)>,
+    pub(super) deadlines: SmallMap<(Instant, RecordNumber), ()>,
     /// When completing is over at the latest.
     pub(super) close_by: Option<Instant>,
     last_record: u64,
@@ -95,9 +95,9 @@ impl Conversation {
             why_left: Leaving::Closed,
             seat: Seat::Idle,
             hand: None,
-            queue: BTreeMap::new(),
+            queue: SmallMap::new(),
             held_bytes: 0,
-            deadlines: BTreeSet::new(),
+            deadlines: SmallMap::new(),
             close_by: None,
             last_record: 0,
             timer: None,
@@ -201,7 +201,7 @@ impl Conversation {
 
     fn enqueue(&mut self, common: &mut Common, number: RecordNumber, message: Queued) {
         if let Some(deadline) = message.deadline {
-            self.deadlines.insert((deadline, number));
+            self.deadlines.insert((deadline, number), ());
             common.requests += 1;
         }
         self.charge(common, message.charge());
@@ -233,7 +233,7 @@ impl Conversation {
     }
 
     fn next_timer(&self, now: Instant) -> Option<Timer> {
-        let request = self.deadlines.first().map(|(at, _)| (*at, TimerReason::Deadline));
+        let request = self.deadlines.first().map(|((at, _), ())| (*at, TimerReason::Deadline));
         let wake = self.seat.wakes().filter(|at| *at > now).map(|at| (at, TimerReason::Deadline));
         let close = self.close_by.map(|at| (at, TimerReason::Close));
         [request, wake, close].into_iter().flatten().min()

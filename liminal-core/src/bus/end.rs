@@ -1,8 +1,6 @@
 //! One conversation: what time does to it, the end of its requests, and its own.
 
-use alloc::collections::{BTreeMap, BTreeSet};
-
-use liminal_proto::{Instant, Outcome, RecordNumber};
+use liminal_proto::{Instant, Outcome, RecordNumber, SmallMap};
 
 use super::common::Common;
 use super::conversation::Conversation;
@@ -13,7 +11,7 @@ impl Conversation {
     // What time does.
 
     pub(super) fn on_time(&mut self, common: &mut Common) {
-        while let Some(&(deadline, number)) = self.deadlines.first()
+        while let Some(&((deadline, number), ())) = self.deadlines.first()
             && deadline <= common.now
         {
             self.on_deadline(common, deadline, number);
@@ -62,14 +60,14 @@ impl Conversation {
 
     /// Takes an open request out of the accounts.
     pub(super) fn close_request(&mut self, common: &mut Common, deadline: Instant, number: RecordNumber) {
-        if self.deadlines.remove(&(deadline, number)) {
+        if self.deadlines.remove(&(deadline, number)).is_some() {
             common.requests = common.requests.saturating_sub(1);
         }
     }
 
     /// Ends all open requests, each told. The number is bounded by what may be held.
     pub(super) fn end_requests(&mut self, common: &mut Common, how: &Outcome) {
-        while let Some(&(deadline, number)) = self.deadlines.first() {
+        while let Some(&((deadline, number), ())) = self.deadlines.first() {
             self.end_request(common, deadline, number, how.clone());
         }
     }
@@ -102,8 +100,8 @@ impl Conversation {
     pub(super) fn release_waiting(&mut self, common: &mut Common) {
         common.counters.undelivered += self.queue.len() as u64;
         common.requests = common.requests.saturating_sub(self.deadlines.len());
-        self.deadlines = BTreeSet::new();
-        self.queue = BTreeMap::new();
+        self.deadlines = SmallMap::new();
+        self.queue = SmallMap::new();
         self.close_by = None;
         if let Some(hand) = &mut self.hand {
             hand.request = None;

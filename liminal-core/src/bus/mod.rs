@@ -197,6 +197,12 @@ impl Bus {
         }
     }
 
+    /// When [`tick`](Self::tick) is due, as things are now.
+    #[must_use]
+    pub fn wake(&self) -> Wake {
+        self.common.wake()
+    }
+
     /// What was counted since the birth of the bus.
     #[must_use]
     pub const fn counters(&self) -> Counters {

@@ -1,6 +1,6 @@
 //! The client's side: the conversations that it opened, and the requests that are outstanding.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use core::mem;
 use core::time::Duration;
 
@@ -13,7 +13,7 @@ use super::sender::Sender;
 use crate::wire::{Body, CausalContext, Dialect, Envelope, SchemaId, flag};
 use crate::{
     CommandError, ConversationId, Event, Exit, Expects, Instant, Limits, MessageId, Outcome, Pid, ReasonCode,
-    Rejected, Reply, StreamId,
+    Rejected, Reply, SmallMap, StreamId,
 };
 
 /// The conversations of a client.
@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct Client {
     conversations: BTreeMap<ConversationId, Conversation>,
     /// The deadlines of all outstanding requests, the earliest first.
-    deadlines: BTreeSet<(Instant, ConversationId, MessageId)>,
+    deadlines: SmallMap<(Instant, ConversationId, MessageId), ()>,
     outstanding: usize,
     /// Numbers given out so far: in 1.0 to opens and messages, in 2.0 to opens.
     numbers: u64,
@@ -66,7 +66,7 @@ impl Client {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|&(deadline, ..)| deadline)
+        self.deadlines.first().map(|&((deadline, ..), ())| deadline)
     }
 
     // ── commands ────────────────────────────────────────────────────────────────────────────────
@@ -158,7 +158,9 @@ impl Client {
         if awaited {
             let deadline = timeout.map(|timeout| now.after(timeout));
             conversation.pending.push_back(Pending { id, expects, deadline });
-            self.deadlines.extend(deadline.map(|deadline| (deadline, key, id)));
+            if let Some(deadline) = deadline {
+                self.deadlines.insert((deadline, key, id), ());
+            }
             self.outstanding += 1;
         }
         Ok(id)
@@ -344,7 +346,7 @@ impl Client {
 
     /// Ends the requests whose deadline has passed.
     pub(super) fn expire(&mut self, now: Instant, owed: &mut VecDeque<Event>, dialect: Dialect) {
-        while let Some(&(deadline, conversation, message)) = self.deadlines.first()
+        while let Some(&((deadline, conversation, message), ())) = self.deadlines.first()
             && deadline <= now
         {
             self.take_pending(conversation, message);
@@ -363,7 +365,7 @@ impl Client {
                 outcome: Outcome::Unknown,
             }));
         }
-        self.deadlines.clear();
+        self.deadlines = SmallMap::new();
         self.outstanding = 0;
     }
 
@@ -517,12 +519,30 @@ pub(super) fn outcome_of(reason: ReasonCode, text: Option<alloc::string::String>
 
 /// A timeout as it stands on the wire: rounded up, so that it is never shorter than was said.
 fn whole_millis(timeout: Duration) -> u32 {
-    u32::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(u32::MAX)
+    let rest = u64::from(timeout.subsec_nanos()).div_ceil(1_000_000);
+    u32::try_from(timeout.as_secs().saturating_mul(1000).saturating_add(rest)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Client, Dialect, stream_of};
+    use core::time::Duration;
+
+    use super::{Client, Dialect, stream_of, whole_millis};
+
+    #[test]
+    fn a_timeout_is_never_shorter_on_the_wire_than_was_said() {
+        let cases = [
+            (Duration::ZERO, 0),
+            (Duration::from_nanos(1), 1),
+            (Duration::from_millis(5), 5),
+            (Duration::from_nanos(5_000_001), 6),
+            (Duration::from_nanos(1_999_000_001), 2000),
+            (Duration::MAX, u32::MAX),
+        ];
+        for (timeout, millis) in cases {
+            assert_eq!(whole_millis(timeout), millis, "{timeout:?}");
+        }
+    }
 
     #[test]
     fn a_stream_names_its_last_number_also_after_the_streams_have_started_over() {

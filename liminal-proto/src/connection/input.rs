@@ -83,7 +83,12 @@ impl Input {
         if self.filled < self.wanted {
             return Ok(None);
         }
-        let frame = self.buffer.split_to(self.wanted).freeze();
+        let frame = if self.buffer.len() == self.wanted {
+            // All there is: nothing is left behind to be shared with.
+            core::mem::take(&mut self.buffer).freeze()
+        } else {
+            self.buffer.split_to(self.wanted).freeze()
+        };
         self.filled -= frame.len();
         self.wanted = 0;
         Ok(Some(frame))

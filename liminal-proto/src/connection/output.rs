@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::wire::{Dialect, EncodeError, Frame, encode_head};
+use crate::wire::{Dialect, EncodeError, Frame, encode_shared};
 
 /// A payload from this size on is queued as a shared segment; a smaller one is copied to the tail,
 /// because a segment of its own costs more than copying a kilobyte.
@@ -49,13 +49,9 @@ impl Output {
             return Ok(());
         }
         let before = self.tail.len();
-        let payload = encode_head(dialect, frame, &mut self.tail)?;
-        let copied = payload.filter(|payload| payload.len() < SHARED_MIN);
-        if let Some(payload) = copied {
-            self.tail.extend_from_slice(payload);
-        }
+        let shared = encode_shared(dialect, frame, SHARED_MIN, &mut self.tail)?;
         self.queued += self.tail.len() - before;
-        if let (Some(payload), None) = (payload, copied) {
+        if let Some(payload) = shared {
             self.queued += payload.len();
             self.segments.push_back(self.tail.split().freeze());
             self.segments.push_back(payload.clone());
@@ -72,6 +68,9 @@ impl Output {
 
     /// Hands out up to `max` bytes as an owned segment. They stay in [`Output::len`] until written.
     pub(super) fn take(&mut self, max: usize) -> Bytes {
+        if self.queued == 0 {
+            return Bytes::new();
+        }
         let bytes = match self.segments.front_mut() {
             Some(front) if front.len() > max => front.split_to(max),
             Some(_) => self.segments.pop_front().unwrap_or_default(),
@@ -125,7 +124,9 @@ impl Output {
     fn release_if_drained(&mut self) {
         if self.queued == 0 {
             self.tail = BytesMut::new();
-            self.segments = VecDeque::new();
+            if self.segments.capacity() > 0 {
+                self.segments = VecDeque::new();
+            }
         }
     }
 }

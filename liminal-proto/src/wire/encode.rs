@@ -20,14 +20,7 @@ pub fn encode<S: AsRef<str>, B: AsRef<[u8]>>(
     frame: &Frame<S, B>,
     out: &mut BytesMut,
 ) -> Result<(), EncodeError> {
-    check(dialect, frame)?;
-    let lengths = Lengths::of(&frame.body);
-    let payload_len = lengths.in_header()?;
-    out.reserve(lengths.frame());
-    if let Some(tail) = write_head(frame, payload_len, lengths.head(), out) {
-        out.extend_from_slice(tail.as_ref());
-    }
-    Ok(())
+    encode_shared(dialect, frame, usize::MAX, out).map(drop)
 }
 
 /// Appends all of the frame but a payload at its end, which is returned: it belongs on the wire
@@ -42,10 +35,31 @@ pub fn encode_head<'f, S: AsRef<str>, B: AsRef<[u8]>>(
     frame: &'f Frame<S, B>,
     out: &mut BytesMut,
 ) -> Result<Option<&'f B>, EncodeError> {
+    encode_shared(dialect, frame, 0, out)
+}
+
+/// The same, but a payload at the end that is shorter than `share_min` is appended, too.
+#[inline]
+pub(crate) fn encode_shared<'f, S: AsRef<str>, B: AsRef<[u8]>>(
+    dialect: Dialect,
+    frame: &'f Frame<S, B>,
+    share_min: usize,
+    out: &mut BytesMut,
+) -> Result<Option<&'f B>, EncodeError> {
     check(dialect, frame)?;
     let lengths = Lengths::of(&frame.body);
     let payload_len = lengths.in_header()?;
-    Ok(write_head(frame, payload_len, lengths.head(), out))
+    let copies = lengths.tail < share_min;
+    // Exactly what is needed: a buffer without spare room becomes a shared one without an allocation.
+    out.reserve(if copies { lengths.frame() } else { lengths.head() });
+    let tail = write_head(frame, payload_len, lengths.head(), out);
+    Ok(match tail {
+        Some(tail) if copies => {
+            out.extend_from_slice(tail.as_ref());
+            None
+        }
+        tail => tail,
+    })
 }
 
 /// How many bytes [`encode()`] appends for this frame, header included, if it encodes at all.

@@ -13,7 +13,7 @@ use liminal_proto::wire::Dialect;
 
 use crate::driver::Driver;
 use crate::handle::Handle;
-use crate::link::Link;
+use crate::link::{Link, Patience};
 use crate::socket::Socket;
 
 /// Connects to a server. Nothing is spawned: run the driver on a thread beside whatever uses the handle.
@@ -39,7 +39,7 @@ pub fn connect_with(address: impl Into<Address>, config: Config) -> Result<(Hand
         let link = Link::new(Client::new(config.clone()), socket)
             .map_err(|source| ConnectError::Unreachable { address: address.clone(), source })?;
         let link = Arc::new(link);
-        match link.wait(Topic::Connection, None, |client, _| client.connected()) {
+        match link.wait(Topic::Connection, Patience::forever(), |client, _| client.connected()) {
             Some(Ok(_)) => return Ok((Handle::new(Arc::clone(&link)), Driver::new(link))),
             _ if link.lock().client.suggests_redial(&config) => {
                 config.min_dialect = Dialect::V1;

@@ -11,7 +11,7 @@ use liminal_driver::error::{
 };
 use liminal_proto::{CloseReason, ConversationId, LinkError, MessageId, Pid, Reply, Version};
 
-use crate::link::Link;
+use crate::link::{Link, Patience};
 
 /// A connection to a server. Cheap to clone; when the last clone and the last conversation are gone, the
 /// connection closes gracefully.
@@ -53,9 +53,15 @@ impl Handle {
     /// Refused, or the connection takes no more conversations.
     pub fn open(&self, subject: &str) -> Result<Conversation, OpenError> {
         let link = &self.owner.link;
-        let id = forever(link.send(None, |client| client.open(subject).transpose()), OpenError::Lost)?;
+        let id = forever(
+            link.send(&mut Patience::forever(), |client| client.open(subject).transpose()),
+            OpenError::Lost,
+        )?;
         let conversation = Conversation { owner: Arc::clone(&self.owner), id };
-        forever(link.wait(Topic::Conversation(id), None, |client, _| client.opened(id)), OpenError::Lost)?;
+        forever(
+            link.wait(Topic::Conversation(id), Patience::forever(), |client, _| client.opened(id)),
+            OpenError::Lost,
+        )?;
         Ok(conversation)
     }
 
@@ -67,22 +73,22 @@ impl Handle {
     pub fn ping(&self) -> Result<Duration, Lost> {
         let link = &self.owner.link;
         let sent = Instant::now();
-        let number = forever(link.send(None, |client| client.ping().transpose()), Lost)?;
-        forever(link.wait(Topic::Connection, None, |client, _| client.pong(number)), Lost)?;
+        let number = forever(link.send(&mut Patience::forever(), |client| client.ping().transpose()), Lost)?;
+        forever(link.wait(Topic::Connection, Patience::forever(), |client, _| client.pong(number)), Lost)?;
         Ok(sent.elapsed())
     }
 
     /// Closes the connection gracefully, and waits until the server has answered.
     pub fn disconnect(&self) {
         let link = &self.owner.link;
-        link.act(None, Client::disconnect);
-        link.wait(Topic::Connection, None, |client, _| client.ended());
+        link.act(&mut Patience::forever(), Client::disconnect);
+        link.wait(Topic::Connection, Patience::forever(), |client, _| client.ended());
     }
 
     /// Waits for the end of the connection.
     #[must_use]
     pub fn closed(&self) -> Lost {
-        let end = self.owner.link.wait(Topic::Connection, None, |client, _| client.ended());
+        let end = self.owner.link.wait(Topic::Connection, Patience::forever(), |client, _| client.ended());
         Lost(end.unwrap_or(DROPPED))
     }
 }
@@ -116,9 +122,10 @@ impl Conversation {
     /// The participant has exited (the error names it), the server refused, or the connection was lost.
     pub fn message(&self, payload: impl Into<Bytes>) -> Result<(), MessageError> {
         let (link, id, payload) = (&self.owner.link, self.id, payload.into());
-        let sent = link.send(None, |client| client.message(id, &payload).transpose());
+        let sent = link.send(&mut Patience::forever(), |client| client.message(id, &payload).transpose());
         let sent = forever(sent, MessageError::Lost)?;
-        let accepted = link.wait(Topic::Message(id, sent), None, |client, _| client.accepted(id, sent));
+        let accepted =
+            link.wait(Topic::Message(id, sent), Patience::forever(), |client, _| client.accepted(id, sent));
         forever(accepted, MessageError::Lost)
     }
 
@@ -129,10 +136,12 @@ impl Conversation {
     /// No reply in time, the participant has exited (the error names it and says why), it gave no
     /// reply, the server refused, or the connection was lost.
     pub fn ask(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<Bytes, AskError> {
-        let (link, id, payload, deadline) = (&self.owner.link, self.id, payload.into(), after(timeout));
-        let sent = link.send(deadline, |client| client.ask(id, &payload, Some(timeout), false).transpose());
+        let (link, id, payload, mut patience) = (&self.owner.link, self.id, payload.into(), within(timeout));
+        let now = patience.since;
+        let sent = link
+            .send(&mut patience, |client| client.ask(now, id, &payload, Some(timeout), false).transpose());
         let sent = sent.unwrap_or(Err(AskError::Timeout))?;
-        let reply = link.wait(Topic::Message(id, sent), deadline, |client, _| client.reply(id, sent));
+        let reply = link.wait(Topic::Message(id, sent), patience, |client, _| client.reply(id, sent));
         reply.unwrap_or_else(|| {
             link.lock().client.forget(id, sent);
             Err(AskError::Timeout)
@@ -146,8 +155,9 @@ impl Conversation {
     ///
     /// Those of [`ask`](Self::ask) that are known before the request is sent.
     pub fn request(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<MessageId, AskError> {
-        let (link, id, payload) = (&self.owner.link, self.id, payload.into());
-        link.send(after(timeout), |client| client.ask(id, &payload, Some(timeout), true).transpose())
+        let (link, id, payload, mut patience) = (&self.owner.link, self.id, payload.into(), within(timeout));
+        let now = patience.since;
+        link.send(&mut patience, |client| client.ask(now, id, &payload, Some(timeout), true).transpose())
             .unwrap_or(Err(AskError::Timeout))
     }
 
@@ -159,7 +169,7 @@ impl Conversation {
     /// or the connection is over.
     pub fn receive_reply(&self, timeout: Duration) -> Result<Reply, ReceiveError> {
         let (topic, id) = (Topic::Conversation(self.id), self.id);
-        let next = self.owner.link.wait(topic, after(timeout), |client, _| client.receive_reply(id));
+        let next = self.owner.link.wait(topic, within(timeout), |client, _| client.receive_reply(id));
         next.unwrap_or(Err(ReceiveError::Timeout))
     }
 
@@ -187,7 +197,7 @@ impl Conversation {
     /// No exit in that time, the conversation or the connection is over, or the server speaks 1.0.
     pub fn await_crash(&self, timeout: Duration) -> Result<Crash, AwaitCrashError> {
         let (topic, id) = (Topic::Conversation(self.id), self.id);
-        let crash = self.owner.link.wait(topic, after(timeout), |client, _| client.await_crash(id));
+        let crash = self.owner.link.wait(topic, within(timeout), |client, _| client.await_crash(id));
         crash.unwrap_or(Err(AwaitCrashError::Timeout))
     }
 
@@ -208,8 +218,11 @@ impl Conversation {
     /// The connection was lost, and the conversation with it.
     pub fn close(self) -> Result<(), CloseError> {
         let (link, id) = (&self.owner.link, self.id);
-        link.act(None, |client| client.close(id))?;
-        forever(link.wait(Topic::Conversation(id), None, |client, _| client.closed(id)), CloseError::Lost)
+        link.act(&mut Patience::forever(), |client| client.close(id))?;
+        forever(
+            link.wait(Topic::Conversation(id), Patience::forever(), |client, _| client.closed(id)),
+            CloseError::Lost,
+        )
     }
 }
 
@@ -232,7 +245,8 @@ fn forever<T, E>(outcome: Option<Result<T, E>>, lost: impl FnOnce(CloseReason) -
     outcome.unwrap_or_else(|| Err(lost(DROPPED)))
 }
 
-/// The moment after `timeout`; none when nobody will see it.
-fn after(timeout: Duration) -> Option<Instant> {
-    Instant::now().checked_add(timeout)
+/// From now on until `timeout` has passed; for ever when nobody will see that.
+fn within(timeout: Duration) -> Patience {
+    let since = Instant::now();
+    Patience { since, until: since.checked_add(timeout) }
 }

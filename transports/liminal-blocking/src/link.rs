@@ -49,6 +49,25 @@ pub(crate) struct Vigil {
     pub(crate) lingers: bool,
 }
 
+/// How long somebody waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// What time it was just now. Looking at the clock is not free, so one look has to do for a while.
+    pub(crate) since: Instant,
+    /// When it is over; never, if there is none.
+    pub(crate) until: Option<Instant>,
+}
+
+impl Patience {
+    pub(crate) fn forever() -> Self {
+        Self { since: Instant::now(), until: None }
+    }
+
+    fn is_over(self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}
+
 impl Link {
     pub(crate) fn new(client: Client, socket: Socket) -> io::Result<Self> {
         let state = State {
@@ -68,12 +87,13 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets the client do something and sends what came of it, waiting until `deadline` at the latest for
-    /// the socket to take it all. A rest is sent by the driver, or by whoever comes next.
-    pub(crate) fn act<R>(&self, deadline: Option<Instant>, act: impl FnOnce(&mut Client) -> R) -> R {
+    /// Lets the client do something and sends what came of it, waiting with `patience` for the socket to
+    /// take it all. A rest is sent by the driver, or by whoever comes next.
+    pub(crate) fn act<R>(&self, patience: &mut Patience, act: impl FnOnce(&mut Client) -> R) -> R {
         let result = act(&mut self.lock().client);
         if !self.flush() {
-            self.wait(Topic::Room, deadline, |_, all_sent| all_sent.then_some(()));
+            self.wait(Topic::Room, *patience, |_, all_sent| all_sent.then_some(()));
+            patience.since = Instant::now();
         }
         result
     }
@@ -85,17 +105,18 @@ impl Link {
         self.call_driver();
     }
 
-    /// Has the client send something as soon as there is room, until `deadline` at the latest.
+    /// Has the client send something as soon as there is room.
     pub(crate) fn send<T, E>(
         &self,
-        deadline: Option<Instant>,
+        patience: &mut Patience,
         mut send: impl FnMut(&mut Client) -> Option<Result<T, E>>,
     ) -> Option<Result<T, E>> {
-        if let Some(sent) = self.act(deadline, &mut send) {
+        if let Some(sent) = self.act(patience, &mut send) {
             return Some(sent);
         }
-        let sent = self.wait(Topic::Room, deadline, |client, _| send(client));
-        self.act(deadline, |_| ());
+        let sent = self.wait(Topic::Room, *patience, |client, _| send(client));
+        patience.since = Instant::now();
+        self.act(patience, |_| ());
         sent
     }
 
@@ -147,18 +168,24 @@ impl Link {
     }
 
     /// Waits until `check` has an answer, reading while the turn to read is free. `None`: it had none
-    /// until `deadline`. `check` is told whether everything was sent.
+    /// in time. `check` is told whether everything was sent.
     pub(crate) fn wait<T>(
         &self,
         topic: Topic,
-        deadline: Option<Instant>,
+        patience: Patience,
         mut check: impl FnMut(&mut Client, bool) -> Option<T>,
     ) -> Option<T> {
         let mut waiting = Waiting { link: self, waiter: None, reads: false };
+        // The time as far as it is known without another look at the clock.
+        let mut known = Some(patience.since);
         let mut read = None;
         loop {
             let mut state = self.lock();
-            let mut wants = read.take().unwrap_or_else(|| state.client.take_events());
+            let mut wants = match (read.take(), known) {
+                (Some(wants), _) => wants,
+                (None, Some(_)) => state.client.deliver(),
+                (None, None) => state.client.take_events(),
+            };
             if wants.write || !state.unsent.is_empty() {
                 drop(state);
                 self.flush();
@@ -173,7 +200,8 @@ impl Link {
             if let Some(answer) = check(&mut state.client, all_sent) {
                 return Some(answer);
             }
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            let now = known.take().unwrap_or_else(Instant::now);
+            if patience.is_over(now) {
                 if !all_sent {
                     // Somebody else must send the rest.
                     state.client.wake(Topic::Room);
@@ -183,16 +211,16 @@ impl Link {
                 return None;
             }
             waiting.prepare(&mut state, topic);
-            let until = earlier(deadline, wake_at(&wants, state.client.clock()));
+            let until = earlier(patience.until, wake_at(&wants, state.client.clock()));
             drop(state);
-            read = self.wait_once(waiting.reads && wants.read, all_sent, until);
+            read = self.wait_once(waiting.reads && wants.read, all_sent, until, now);
         }
     }
 
     /// Waits for one thing to happen. Says what the connection wants now, if it was read from.
-    fn wait_once(&self, reads: bool, all_sent: bool, until: Option<Instant>) -> Option<Wants> {
+    fn wait_once(&self, reads: bool, all_sent: bool, until: Option<Instant>, now: Instant) -> Option<Wants> {
         match (reads, all_sent) {
-            (true, true) => Some(self.read_until(until)),
+            (true, true) => Some(self.read_until(until, now)),
             (reads, false) => {
                 // Also for input when it is somebody else's to read: the turn may come meanwhile, and
                 // nothing but the socket wakes this thread. What goes wrong shows at the next try.
@@ -208,9 +236,9 @@ impl Link {
     }
 
     /// Reads once, waiting until `until` at the latest, and delivers what came.
-    pub(crate) fn read_until(&self, until: Option<Instant>) -> Wants {
+    pub(crate) fn read_until(&self, until: Option<Instant>, now: Instant) -> Wants {
         with_scratch(|scratch| {
-            let read = self.socket.read(scratch, until);
+            let read = self.socket.read(scratch, until.map(|until| until.saturating_duration_since(now)));
             self.deliver(scratch, read)
         })
     }

@@ -14,7 +14,7 @@ use liminal_driver::client::{link_error, wake_at};
 use liminal_driver::error::BindError;
 use liminal_driver::server::{Hub, Kind, Pool, ServerLink, Spawn, Task};
 use liminal_driver::{Address, ServerOptions, with_scratch};
-use liminal_proto::{Connection, Wants};
+use liminal_proto::{self as proto, Connection, Wants};
 
 use crate::listener::{Listener, interrupt_accept};
 use crate::park::{park_until, waker};
@@ -225,42 +225,51 @@ fn start(hub: &Arc<Hub>, socket: Socket, peer: String) -> io::Result<()> {
 
 fn serve(hub: &Arc<Hub>, link: &Arc<ServerLink>, socket: &Socket) {
     let mut buffer = [0; OWN_BUFFER];
-    let mut wants = link.advance(hub, |_, _| ());
+    let (mut wants, mut now) = link.advance(hub, |_, _| ());
     while !wants.finished {
-        let until = wake_at(&wants, hub.clock());
         if wants.read {
             let room = link.input_room().min(OWN_BUFFER);
-            let read = socket.read(buffer.get_mut(..room).unwrap_or_default(), until);
+            let read = socket.read(buffer.get_mut(..room).unwrap_or_default(), wants.wake.time_from(now));
             let more = matches!(read, Ok(Some(OWN_BUFFER)));
-            wants = deliver(hub, link, &buffer, read);
+            (wants, now) = deliver(hub, link, &buffer, read);
             if more {
-                wants = read_on(hub, link, socket, wants);
+                (wants, now) = read_on(hub, link, socket, (wants, now));
             }
         } else {
-            park_until(until);
-            wants = link.advance(hub, |_, _| ());
+            park_until(wake_at(&wants, hub.clock()));
+            (wants, now) = link.advance(hub, |_, _| ());
         }
     }
 }
 
 /// There is more where that came from: read it in larger pieces, while it lasts.
-fn read_on(hub: &Arc<Hub>, link: &Arc<ServerLink>, socket: &Socket, mut wants: Wants) -> Wants {
+fn read_on(
+    hub: &Arc<Hub>,
+    link: &Arc<ServerLink>,
+    socket: &Socket,
+    (mut wants, mut now): (Wants, proto::Instant),
+) -> (Wants, proto::Instant) {
     with_scratch(|scratch| {
         while wants.read {
             let room = link.input_room().min(scratch.len());
             let read = socket.read_now(scratch.get_mut(..room).unwrap_or_default());
             let read = match read {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return wants,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (wants, now),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
                 read => read.map(Some),
             };
-            wants = deliver(hub, link, scratch, read);
+            (wants, now) = deliver(hub, link, scratch, read);
         }
-        wants
+        (wants, now)
     })
 }
 
-fn deliver(hub: &Arc<Hub>, link: &Arc<ServerLink>, buffer: &[u8], read: io::Result<Option<usize>>) -> Wants {
+fn deliver(
+    hub: &Arc<Hub>,
+    link: &Arc<ServerLink>,
+    buffer: &[u8],
+    read: io::Result<Option<usize>>,
+) -> (Wants, proto::Instant) {
     link.advance(hub, |connection, now| match read {
         Ok(None) => {}
         Ok(Some(0)) => connection.eof(now),
@@ -280,7 +289,8 @@ fn say_goodbye(link: &ServerLink, socket: &Socket) {
     // A thread always can: there is nothing to wait for.
     let _ = link.poll_close(&Context::from_waker(Waker::noop()));
     let until = Instant::now() + LINGER;
-    with_scratch(|scratch| while matches!(socket.read(scratch, Some(until)), Ok(Some(n)) if n > 0) {});
+    let left = || Some(until.saturating_duration_since(Instant::now()));
+    with_scratch(|scratch| while matches!(socket.read(scratch, left()), Ok(Some(n)) if n > 0) {});
 }
 
 /// Async participants, each call on a thread of the pool.

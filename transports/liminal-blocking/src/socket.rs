@@ -61,10 +61,10 @@ impl Socket {
         self.inner.send_vectored(slices)
     }
 
-    /// Reads, waiting until `until` at the latest. `None`: nothing came. Only one thread at a time may
+    /// Reads, waiting this long at most. `None`: nothing came. Only one thread at a time may
     /// read, because the time limit is the socket's and not the read's.
-    pub(crate) fn read(&self, into: &mut [u8], until: Option<Instant>) -> io::Result<Option<usize>> {
-        if !self.limit_reads(until)? {
+    pub(crate) fn read(&self, into: &mut [u8], limit: Option<Duration>) -> io::Result<Option<usize>> {
+        if !self.limit_reads(limit)? {
             return Ok(None);
         }
         in_time((&self.inner).read(into))
@@ -109,7 +109,7 @@ impl Socket {
             std::thread::sleep(until.saturating_duration_since(Instant::now()));
             return Ok(());
         }
-        if self.limit_reads(Some(until))? {
+        if self.limit_reads(Some(until.saturating_duration_since(Instant::now())))? {
             in_time(self.inner.peek(&mut [std::mem::MaybeUninit::new(0)]))?;
         }
         Ok(())
@@ -127,8 +127,7 @@ impl Socket {
     /// Elsewhere only a very short wait tells whether there is something.
     #[cfg(not(unix))]
     pub(crate) fn read_now(&self, into: &mut [u8]) -> io::Result<usize> {
-        let soon = Instant::now() + 2 * TOLERANCE;
-        self.read(into, Some(soon))?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+        self.read(into, Some(2 * TOLERANCE))?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 
     /// Ends reads that wait; a shutdown of a socket that is gone is one as well.
@@ -137,14 +136,13 @@ impl Socket {
     }
 
     /// Sets the time limit on reads, unless the one that is set will do. False: the moment has passed.
-    fn limit_reads(&self, until: Option<Instant>) -> io::Result<bool> {
-        let Some(until) = until else {
+    fn limit_reads(&self, limit: Option<Duration>) -> io::Result<bool> {
+        let Some(wanted) = limit else {
             if self.read_limit.swap(NEVER, Ordering::Relaxed) != NEVER {
                 self.inner.set_read_timeout(None)?;
             }
             return Ok(true);
         };
-        let wanted = until.saturating_duration_since(Instant::now());
         if wanted.is_zero() {
             return Ok(false);
         }

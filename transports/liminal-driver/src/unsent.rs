@@ -1,10 +1,10 @@
 //! Output taken out of a connection, on its way into the transport.
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 use liminal_proto::Connection;
+use smallvec::SmallVec;
 
 /// Segments for one vectored write: more than this saves no system call worth having.
 const SEGMENTS_MAX: usize = 16;
@@ -14,7 +14,8 @@ const BYTES_MAX: usize = 256 << 10;
 /// Output taken out of a connection and not yet written. It stays charged to the connection.
 #[derive(Debug, Default)]
 pub struct Unsent {
-    segments: VecDeque<Bytes>,
+    /// Mostly one.
+    segments: SmallVec<[Bytes; 1]>,
 }
 
 impl Unsent {
@@ -27,7 +28,7 @@ impl Unsent {
                 break;
             }
             bytes += segment.len();
-            self.segments.push_back(segment);
+            self.segments.push(segment);
         }
         !self.segments.is_empty()
     }
@@ -42,14 +43,16 @@ impl Unsent {
     /// The first `n` bytes were written.
     pub fn wrote(&mut self, connection: &mut Connection, mut n: usize) {
         connection.wrote(n);
-        while let Some(front) = self.segments.front_mut() {
-            if n < front.len() {
-                front.advance(n);
-                return;
+        let mut whole = 0;
+        for segment in &mut self.segments {
+            if n < segment.len() {
+                segment.advance(n);
+                break;
             }
-            n -= front.len();
-            self.segments.pop_front();
+            n -= segment.len();
+            whole += 1;
         }
+        self.segments.drain(..whole);
     }
 
     /// Nobody will read the rest.

@@ -137,8 +137,8 @@ impl Conversation {
     /// No reply in time, the participant has exited (the error names it and says why), it gave no
     /// reply, the server refused, or the connection was lost.
     pub async fn ask(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<Bytes, AskError> {
-        let (link, id, payload) = (&self.owner.link, self.id, payload.into());
-        let sent = link.send(|client| client.ask(id, &payload, Some(timeout), false).transpose());
+        let (link, id, payload, now) = (&self.owner.link, self.id, payload.into(), Instant::now());
+        let sent = link.send(|client| client.ask(now, id, &payload, Some(timeout), false).transpose());
         let Some(sent) = self.within(timeout, sent).await else { return Err(AskError::Timeout) };
         let sent = sent?;
         let claim = Claim { link, conversation: id, message: sent };
@@ -154,8 +154,8 @@ impl Conversation {
     ///
     /// Those of [`ask`](Self::ask) that are known before the request is sent.
     pub async fn request(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<MessageId, AskError> {
-        let (link, id, payload) = (&self.owner.link, self.id, payload.into());
-        let sent = link.send(|client| client.ask(id, &payload, Some(timeout), true).transpose());
+        let (link, id, payload, now) = (&self.owner.link, self.id, payload.into(), Instant::now());
+        let sent = link.send(|client| client.ask(now, id, &payload, Some(timeout), true).transpose());
         self.within(timeout, sent).await.unwrap_or(Err(AskError::Timeout))
     }
 

@@ -262,7 +262,7 @@ impl Serving {
         let look = link.watch(cx.waker());
         let mut wants = match self.wants {
             Some(wants) if !look => wants,
-            _ => link.advance(hub, |_, _| ()),
+            _ => link.advance(hub, |_, _| ()).0,
         };
         for _ in 0..READS_MAX {
             if wants.finished {
@@ -285,7 +285,7 @@ impl Serving {
         let Self { connected, read, alarm, .. } = self;
         let (hub, link) = (connected.hub(), connected.link());
         if alarm.poll(cx, wake_at(&wants, hub.clock())).is_ready() {
-            return Poll::Ready(link.advance(hub, |_, _| ()));
+            return Poll::Ready(link.advance(hub, |_, _| ()).0);
         }
         if !wants.read {
             return Poll::Pending;
@@ -296,16 +296,17 @@ impl Serving {
             let space = scratch.get_mut(..room).unwrap_or_default();
             let Poll::Ready(result) = read.as_mut().poll_read(cx, space) else { return Poll::Pending };
             Poll::Ready(match result {
-                Ok(0) => link.advance(hub, |connection, now| connection.eof(now)),
+                Ok(0) => link.advance(hub, |connection, now| connection.eof(now)).0,
                 Ok(n) => {
                     let bytes = scratch.get(..n).unwrap_or_default();
                     link.advance(hub, |connection, now| {
                         connection.receive(now, bytes);
                     })
+                    .0
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => wants,
                 Err(error) => {
-                    link.advance(hub, |connection, now| connection.link_lost(now, link_error(&error)))
+                    link.advance(hub, |connection, now| connection.link_lost(now, link_error(&error))).0
                 }
             })
         })

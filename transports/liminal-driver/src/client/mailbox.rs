@@ -1,9 +1,9 @@
 //! What has arrived for one conversation and was not yet asked for.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
-use liminal_proto::{MessageId, Outcome, Pid, ReasonCode, Reply};
+use liminal_proto::{MessageId, Outcome, Pid, ReasonCode, Reply, SmallMap};
 
 use crate::error::{Crash, ReceiveError, Refusal};
 
@@ -16,7 +16,7 @@ pub(super) struct Mailbox {
     pub(super) exited: bool,
     pub(super) ended: bool,
     /// Messages whose own end is awaited.
-    slots: BTreeMap<MessageId, Slot>,
+    slots: SmallMap<MessageId, Slot>,
     /// Requests whose replies are for [`Mailbox::receive`].
     requests: BTreeSet<MessageId>,
     unclaimed: VecDeque<Result<Reply, ReceiveError>>,

@@ -89,7 +89,7 @@ impl Client {
 
     // ── what a transport does ───────────────────────────────────────────────────────────────────
 
-    /// Delivers what has happened to the mailboxes, wakes those who wait for it, and says what the
+    /// Tells the connection the time, [delivers](Self::deliver) what has happened, and says what the
     /// connection waits for.
     pub fn take_events(&mut self) -> Wants {
         let now = self.clock.now();
@@ -97,7 +97,9 @@ impl Client {
         self.deliver()
     }
 
-    fn deliver(&mut self) -> Wants {
+    /// Delivers what has happened to the mailboxes, wakes those who wait for it, and says what the
+    /// connection waits for: as of the time that it was told last.
+    pub fn deliver(&mut self) -> Wants {
         loop {
             match self.connection.poll() {
                 Next::Event(event) => self.on_event(event),
@@ -157,6 +159,9 @@ impl Client {
 
     /// Wakes those who wait for this.
     pub fn wake(&self, topic: Topic) {
+        if self.waiters.is_empty() {
+            return;
+        }
         let first = Waiter { topic, number: 0 };
         let last = Waiter { topic, number: u64::MAX };
         self.waiters.range(first..=last).for_each(|(_, waker)| waker.wake_by_ref());
@@ -329,14 +334,15 @@ impl Client {
         Some(ended.map(drop).map_err(|failed| failed.of_message()))
     }
 
-    /// Sends a request whose reply one caller waits for, or `receiver`s receive. `Ok(None)`: there is
-    /// no room now.
+    /// Sends a request whose reply one caller waits for, or `receiver`s receive. Its time begins `now`.
+    /// `Ok(None)`: there is no room now.
     ///
     /// # Errors
     ///
     /// The conversation takes no messages.
     pub fn ask(
         &mut self,
+        now: std::time::Instant,
         conversation: ConversationId,
         payload: &Bytes,
         timeout: Option<Duration>,
@@ -351,7 +357,7 @@ impl Client {
                 limit,
             }));
         }
-        let now = self.clock.now();
+        let now = self.clock.at(now);
         match self.connection.ask(now, conversation, timeout, payload.clone()) {
             Ok(message) => {
                 let awaited = if to_receive { Awaited::Received } else { Awaited::Alone };

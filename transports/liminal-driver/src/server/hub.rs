@@ -1,7 +1,7 @@
 //! The bus behind its lock, and what happens around it: calls are made outside, commands enter the
 //! outboxes of their links before the lock is released, and links are flushed after it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -14,12 +14,17 @@ use liminal_core::{
     Answer, Bus, BusNext, Call, Command, Factory, Invocation, LinkId, OfferId, Participant, RegisterError,
     Subject, Ticket,
 };
-use liminal_proto::{CloseReason, Event, ExitReason, Instant, LinkError, Pid, ReasonCode, Wake};
+use liminal_proto::{CloseReason, Event, ExitReason, Instant, LinkError, Pid, ReasonCode};
+use smallvec::SmallVec;
 
 use super::task_host::Cancel;
 use super::{Kind, Pool, ServerLink, ServerOptions, sync_host, task_host};
 use crate::Clock;
 use crate::asynchronous::{Sleep, Sleeper};
+
+/// Calls that one thread makes before it writes what came of them: enough to write many replies at once,
+/// and few enough that the first does not wait long for the last.
+const CALLS_PER_WRITE: usize = 64;
 
 /// A call of an async participant.
 pub type Task = Pin<Box<dyn Future<Output = Returned> + Send>>;
@@ -106,18 +111,30 @@ struct Run {
     instance: Option<Instance>,
 }
 
+/// The answers of one call: mostly a reply, and that it returned.
+#[derive(Default)]
+struct Answers(SmallVec<[Answer; 2]>);
+
+impl AnswerSink for Answers {
+    fn answer(&mut self, answer: Answer) {
+        self.0.push(answer);
+    }
+}
+
 /// What is to be done once the lock is released.
 struct Round {
     /// The time, as of the last thing that may have taken some.
     now: Instant,
-    runs: VecDeque<Run>,
-    /// Few, and mostly one.
-    touched: Vec<Arc<ServerLink>>,
+    /// The next call. Those behind it stay with the bus, for whoever comes first.
+    run: Option<Run>,
+    /// Calls made since links were last written to.
+    made: usize,
+    touched: SmallVec<[Arc<ServerLink>; 2]>,
 }
 
 impl Round {
-    const fn new(now: Instant) -> Self {
-        Self { now, runs: VecDeque::new(), touched: Vec::new() }
+    fn new(now: Instant) -> Self {
+        Self { now, run: None, made: 0, touched: SmallVec::new() }
     }
 }
 
@@ -177,23 +194,27 @@ impl Hub {
         Connected { hub: Arc::clone(self), link }
     }
 
-    /// What the connections of a link has told.
+    /// What the connection of a link has told. Says what time it is afterwards.
     pub(super) fn events(
         self: &Arc<Self>,
         now: Instant,
         link: LinkId,
         events: impl IntoIterator<Item = Event>,
-    ) {
+    ) -> Instant {
         self.drive_at(now, |core, now| {
             for event in events {
                 core.bus.event(now, link, event);
             }
-        });
+        })
     }
 
     /// Writes what a link has to say, as far as it goes.
     pub fn flush(self: &Arc<Self>, link: &Arc<ServerLink>) {
-        let mut round = Round::new(self.clock.now());
+        self.flush_at(self.clock.now(), link);
+    }
+
+    pub(super) fn flush_at(self: &Arc<Self>, now: Instant, link: &Arc<ServerLink>) {
+        let mut round = Round::new(now);
         round.touched.push(Arc::clone(link));
         self.settle(round);
     }
@@ -259,35 +280,43 @@ impl Hub {
         self.drive_at(self.clock.now(), change);
     }
 
-    fn drive_at(self: &Arc<Self>, now: Instant, change: impl FnOnce(&mut Core, Instant)) {
+    fn drive_at(self: &Arc<Self>, now: Instant, change: impl FnOnce(&mut Core, Instant)) -> Instant {
         let mut round = Round::new(now);
         let mut core = self.lock();
         change(&mut core, now);
         core.collect(&mut round);
         drop(core);
-        self.settle(round);
+        self.settle(round)
     }
 
-    /// Makes calls and flushes links until nothing is left to do.
-    fn settle(self: &Arc<Self>, mut round: Round) {
+    /// Makes calls and flushes links until nothing is left to do. Says what time it is then.
+    fn settle(self: &Arc<Self>, mut round: Round) -> Instant {
         loop {
-            if let Some(run) = round.runs.pop_front() {
+            if round.made < CALLS_PER_WRITE
+                && let Some(run) = round.run.take()
+            {
+                round.made += 1;
                 self.make(run, &mut round);
             } else if let Some(link) = round.touched.pop() {
-                let id = link.id();
-                if link.flush(round.now) {
-                    let mut core = self.lock();
-                    // As it is now: somebody else may have written meanwhile, and said so already.
-                    if link.is_full() {
-                        core.bus.link_full(id);
-                    } else {
-                        core.bus.link_ready(id);
-                    }
-                    core.collect(&mut round);
-                }
+                self.write(&link, &mut round);
+            } else if round.made > 0 {
+                round.made = 0;
             } else {
-                return;
+                return round.now;
             }
+        }
+    }
+
+    fn write(&self, link: &ServerLink, round: &mut Round) {
+        if link.flush(round.now) {
+            let mut core = self.lock();
+            // As it is now: somebody else may have written meanwhile, and said so already.
+            if link.is_full() {
+                core.bus.link_full(link.id());
+            } else {
+                core.bus.link_ready(link.id());
+            }
+            core.collect(round);
         }
     }
 
@@ -304,14 +333,14 @@ impl Hub {
     }
 
     fn make_inline(&self, mut run: Run, factory: &dyn Factory, round: &mut Round) {
-        let mut answers = Vec::new();
+        let mut answers = Answers::default();
         let participant = run.instance.take().and_then(Instance::sync);
         let participant = sync_host::call(round.now, &run.invocation, participant, factory, &mut answers);
         round.now = self.clock.now();
-        answers.iter().for_each(log);
+        answers.0.iter().for_each(log);
         let mut core = self.lock();
         core.keep(run.invocation.pid, participant.map(Instance::Sync));
-        for answer in answers {
+        for answer in answers.0 {
             core.bus.answer(round.now, run.ticket, answer);
         }
         core.collect(round);
@@ -337,6 +366,7 @@ impl Hub {
             let instance = run.instance.take();
             self.give_back(&run, instance, Answer::Busy, round);
         }
+        self.lock().collect(round);
     }
 
     fn make_async(self: &Arc<Self>, run: Run, factory: Arc<dyn AsyncFactory>, round: &mut Round) {
@@ -358,6 +388,7 @@ impl Hub {
             let instance = run.instance.take();
             self.give_back(&run, instance, Answer::Busy, round);
         }
+        self.lock().collect(round);
     }
 
     /// A call was not made.
@@ -376,21 +407,22 @@ impl Hub {
 }
 
 impl Core {
-    /// Takes everything out of the bus that it wants done.
+    /// Takes everything out of the bus that it wants done, up to the next call.
     fn collect(&mut self, round: &mut Round) {
-        loop {
+        while round.run.is_none() {
             match self.bus.poll() {
                 BusNext::Command(link, command) => self.tell(link, command, round),
-                BusNext::Run(ticket, invocation) => round.runs.push_back(self.seat(ticket, invocation)),
+                BusNext::Run(ticket, invocation) => round.run = Some(self.seat(ticket, invocation)),
                 BusNext::Cancel(ticket) => {
                     if let Some(cancel) = self.cancels.get(&ticket) {
                         cancel.cancel();
                     }
                 }
                 BusNext::Record(..) => {}
-                BusNext::Wait(wake) => return self.arm(wake),
+                BusNext::Wait(_) => break,
             }
         }
+        self.arm();
     }
 
     fn tell(&self, link: LinkId, command: Command, round: &mut Round) {
@@ -433,8 +465,8 @@ impl Core {
     }
 
     /// The timer is woken only when it would look too late.
-    fn arm(&mut self, wake: Wake) {
-        self.due = wake.at();
+    fn arm(&mut self) {
+        self.due = self.bus.wake().at();
         let late = match (self.due, self.armed) {
             (Some(due), Some(armed)) => due < armed,
             (Some(_), None) => true,

@@ -10,12 +10,17 @@ use std::task::{Context, Poll, Waker};
 use liminal_core::{Command, Held, LinkId, Settings};
 use liminal_proto::{CloseReason, Connection, ConversationId, Event, Instant, LinkError, Next, Phase, Wants};
 
+use smallvec::SmallVec;
+
 use super::Hub;
 use crate::unsent::Unsent;
 
 /// Events handed to the bus at once. The bus is locked once for all of them, and the links that they
 /// concern are written to once.
 const EVENTS_MAX: usize = 64;
+
+/// What is handed over at once is mostly one message.
+type Events = SmallVec<[Event; 1]>;
 
 /// Replies that may wait for room in the output of one connection, in bytes. Beyond it the peer counts
 /// as one that does not read. Default of every server: 16 MiB, which is sixteen of the largest replies.
@@ -54,7 +59,7 @@ pub struct ServerLink {
 struct State {
     connection: Connection,
     /// The turn to write.
-    writer: Option<Box<dyn TryWrite>>,
+    writer: Option<Writer>,
     /// Somebody else wanted the turn: whoever has it tries once more. The stream may have taken more since
     /// the last try, and said so to nobody but the one who found the turn taken.
     again: bool,
@@ -104,7 +109,7 @@ impl ServerLink {
     ) -> Arc<Self> {
         let state = State {
             connection,
-            writer: Some(writer),
+            writer: Some(Writer { half: writer, waker: waker.clone() }),
             again: false,
             unsent: Unsent::default(),
             waker: waker.clone(),
@@ -134,21 +139,25 @@ impl ServerLink {
     }
 
     /// Does something to the connection, hands what happened to the bus, writes what came of it, and
-    /// says what the connection waits for.
-    pub fn advance(self: &Arc<Self>, hub: &Arc<Hub>, step: impl FnOnce(&mut Connection, Instant)) -> Wants {
+    /// says what the connection waits for, and what time it is.
+    pub fn advance(
+        self: &Arc<Self>,
+        hub: &Arc<Hub>,
+        step: impl FnOnce(&mut Connection, Instant),
+    ) -> (Wants, Instant) {
         let mut step = Some(step);
         let mut flushed = false;
-        let now = hub.clock().now();
+        let mut now = hub.clock().now();
         loop {
             let (events, wants) = self.poll(now, step.take());
             match wants {
-                Some(wants) if events.is_empty() && (flushed || !wants.write) => return wants,
+                Some(wants) if events.is_empty() && (flushed || !wants.write) => return (wants, now),
                 _ if events.is_empty() => {
                     // Writing may end a pause, and what it finds may end the connection: look again.
-                    hub.flush(self);
+                    hub.flush_at(now, self);
                     flushed = true;
                 }
-                _ => hub.events(now, self.id, events),
+                _ => now = hub.events(now, self.id, events),
             }
         }
     }
@@ -157,13 +166,13 @@ impl ServerLink {
         &self,
         now: Instant,
         step: Option<impl FnOnce(&mut Connection, Instant)>,
-    ) -> (Vec<Event>, Option<Wants>) {
+    ) -> (Events, Option<Wants>) {
         let mut state = self.lock();
         if let Some(step) = step {
             step(&mut state.connection, now);
         }
         state.connection.tick(now);
-        let (mut events, mut wants) = (Vec::new(), None);
+        let (mut events, mut wants) = (Events::new(), None);
         while events.len() < EVENTS_MAX && wants.is_none() {
             match state.connection.poll() {
                 Next::Event(event) => events.push(event),
@@ -193,7 +202,7 @@ impl ServerLink {
     /// The stream is gone already.
     pub fn poll_close(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.lock().writer {
-            Some(writer) => writer.try_close(cx.waker()),
+            Some(writer) => writer.half.try_close(cx.waker()),
             None => Poll::Ready(Ok(())),
         }
     }
@@ -236,9 +245,8 @@ impl ServerLink {
             moved |= applied.some;
             let Some(mut writer) = state.take_writer() else { break };
             let mut taken = std::mem::take(&mut state.unsent);
-            let waker = state.waker.clone();
             drop(state);
-            let written = write(&mut *writer, &taken, &waker);
+            let written = writer.write(&taken);
             state = self.lock();
             state.writer = Some(writer);
             match written {
@@ -256,7 +264,7 @@ impl ServerLink {
                 Poll::Pending if std::mem::take(&mut state.again) => state.unsent = taken,
                 Poll::Pending => {
                     state.unsent = taken;
-                    state.block(&waker);
+                    state.block();
                     let applied = self.apply(&mut state, now);
                     held = applied.held;
                     moved |= applied.some;
@@ -357,8 +365,8 @@ impl State {
     }
 
     /// The turn to write, when it is free and there is something to write.
-    fn take_writer(&mut self) -> Option<Box<dyn TryWrite>> {
-        let Some(writer) = self.writer.take() else {
+    fn take_writer(&mut self) -> Option<Writer> {
+        let Some(mut writer) = self.writer.take() else {
             self.again = true;
             return None;
         };
@@ -366,15 +374,16 @@ impl State {
             self.writer = Some(writer);
             return None;
         }
+        writer.waker.clone_from(&self.waker);
         Some(writer)
     }
 
     /// The stream takes no more.
-    fn block(&mut self, waker: &Waker) {
+    fn block(&mut self) {
         if !self.blocked {
             self.blocked = true;
             if let Some(writer) = &mut self.writer {
-                writer.blocked(waker);
+                writer.half.blocked(&self.waker);
             }
         }
     }
@@ -393,18 +402,26 @@ impl State {
             && let Some(writer) = &mut self.writer
         {
             self.over = true;
-            writer.interrupt();
+            writer.half.interrupt();
             self.wake_reader();
         }
     }
 }
 
-fn write(writer: &mut dyn TryWrite, unsent: &Unsent, waker: &Waker) -> Poll<io::Result<usize>> {
-    loop {
-        match unsent.write_with(|slices| writer.try_write(slices, waker)) {
-            Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-            written => return written,
+/// The turn to write: the half to write to, and who is woken when it takes more.
+struct Writer {
+    half: Box<dyn TryWrite>,
+    waker: Waker,
+}
+
+impl Writer {
+    fn write(&mut self, unsent: &Unsent) -> Poll<io::Result<usize>> {
+        loop {
+            match unsent.write_with(|slices| self.half.try_write(slices, &self.waker)) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                written => return written,
+            }
         }
     }
 }
