@@ -7,7 +7,7 @@ use liminal_proto::{ConversationId, Instant, ReasonCode, SmallMap, TimerReason, 
 use super::link::Link;
 use super::{BusNext, Command};
 use crate::id::Sequence;
-use crate::{ConversationKey, Counters, Invocation, LinkId, Record, Settings, Ticket};
+use crate::{ConversationKey, Counters, LinkId, Record, Settings, Ticket};
 
 /// When a conversation wants time to be told, and what for.
 pub(super) type Timer = (Instant, TimerReason);
@@ -61,8 +61,15 @@ impl Common {
         }
     }
 
-    pub(super) fn run(&mut self, ticket: Ticket, invocation: Invocation) {
-        self.outbox.push_back(BusNext::Run(ticket, invocation));
+    /// What comes next when `last` comes behind all other output.
+    pub(super) fn behind_output(&mut self, last: BusNext) -> BusNext {
+        match self.outbox.pop_front() {
+            None => last,
+            Some(first) => {
+                self.outbox.push_back(last);
+                first
+            }
+        }
     }
 
     pub(super) fn cancel(&mut self, ticket: Ticket) {

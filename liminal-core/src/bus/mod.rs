@@ -189,7 +189,9 @@ impl Bus {
             if let Some(next) = self.common.next_output() {
                 return next;
             }
-            self.start_call();
+            if let Some(run) = self.start_call() {
+                return run;
+            }
             let cancelled = self.cancel_batch();
             if !cancelled && !self.common.has_output() {
                 return BusNext::Wait(self.common.wake());
@@ -274,16 +276,17 @@ impl Bus {
         None
     }
 
-    /// Makes the next call, behind the records that it caused. Nothing else may stand before it: a call
+    /// The next call to make, behind the records that it caused. Nothing else may stand before it: a call
     /// that waits to be made could outlast its deadline.
-    fn start_call(&mut self) {
+    fn start_call(&mut self) -> Option<BusNext> {
         while !self.common.has_output()
             && let Some(key) = self.common.next_turn()
         {
             if let Some(Some((ticket, invocation))) = self.with(key, Conversation::start) {
-                return self.common.run(ticket, invocation);
+                return Some(self.common.behind_output(BusNext::Run(ticket, invocation)));
             }
         }
+        None
     }
 
     /// Lets time pass: everything that is due happens before what comes next.

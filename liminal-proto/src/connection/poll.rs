@@ -22,18 +22,20 @@ impl Connection {
     /// What happened next, or what the connection waits for. At most one frame that means something
     /// to the embedder is decoded by one call.
     pub fn poll(&mut self) -> Next {
-        match self.next_event() {
+        let mut wake = Wake::Never;
+        match self.next_event(&mut wake) {
             Some(event) => Next::Event(event),
-            None => Next::Wait(self.wants()),
+            None => Next::Wait(self.wants(wake)),
         }
     }
 
-    fn next_event(&mut self) -> Option<Event> {
+    /// `None`: nothing happens before `wake`.
+    fn next_event(&mut self, wake: &mut Wake) -> Option<Event> {
         if self.phase != Phase::Closed {
             self.sender.pay_pongs();
         }
         if self.owed.is_empty() && self.phase != Phase::Closed {
-            match self.advance() {
+            match self.advance(wake) {
                 Ok(Some(event)) => return Some(event),
                 Ok(None) => {}
                 Err(violation) => self.fail(violation),
@@ -43,14 +45,14 @@ impl Connection {
             return Some(event);
         }
         if self.phase == Phase::Closed {
-            self.expire_farewell();
+            *wake = self.expire_farewell();
             return self.untold.take().map(Event::Closed);
         }
         None
     }
 
     /// Moves on by one event. `None` with nothing owed and the connection open means: wait.
-    fn advance(&mut self) -> Result<Option<Event>, Violation> {
+    fn advance(&mut self, wake: &mut Wake) -> Result<Option<Event>, Violation> {
         while !self.is_paused() {
             let Some(frame) = self.next_frame()? else { break };
             let event = self.on_frame(&frame)?;
@@ -65,7 +67,7 @@ impl Connection {
         self.on_input_end()?;
         self.finish_close();
         if self.phase != Phase::Closed {
-            self.expire()?;
+            *wake = self.expire()?;
             self.finish_close();
         }
         Ok(None)
@@ -320,25 +322,18 @@ impl Connection {
         if self.is_paused() || self.input_is_over() { 0 } else { self.input.len() }
     }
 
-    fn situation(&self) -> Situation<'_> {
-        Situation {
-            config: &self.config,
-            negotiated: self.negotiated,
-            keepalive: keepalive(self),
-            unfinished: self.unfinished(),
-            has_output: !self.sender.output.is_empty(),
-        }
-    }
-
-    /// What the clock has brought about.
-    fn expire(&mut self) -> Result<(), Violation> {
+    /// What the clock has brought about, and when it does so next.
+    fn expire(&mut self) -> Result<Wake, Violation> {
+        let mut deadline = None;
         if let Role::Client(client) = &mut self.role {
             client.expire(self.now, &mut self.owed, self.sender.dialect);
+            deadline = client.next_deadline();
         }
+        let deadline = deadline.map_or(Wake::Never, |at| Wake::At(at, TimerReason::Deadline));
         // Whatever is due is done before anybody waits, so that the next wake is later than now.
         loop {
             match self.timers_due() {
-                Due::Nothing => return Ok(()),
+                Due::Later(wake) => return Ok(deadline.or_earlier(wake)),
                 Due::Ping => {
                     // A Ping has no fields: there is nothing in it that could be refused.
                     let _ = self.sender.send(0, StreamId::CONTROL, Body::Ping);
@@ -346,7 +341,7 @@ impl Connection {
                 Due::Close => {
                     self.sender.output.shut();
                     self.end(self.reason_without_an_answer());
-                    return Ok(());
+                    return Ok(Wake::Never);
                 }
                 Due::Late(violation) => return Err(violation),
             }
@@ -354,7 +349,6 @@ impl Connection {
     }
 
     fn timers_due(&mut self) -> Due {
-        // Put together here because the timers are borrowed apart from the rest.
         let situation = Situation {
             config: &self.config,
             negotiated: self.negotiated,
@@ -366,39 +360,28 @@ impl Connection {
         self.timers.due(self.now, &situation)
     }
 
-    /// A farewell that nobody reads is dropped after the time of a write stall.
-    fn expire_farewell(&mut self) {
+    /// A farewell that nobody reads is dropped after the time of a write stall: when is that?
+    fn expire_farewell(&mut self) -> Wake {
         self.timers.observe_farewell(self.now, !self.sender.output.is_empty());
-        let due = self.timers.stall_due(&self.situation());
-        if due.is_some_and(|due| due <= self.now) {
-            self.sender.output.shut();
-            self.timers.observe_farewell(self.now, false);
+        match self.timers.stall_due(&self.config, self.negotiated) {
+            Some(due) if due <= self.now => {
+                self.sender.output.shut();
+                self.timers.observe_farewell(self.now, false);
+                Wake::Never
+            }
+            due => due.map_or(Wake::Never, |at| Wake::At(at, TimerReason::WriteStall)),
         }
     }
 
-    fn wants(&self) -> Wants {
+    fn wants(&self, wake: Wake) -> Wants {
         let closed = self.phase == Phase::Closed;
         let room = self.input.room(self.config.limits.input_max) > 0;
         Wants {
             read: !self.input_is_over() && !self.is_paused() && room,
             write: self.sender.output.has_queued(),
-            wake: self.wake(),
+            wake,
             finished: closed && self.sender.output.is_empty(),
         }
-    }
-
-    fn wake(&self) -> Wake {
-        let situation = self.situation();
-        if self.phase == Phase::Closed {
-            let stall = self.timers.stall_due(&situation);
-            return stall.map_or(Wake::Never, |at| Wake::At(at, TimerReason::WriteStall));
-        }
-        let deadline = match &self.role {
-            Role::Client(client) => client.next_deadline(),
-            Role::Server(_) => None,
-        };
-        let deadline = deadline.map_or(Wake::Never, |at| Wake::At(at, TimerReason::Deadline));
-        deadline.or_earlier(self.timers.wake(&situation))
     }
 }
 

@@ -22,7 +22,8 @@ pub(super) struct Timers {
 /// What a timer asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    Nothing,
+    /// Nothing before this.
+    Later(Wake),
     Ping,
     Close,
     Late(Violation),
@@ -47,14 +48,6 @@ impl Situation<'_> {
             self.config.limits.unfinished_frame_time
         } else {
             self.config.limits.handshake_unfinished_frame_time
-        }
-    }
-
-    const fn stall_time(&self) -> Duration {
-        if self.negotiated {
-            self.config.limits.write_stall_time
-        } else {
-            self.config.limits.handshake_write_stall_time
         }
     }
 }
@@ -121,7 +114,7 @@ impl Timers {
         let wake = self.wake(at);
         match wake {
             Wake::At(moment, reason) if moment <= now => self.on_due(now, reason, at),
-            Wake::At(..) | Wake::Never => Due::Nothing,
+            wake @ (Wake::At(..) | Wake::Never) => Due::Later(wake),
         }
     }
 
@@ -130,9 +123,9 @@ impl Timers {
             TimerReason::Close | TimerReason::Deadline => return Due::Close,
             TimerReason::Handshake => at.config.limits.handshake_time,
             TimerReason::UnfinishedFrame => at.frame_time(),
-            TimerReason::WriteStall => at.stall_time(),
+            TimerReason::WriteStall => stall_time(at.config, at.negotiated),
             TimerReason::Keepalive => {
-                let Some(keepalive) = at.keepalive else { return Due::Nothing };
+                let Some(keepalive) = at.keepalive else { return Due::Later(Wake::Never) };
                 if self.unanswered < keepalive.unanswered_max {
                     self.unanswered += 1;
                     self.keepalive_due = now.after(silence(keepalive));
@@ -157,7 +150,7 @@ impl Timers {
         if let Some(since) = self.frame_since {
             due(frame_due(since, at), TimerReason::UnfinishedFrame);
         }
-        if let Some(moment) = self.stall_due(at) {
+        if let Some(moment) = self.stall_due(at.config, at.negotiated) {
             due(moment, TimerReason::WriteStall);
         }
         if at.keepalive.is_some() {
@@ -167,9 +160,13 @@ impl Timers {
     }
 
     /// When output that stands still counts as unread; also for the farewell of a closed connection.
-    pub(super) fn stall_due(&self, at: &Situation<'_>) -> Option<Instant> {
-        self.stalled_since.map(|since| since.after(at.stall_time()))
+    pub(super) fn stall_due(&self, config: &Config, negotiated: bool) -> Option<Instant> {
+        self.stalled_since.map(|since| since.after(stall_time(config, negotiated)))
     }
+}
+
+const fn stall_time(config: &Config, negotiated: bool) -> Duration {
+    if negotiated { config.limits.write_stall_time } else { config.limits.handshake_write_stall_time }
 }
 
 /// The silence before a ping, long enough for time to move between two of them.
