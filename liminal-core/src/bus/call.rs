@@ -342,6 +342,7 @@ impl Conversation {
 fn cut_reason(reason: ExitReason, max: usize) -> ExitReason {
     match reason {
         ExitReason::Crashed { text } => ExitReason::Crashed { text: cut(text, max) },
+        ExitReason::Violated { text } => ExitReason::Violated { text: cut(text, max) },
         ExitReason::Other { cause, text } => ExitReason::Other { cause, text: cut(text, max) },
         reason @ (ExitReason::Normal | _) => reason,
     }
