@@ -50,8 +50,10 @@ impl Host for Threads {
                 participants.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
             });
         }
-        // To one that is gone already there is nothing to say.
-        let _ = participants.get(&pid).map(|calls| calls.send((invocation, answers)));
+        if let Some(calls) = participants.get(&pid) {
+            // To one that is gone already there is nothing to say.
+            drop(calls.send((invocation, answers)));
+        }
     }
 }
 
