@@ -16,8 +16,8 @@ use super::task_host::Cancel;
 /// A host keeps its participants by [`Invocation::pid`]: it begins one at a [`Call::Join`] and gives it up
 /// at a [`Call::Leave`], which is answered when nothing is left of it.
 pub trait Host: Send + Sync + 'static {
-    /// Makes a call. It must not block: whoever has something to say to any participant comes by here. Nor
-    /// may it answer before it returns, because answers make further calls.
+    /// Makes a call. It must not block: whoever has something to say to any participant comes by here. A
+    /// message should not be answered before this returns: its answer makes the next call, and so on.
     fn call(&self, invocation: Invocation, answers: Answers);
 }
 
