@@ -41,6 +41,10 @@ pub(crate) async fn attend(
     calls: Receiver<Called>,
 ) {
     let (invocation, mut answers) = joining;
+    if matches!(&invocation.what, Call::Join { subject } if subject.contains('\0')) {
+        let text = Some("no environment holds a subject with a NUL".to_owned());
+        return answers.answer(Answer::Refused { reason: ReasonCode::INVALID_NAME, text });
+    }
     let hosted = answers.participant();
     let child = match start(&command, &invocation).await {
         Ok(child) => child,
