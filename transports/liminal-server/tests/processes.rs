@@ -117,6 +117,16 @@ fn each_message_is_a_line_and_the_line_for_it_the_reply() {
 }
 
 #[test]
+fn the_example_of_the_help_answers() {
+    let help = kit::run(&["--help"]);
+    let example = "leet=exec:sed -u y/elo/310/";
+    assert!(help.out.iter().any(|line| line.contains(example)));
+    let server = serve("smol", &[example]);
+    let (_handle, conversation) = open(&server, "leet");
+    assert_eq!(ask(&conversation, "hello"), "h3110");
+}
+
+#[test]
 fn a_process_knows_its_subject_and_its_pid_and_has_a_conversation_to_itself() {
     let tell = "*=exec:sh -c 'while read line; do echo \"$LIMINAL_SUBJECT $LIMINAL_PID $$\"; done'";
     let server = serve("smol", &[tell]);
@@ -240,6 +250,23 @@ fn an_answer_may_come_late_or_not_at_all_and_holds_up_nothing() {
         assert_eq!(ask(&conversation, "second"), "True", "it was told that nobody waits");
         let Err(AskError::Refused(refusal)) = conversation.ask("third", DEADLINE) else { panic!("a reply") };
         assert_eq!((refusal.reason, refusal.text.as_deref()), (ReasonCode::NO_REPLY, Some("no idea")));
+    }
+}
+
+#[test]
+fn one_that_says_more_than_its_asker_can_take_waits_for_it() {
+    // Four times as much as the server keeps for a connection before it gives it up.
+    let flood = "_, n, _ = read()\nfor _ in range(128): write(b\"p\", n, b\"x\" * 500000)\nwrite(b\"a\", n, b\"\")\nread()";
+    for transport in TRANSPORTS {
+        let server = serve(transport, &[&frames("flood", flood)]);
+        // Nobody reads for this client while it does not wait for something itself.
+        let (handle, _driver) = liminal_blocking::connect(server.address()).unwrap();
+        let conversation = handle.open("flood").unwrap();
+        conversation.request("x", DEADLINE).unwrap();
+        thread::sleep(Duration::from_millis(500));
+        let parts = (0..=128).map(|_| conversation.receive_reply(DEADLINE).unwrap().payload.len());
+        assert_eq!(parts.sum::<usize>(), 128 * 500_000, "{transport}");
+        assert!(!conversation.has_detected_crash());
     }
 }
 
