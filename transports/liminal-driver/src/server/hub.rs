@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -11,14 +12,14 @@ use std::time::{self, Duration};
 
 use liminal_core::participant::{AnswerSink, AsyncFactory, AsyncParticipant};
 use liminal_core::{
-    Answer, Bus, BusNext, Call, Command, Factory, Invocation, LinkId, OfferId, Participant, RegisterError,
-    Subject, Ticket,
+    Answer, Bus, BusNext, Call, Command, ConversationKey, Factory, Invocation, LinkId, OfferId, Participant,
+    RegisterError, Subject, Ticket,
 };
 use liminal_proto::{CloseReason, Event, ExitReason, Instant, LinkError, Pid, ReasonCode};
 use smallvec::SmallVec;
 
 use super::task_host::Cancel;
-use super::{Kind, Pool, ServerLink, ServerOptions, sync_host, task_host};
+use super::{Answers, Host, Kind, Pool, ServerLink, ServerOptions, sync_host, task_host};
 use crate::Clock;
 use crate::asynchronous::{Sleep, Sleeper};
 
@@ -84,6 +85,8 @@ struct Core {
     seats: BTreeMap<Pid, Seat>,
     links: BTreeMap<LinkId, Arc<ServerLink>>,
     cancels: BTreeMap<Ticket, Arc<Cancel>>,
+    /// Calls whose replies would find no room.
+    crowded: BTreeMap<Ticket, Waker>,
     /// When the bus is due, and when the timer will look.
     due: Option<Instant>,
     armed: Option<Instant>,
@@ -101,6 +104,8 @@ struct Seat {
 pub(super) enum Instance {
     Sync(Box<dyn Participant>),
     Async(Box<dyn AsyncParticipant>),
+    /// Its host has it.
+    Hosted,
 }
 
 /// A call to be made.
@@ -113,9 +118,9 @@ struct Run {
 
 /// The answers of one call: mostly a reply, and that it returned.
 #[derive(Default)]
-struct Answers(SmallVec<[Answer; 2]>);
+struct InlineAnswers(SmallVec<[Answer; 2]>);
 
-impl AnswerSink for Answers {
+impl AnswerSink for InlineAnswers {
     fn answer(&mut self, answer: Answer) {
         self.0.push(answer);
     }
@@ -153,6 +158,7 @@ impl Hub {
             seats: BTreeMap::new(),
             links: BTreeMap::new(),
             cancels: BTreeMap::new(),
+            crowded: BTreeMap::new(),
             due: None,
             armed: None,
             timer: None,
@@ -267,8 +273,28 @@ impl Hub {
         log(&answer);
         self.drive(|core, now| {
             core.cancels.remove(&ticket);
+            core.crowded.remove(&ticket);
             core.keep(pid, instance);
             core.bus.answer(now, ticket, answer);
+        });
+    }
+
+    /// Whether a reply to this call would find room; wakes `waker` when that may have changed.
+    pub(super) fn has_room(&self, ticket: Ticket, waker: &Waker) -> bool {
+        let mut core = self.lock();
+        let has_room = core.bus.has_room(ticket);
+        if !has_room {
+            core.crowded.insert(ticket, waker.clone());
+        }
+        has_room
+    }
+
+    /// A participant is no more, whatever it was doing.
+    pub(super) fn exited(self: &Arc<Self>, conversation: ConversationKey, pid: Pid, reason: ExitReason) {
+        log_exit(&reason);
+        self.drive(|core, now| {
+            core.seats.remove(&pid);
+            core.bus.exited(now, conversation, pid, reason);
         });
     }
 
@@ -315,6 +341,8 @@ impl Hub {
                 core.bus.link_full(link.id());
             } else {
                 core.bus.link_ready(link.id());
+                // Each looks for itself whether the room is for it.
+                std::mem::take(&mut core.crowded).into_values().for_each(Waker::wake);
             }
             core.collect(round);
         }
@@ -325,6 +353,7 @@ impl Hub {
             Some(Kind::Inline(factory)) => self.make_inline(run, &*factory, round),
             Some(Kind::Blocking(factory)) => self.make_blocking(run, factory, round),
             Some(Kind::Async(factory)) => self.make_async(run, factory, round),
+            Some(Kind::Hosted(host)) => self.make_hosted(run, &*host, round),
             Some(Kind::TraceOnly) | None => {
                 let refused = Answer::Refused { reason: ReasonCode::NO_PARTICIPANT, text: None };
                 self.give_back(&run, None, refused, round);
@@ -333,7 +362,7 @@ impl Hub {
     }
 
     fn make_inline(&self, mut run: Run, factory: &dyn Factory, round: &mut Round) {
-        let mut answers = Answers::default();
+        let mut answers = InlineAnswers::default();
         let participant = run.instance.take().and_then(Instance::sync);
         let participant = sync_host::call(round.now, &run.invocation, participant, factory, &mut answers);
         round.now = self.clock.now();
@@ -370,8 +399,7 @@ impl Hub {
     }
 
     fn make_async(self: &Arc<Self>, run: Run, factory: Arc<dyn AsyncFactory>, round: &mut Round) {
-        let cancel = Arc::new(Cancel::default());
-        self.lock().cancels.insert(run.ticket, Arc::clone(&cancel));
+        let cancel = self.cancel_of(run.ticket);
         let hub = Arc::clone(self);
         let seat = Arc::new(Mutex::new(Some(run)));
         let taken = Arc::clone(&seat);
@@ -389,6 +417,21 @@ impl Hub {
             self.give_back(&run, instance, Answer::Busy, round);
         }
         self.lock().collect(round);
+    }
+
+    fn make_hosted(self: &Arc<Self>, run: Run, host: &dyn Host, round: &mut Round) {
+        let cancel = self.cancel_of(run.ticket);
+        let answers = Answers::new(Arc::clone(self), run.ticket, &run.invocation, cancel);
+        // Dropping the answers ends the call, whatever the host did.
+        let _ = catch_unwind(AssertUnwindSafe(|| host.call(run.invocation, answers)));
+        self.lock().collect(round);
+    }
+
+    /// What tells a call that nobody needs it any more.
+    fn cancel_of(&self, ticket: Ticket) -> Arc<Cancel> {
+        let cancel = Arc::new(Cancel::default());
+        self.lock().cancels.insert(ticket, Arc::clone(&cancel));
+        cancel
     }
 
     /// A call was not made.
@@ -482,14 +525,14 @@ impl Instance {
     fn sync(self) -> Option<Box<dyn Participant>> {
         match self {
             Self::Sync(participant) => Some(participant),
-            Self::Async(_) => None,
+            Self::Async(_) | Self::Hosted => None,
         }
     }
 
     fn asynchronous(self) -> Option<Box<dyn AsyncParticipant>> {
         match self {
             Self::Async(participant) => Some(participant),
-            Self::Sync(_) => None,
+            Self::Sync(_) | Self::Hosted => None,
         }
     }
 }
@@ -528,9 +571,13 @@ impl Drop for Connected {
 
 /// Says that a participant did not end well. Not while the bus is locked: a log is a file.
 fn log(answer: &Answer) {
-    if let Answer::Exited(reason) = answer
-        && *reason != ExitReason::Normal
-    {
+    if let Answer::Exited(reason) = answer {
+        log_exit(reason);
+    }
+}
+
+fn log_exit(reason: &ExitReason) {
+    if *reason != ExitReason::Normal {
         tracing::warn!("a participant {reason}");
     }
 }
