@@ -19,6 +19,7 @@ use liminal_core::Received;
 use liminal_driver::asynchronous::{
     Accept, Accepted, Accepting, Conversation, Driver, Handle, Server, split,
 };
+use liminal_driver::server::Peer;
 use liminal_driver::{Address, ServerOptions};
 use liminal_proto::Config;
 use liminal_proto::wire::Dialect;
@@ -365,7 +366,7 @@ impl Accept for Given {
     fn accept(&self) -> Accepting<'_> {
         Box::pin(async {
             match self.0.recv().await {
-                Ok(stream) => Ok(Accepted { halves: split(stream), peer: "a pipe".into() }),
+                Ok(stream) => Ok(Accepted { halves: split(stream), peer: Peer::Local("a pipe".into()) }),
                 Err(_) => futures_lite::future::pending().await,
             }
         })

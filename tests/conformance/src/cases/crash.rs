@@ -11,7 +11,7 @@ use liminal_proto::{ExitReason, ReasonCode};
 
 use crate::WAIT;
 use crate::puppet::{Fault, Host, NAP, PLANNED, say};
-use crate::stage::{Setup, Stage};
+use crate::stage::{Setup, Stage, eventually};
 use crate::transport::{Conversation, Role, Transport};
 
 fn planned() -> ExitReason {
@@ -114,16 +114,6 @@ pub fn a_crash_can_be_seen_without_waiting(transport: &dyn Transport) {
                 assert!(conversation.has_detected_crash());
             }
         }
-    }
-}
-
-/// Looks again and again until it is so.
-#[track_caller]
-fn eventually(mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + WAIT;
-    while !is_so() {
-        assert!(Instant::now() < until, "it never came about");
-        thread::yield_now();
     }
 }
 

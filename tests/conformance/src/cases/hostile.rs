@@ -14,7 +14,7 @@ use crate::stage::{Setup, Stage, World};
 use crate::transport::Transport;
 
 /// Runs something hostile while a neighbour asks all the time.
-fn beside_a_neighbour(world: &World<'_>, hostile: impl FnOnce()) {
+pub(super) fn beside_a_neighbour(world: &World<'_>, hostile: impl FnOnce()) {
     let (_handle, conversation) = world.open("inline");
     let over = AtomicBool::new(false);
     thread::scope(|scope| {

@@ -1,5 +1,6 @@
 //! The cases, by what they are about.
 
+pub mod admission;
 pub mod conversation;
 pub mod crash;
 pub mod driver;
@@ -118,6 +119,12 @@ macro_rules! for_every_case {
                 a_client_that_is_killed_takes_nothing_down
                 a_server_that_talks_nonsense_is_closed
             }
+            admission {
+                a_client_too_many_is_told_so
+                a_peer_too_many_hears_the_reason_and_the_end
+                an_address_has_its_share
+                those_who_say_nothing_make_room
+            }
             driver {
                 without_a_driver_callers_do_it_all
                 an_exit_while_nobody_waits_is_seen_later
@@ -145,6 +152,7 @@ mod tests {
             include_str!("many.rs"),
             include_str!("wire_1_0.rs"),
             include_str!("hostile.rs"),
+            include_str!("admission.rs"),
             include_str!("driver.rs"),
         ];
         for file in files {

@@ -18,7 +18,7 @@ use liminal_proto::{CloseReason, Event, ExitReason, Instant, LinkError, Pid, Rea
 use smallvec::SmallVec;
 
 use super::task_host::Cancel;
-use super::{Kind, Pool, ServerLink, ServerOptions, sync_host, task_host};
+use super::{Admission, Kind, Pool, ServerLink, ServerOptions, sync_host, task_host};
 use crate::Clock;
 use crate::asynchronous::{Sleep, Sleeper};
 
@@ -72,6 +72,7 @@ pub trait Spawn: Send + Sync + 'static {
 pub struct Hub {
     core: Mutex<Core>,
     clock: Clock,
+    admission: Arc<Admission>,
     pool: Arc<Pool>,
     spawn: Box<dyn Spawn>,
     sleeper: Arc<dyn Sleeper>,
@@ -158,13 +159,28 @@ impl Hub {
             timer: None,
             idle: None,
         };
-        Arc::new(Self { core: Mutex::new(core), clock: Clock::new(), pool, spawn, sleeper, options })
+        let admission = Admission::new(options.admission);
+        Arc::new(Self {
+            core: Mutex::new(core),
+            clock: Clock::new(),
+            admission,
+            pool,
+            spawn,
+            sleeper,
+            options,
+        })
     }
 
     /// How it treats its connections.
     #[must_use]
     pub const fn options(&self) -> &ServerOptions {
         &self.options
+    }
+
+    /// Who may connect.
+    #[must_use]
+    pub const fn admission(&self) -> &Arc<Admission> {
+        &self.admission
     }
 
     /// The clock that everything here is told the time by.

@@ -12,7 +12,7 @@ use liminal_proto::{CloseReason, Connection, ConversationId, Event, Instant, Lin
 
 use smallvec::SmallVec;
 
-use super::Hub;
+use super::{Admitted, Hub};
 use crate::unsent::Unsent;
 
 /// Events handed to the bus at once. The bus is locked once for all of them, and the links that they
@@ -47,8 +47,8 @@ pub trait TryWrite: Send {
 /// One connection of a server.
 pub struct ServerLink {
     id: LinkId,
-    /// Who it is, for the log.
-    peer: String,
+    /// Who it is, and its place among the connections.
+    admitted: Admitted,
     state: Mutex<State>,
     /// What the bus has to say, in its order. Filled while the bus is locked, and so by itself.
     outbox: Mutex<Outbox>,
@@ -98,11 +98,11 @@ struct Applied {
 }
 
 impl ServerLink {
-    /// A new connection from `peer`. `waker` is woken when it must be looked at.
+    /// A new connection. `waker` is woken when it must be looked at.
     #[must_use]
     pub fn new(
         id: LinkId,
-        peer: String,
+        admitted: Admitted,
         connection: Connection,
         writer: Box<dyn TryWrite>,
         waker: &Waker,
@@ -120,7 +120,7 @@ impl ServerLink {
             attention: true,
         };
         let full = AtomicBool::new(false);
-        Arc::new(Self { id, peer, state: Mutex::new(state), outbox: Mutex::default(), full })
+        Arc::new(Self { id, admitted, state: Mutex::new(state), outbox: Mutex::default(), full })
     }
 
     /// Its id on the bus.
@@ -185,7 +185,7 @@ impl ServerLink {
         }
         state.stands = wants.is_some_and(|wants| !wants.read);
         drop(state);
-        events.iter().for_each(|event| self.log(event));
+        events.iter().for_each(|event| self.note(event));
         (events, wants)
     }
 
@@ -216,6 +216,11 @@ impl ServerLink {
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.lock().dropped
+    }
+
+    /// Whether it had time enough to shake hands, and has not.
+    pub(super) fn stalls(&self, now: std::time::Instant) -> bool {
+        self.admitted.stalls(now)
     }
 
     /// Whether a reply finds no room.
@@ -293,13 +298,18 @@ impl ServerLink {
         Applied { some, held }
     }
 
-    fn log(&self, event: &Event) {
+    /// Notes who is through the handshake, and tells the log.
+    fn note(&self, event: &Event) {
+        let peer = self.admitted.peer();
         match event {
-            Event::Connected { version } => tracing::debug!(peer = self.peer, %version, "connected"),
-            Event::Closed(CloseReason::Violation(violation)) => {
-                tracing::warn!(peer = self.peer, "connection closed: {violation}");
+            Event::Connected { version } => {
+                self.admitted.identify();
+                tracing::debug!(%peer, %version, "connected");
             }
-            Event::Closed(reason) => tracing::debug!(peer = self.peer, "connection closed: {reason}"),
+            Event::Closed(CloseReason::Violation(violation)) => {
+                tracing::warn!(%peer, "connection closed: {violation}");
+            }
+            Event::Closed(reason) => tracing::debug!(%peer, "connection closed: {reason}"),
             _ => {}
         }
     }
@@ -436,6 +446,9 @@ fn len(command: &Command) -> usize {
 
 impl fmt::Debug for ServerLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerLink").field("id", &self.id).field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("ServerLink")
+            .field("id", &self.id)
+            .field("peer", self.admitted.peer())
+            .finish_non_exhaustive()
     }
 }

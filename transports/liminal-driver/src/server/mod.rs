@@ -1,6 +1,7 @@
 //! The server's side: the bus behind a lock, the links around it, and the hosts of participants.
 //! No sockets: the transports accept and move the bytes.
 
+mod admission;
 mod hub;
 mod kind;
 mod link;
@@ -8,6 +9,7 @@ mod pool;
 mod sync_host;
 mod task_host;
 
+pub use admission::{Admission, AdmissionOptions, Admitted, NoRoom, Peer, TurnedAway};
 pub use hub::{Connected, Hub, Returned, Spawn, Task};
 pub use kind::Kind;
 pub use link::{ServerLink, TryWrite};
@@ -20,6 +22,8 @@ pub struct ServerOptions {
     pub connection: liminal_proto::Config,
     /// The bus: reply time, limits of conversations.
     pub bus: liminal_core::Settings,
+    /// How many connections there may be.
+    pub admission: AdmissionOptions,
     /// Stopping and seats.
     pub stop: StopOptions,
 }
