@@ -87,6 +87,9 @@ macro_rules! conformance {
 macro_rules! conformance_tests {
     ($transport:expr; $($file:ident { $($case:ident)* })*) => {
         $(mod $file {
+            #[allow(unused_imports, reason = "where the transport is named by a path")]
+            use super::*;
+
             $(#[test]
             fn $case() {
                 $crate::run(&$transport, $crate::cases::$file::$case);

@@ -34,12 +34,15 @@ pub enum Setup {
 }
 
 impl Setup {
-    /// All that this platform has.
-    pub const ALL: &[Self] = if cfg!(unix) {
-        &[Self::V2, Self::V1, Self::V2Unix, Self::V1Unix]
-    } else {
-        &[Self::V2, Self::V1, Self::V1Server]
-    };
+    /// All that a transport has.
+    #[must_use]
+    pub fn all(transport: &dyn Transport) -> &'static [Self] {
+        if transport.has_unix_sockets() {
+            &[Self::V2, Self::V1, Self::V2Unix, Self::V1Unix]
+        } else {
+            &[Self::V2, Self::V1, Self::V1Server]
+        }
+    }
 
     /// Which version is negotiated.
     #[must_use]

@@ -1,4 +1,5 @@
-//! The asynchronous transports: each server on a thread of its own, each call blocked on.
+//! The asynchronous transports: each server on a thread of its own, each call blocked on. Whatever runs on
+//! the pump of `liminal_driver::asynchronous` becomes a [`Transport`] with [`serve`] and [`connected`].
 
 use std::future::Future;
 use std::io;
@@ -30,7 +31,7 @@ pub struct AsyncStd;
 impl Transport for Smol {
     fn serve(&self, at: Address, options: ServerOptions, cast: Cast) -> Result<Box<dyn Server>, BindError> {
         let server = smol::block_on(liminal_smol::bind_with(at, options))?;
-        Ok(run(server, cast, smol::block_on))
+        Ok(serve(server, cast, smol::block_on))
     }
 
     fn connect(&self, to: &Address, config: Config, driven: bool) -> Result<Arc<dyn Handle>, ConnectError> {
@@ -43,7 +44,7 @@ impl Transport for Smol {
 impl Transport for AsyncStd {
     fn serve(&self, at: Address, options: ServerOptions, cast: Cast) -> Result<Box<dyn Server>, BindError> {
         let server = async_std::task::block_on(liminal_async_std::bind_with(at, options))?;
-        Ok(run(server, cast, async_std::task::block_on))
+        Ok(serve(server, cast, async_std::task::block_on))
     }
 
     fn connect(&self, to: &Address, config: Config, driven: bool) -> Result<Arc<dyn Handle>, ConnectError> {
@@ -53,9 +54,11 @@ impl Transport for AsyncStd {
     }
 }
 
-type Run = futures_lite::future::Boxed<io::Result<()>>;
+/// A server while it runs.
+pub type Run = futures_lite::future::Boxed<io::Result<()>>;
 
-fn run(
+/// Registers the cast and runs a server on a thread of its own, where `block_on` of its runtime drives it.
+pub fn serve(
     server: asynchronous::Server,
     cast: Cast,
     block_on: impl FnOnce(Run) -> io::Result<()> + Send + 'static,
@@ -114,7 +117,8 @@ impl Server for Running {
     }
 }
 
-fn connected(
+/// A handle as the suite uses it, and its driver: given to `spawn` if `driven`, and else kept and not run.
+pub fn connected(
     handle: asynchronous::Handle,
     driver: Driver,
     driven: bool,

@@ -32,7 +32,7 @@ fn has_room(world: &World<'_>) -> bool {
 
 /// Beyond `connections_max` a client is told so, and when another has gone there is room again.
 pub fn a_client_too_many_is_told_so(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world =
             Stage::default().options(|options| options.admission.connections_max = 2).serve(transport, setup);
         let (first, conversation) = world.open("inline");

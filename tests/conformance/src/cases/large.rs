@@ -31,7 +31,7 @@ pub fn ten_mib_both_ways_in_the_largest_frames(transport: &dyn Transport) {
 }
 
 fn ten_mib(transport: &dyn Transport, large: usize) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         for driven in [true, false] {
             let world = Stage::default().serve(transport, setup);
             let handle = world.client(driven);
@@ -66,7 +66,7 @@ fn pattern(len: usize, seed: usize) -> Bytes {
 /// Requests are sent ahead of their replies, as many as fit.
 pub fn large_requests_are_pipelined(transport: &dyn Transport) {
     const SIZE: usize = 100_000;
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         let (_handle, conversation) = world.open("inline");
         let receiver = Arc::clone(&conversation);
