@@ -4,6 +4,7 @@ pub mod admission;
 pub mod conversation;
 pub mod crash;
 pub mod driver;
+pub mod framing;
 pub mod hostile;
 pub mod large;
 pub mod many;
@@ -107,9 +108,7 @@ macro_rules! for_every_case {
             }
             hostile {
                 strangers_are_told_and_closed
-                faults_are_told_and_closed
                 a_fault_ends_the_conversations
-                the_end_inside_a_frame_delivers_nothing
                 one_byte_at_a_time_is_understood
                 those_who_stall_are_closed
                 a_flood_of_pings_is_closed
@@ -118,6 +117,16 @@ macro_rules! for_every_case {
                 an_exit_overtakes_replies_that_find_no_room
                 a_client_that_is_killed_takes_nothing_down
                 a_server_that_talks_nonsense_is_closed
+            }
+            framing {
+                what_is_no_frame_is_told_with_its_code
+                nothing_comes_before_connect
+                a_second_connect_is_out_of_place
+                a_frame_that_does_not_come_is_given_up
+                a_byte_at_a_time_is_too_little_in_the_long_run
+                unknown_types_are_ignored_until_they_are_a_flood
+                what_follows_the_end_is_discarded
+                an_end_inside_a_frame_is_a_breach
             }
             admission {
                 a_client_too_many_is_told_so
@@ -154,6 +163,7 @@ mod tests {
             include_str!("hostile.rs"),
             include_str!("admission.rs"),
             include_str!("driver.rs"),
+            include_str!("framing.rs"),
         ];
         for file in files {
             let cases = file.lines().filter_map(|line| line.strip_prefix("pub fn ")?.split('(').next());
