@@ -1,6 +1,7 @@
 //! The cases, by what they are about.
 
 pub mod admission;
+pub mod attack;
 pub mod conversation;
 pub mod crash;
 pub mod driver;
@@ -118,6 +119,18 @@ macro_rules! for_every_case {
                 a_client_that_is_killed_takes_nothing_down
                 a_server_that_talks_nonsense_is_closed
             }
+            attack {
+                opens_beyond_the_limit_are_refused
+                a_flood_of_what_is_refused_is_closed
+                the_id_of_an_open_conversation_is_not_free
+                the_largest_ids_are_as_good_as_any
+                the_conversation_of_another_is_out_of_reach
+                forged_replies_do_not_surface
+                hostile_last_words_are_cut_and_escaped
+                a_client_that_floods_while_it_is_written_to_is_closed
+                a_client_reads_on_while_it_writes
+                an_exit_is_told_amid_a_flood
+            }
             framing {
                 what_is_no_frame_is_told_with_its_code
                 nothing_comes_before_connect
@@ -163,6 +176,7 @@ mod tests {
             include_str!("hostile.rs"),
             include_str!("admission.rs"),
             include_str!("driver.rs"),
+            include_str!("attack.rs"),
             include_str!("framing.rs"),
         ];
         for file in files {
