@@ -24,6 +24,7 @@ pub mod puppet;
 pub mod raw;
 pub mod stage;
 pub mod transport;
+pub mod wire;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;

@@ -14,7 +14,7 @@ use crate::stage::{Setup, Stage};
 use crate::transport::{Conversation, Transport};
 
 /// What an echo adds to a request must fit as well.
-const LARGEST: usize = (1 << 20) - 64;
+pub(super) const LARGEST: usize = (1 << 20) - 64;
 
 /// The largest frames that share a connection with others: above half of what a connection may queue,
 /// 2.0 refuses what comes beside them.
@@ -45,7 +45,7 @@ fn ten_mib(transport: &dyn Transport, large: usize) {
     }
 }
 
-fn echo(conversation: &dyn Conversation, size: usize, total: usize) {
+pub(super) fn echo(conversation: &dyn Conversation, size: usize, total: usize) {
     let mut sent = 0;
     while sent < total {
         let payload = pattern(size, sent);

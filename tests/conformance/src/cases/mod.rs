@@ -9,8 +9,10 @@ pub mod framing;
 pub mod hostile;
 pub mod large;
 pub mod many;
+pub mod narrow;
 pub mod stop;
 pub mod wire_1_0;
+pub mod wire_2_0;
 
 /// Calls a macro with every case, by file.
 #[doc(hidden)]
@@ -81,6 +83,10 @@ macro_rules! for_every_case {
                 more_than_fits_is_refused_and_nothing_else_suffers
                 many_messages_one_way
             }
+            narrow {
+                ten_mib_both_ways_through_small_buffers
+                a_byte_at_a_time_carries_everything
+            }
             many {
                 eight_threads_ask_on_one_conversation
                 eight_threads_ask_on_their_own_conversations
@@ -106,6 +112,12 @@ macro_rules! for_every_case {
                 a_server_of_a_later_1_x_is_dialled_again
                 a_client_of_2_0_alone_never_offers_1_0
                 a_client_that_vanishes_leaves_nothing
+            }
+            wire_2_0 {
+                a_half_closed_client_gets_what_it_asked_for
+                a_half_closed_client_is_told_of_the_deadline
+                a_half_closed_client_is_told_of_the_exit
+                a_client_that_ends_is_closed
             }
             hostile {
                 strangers_are_told_and_closed
@@ -176,6 +188,8 @@ mod tests {
             include_str!("hostile.rs"),
             include_str!("admission.rs"),
             include_str!("driver.rs"),
+            include_str!("narrow.rs"),
+            include_str!("wire_2_0.rs"),
             include_str!("attack.rs"),
             include_str!("framing.rs"),
         ];
