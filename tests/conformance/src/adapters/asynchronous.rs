@@ -16,8 +16,9 @@ use liminal_driver::error::{
     OpenError, ReceiveError,
 };
 use liminal_driver::{Address, ServerOptions};
-use liminal_proto::{Config, MessageId, Pid, Reply, Version};
+use liminal_proto::{CloseReason, Config, MessageId, Pid, Reply, Version};
 
+use crate::futures::Pump;
 use crate::transport::{AsyncBoxed, Boxed, Cast, Conversation, Handle, Role, Server, Transport};
 
 /// `liminal-smol`.
@@ -53,6 +54,48 @@ impl Transport for AsyncStd {
         Ok(connected(handle, driver, driven, spawn))
     }
 }
+
+impl Pump for Smol {
+    fn bind(&self) -> Result<asynchronous::Server, BindError> {
+        smol::block_on(liminal_smol::bind("127.0.0.1:0"))
+    }
+
+    fn connect(&self, to: Address, config: Config) -> Connecting {
+        Box::pin(liminal_smol::connect_with(to, config))
+    }
+
+    fn spawn(&self, driver: Driver) -> Receiver<CloseReason> {
+        let (report, ended) = channel();
+        smol::spawn(async move { drop(report.send(driver.run().await)) }).detach();
+        ended
+    }
+
+    fn block_on(&self, running: Run) -> io::Result<()> {
+        smol::block_on(running)
+    }
+}
+
+impl Pump for AsyncStd {
+    fn bind(&self) -> Result<asynchronous::Server, BindError> {
+        async_std::task::block_on(liminal_async_std::bind("127.0.0.1:0"))
+    }
+
+    fn connect(&self, to: Address, config: Config) -> Connecting {
+        Box::pin(liminal_async_std::connect_with(to, config))
+    }
+
+    fn spawn(&self, driver: Driver) -> Receiver<CloseReason> {
+        let (report, ended) = channel();
+        async_std::task::spawn(async move { drop(report.send(driver.run().await)) });
+        ended
+    }
+
+    fn block_on(&self, running: Run) -> io::Result<()> {
+        async_std::task::block_on(running)
+    }
+}
+
+type Connecting = futures_lite::future::Boxed<Result<(asynchronous::Handle, Driver), ConnectError>>;
 
 /// A server while it runs.
 pub type Run = futures_lite::future::Boxed<io::Result<()>>;
