@@ -43,7 +43,7 @@
 //!
 //! A case fails by panicking, and cannot hang: each has [`CASE_TIME`]. What concerns a whole process, such as
 //! wake-ups and threads, is in [`process`], for a test program of its own: see `tests/idle.rs`. What
-//! only futures can do, such as being dropped at any await, is in [`futures`]: see `tests/futures.rs`.
+//! only futures can do, such as being dropped at any await, is in [`mod@futures`]: see `tests/futures.rs`.
 
 #![expect(
     clippy::expect_used,
