@@ -142,7 +142,7 @@ impl Server {
         self.close_those_that_have_finished(now)?;
         // What moved may have made more to do. It is done after a look at the other sockets, so that one that
         // never stops sending delays nobody for longer than a turn.
-        Ok(if moved { Some(Duration::ZERO) } else { wake.at().map(|at| at.since(now)) })
+        Ok(if moved { Some(Duration::ZERO) } else { wake.time_from(now) })
     }
 
     fn accept(&mut self) -> io::Result<()> {

@@ -72,7 +72,7 @@ fn read(
     now: Instant,
 ) -> io::Result<Option<usize>> {
     // A time limit of zero would be none at all.
-    let limit = wake.at().map(|at| at.since(now).max(Duration::from_millis(1)));
+    let limit = wake.time_from(now).map(|time| time.max(Duration::from_millis(1)));
     let Some(space) = space else {
         thread::sleep(limit.unwrap_or(Duration::from_secs(1)));
         return Ok(None);

@@ -234,6 +234,32 @@ pub fn an_exit_overtakes_replies_that_find_no_room(transport: &dyn Transport) {
     assert!(after > 0, "the exit came behind all {before} replies");
 }
 
+/// Replies that find no room wait, up to a bound; then their client counts as one that does not read.
+pub fn replies_that_wait_are_bounded(transport: &dyn Transport) {
+    const CONVERSATIONS: u32 = 60;
+    for dialect in [Dialect::V1, Dialect::V2] {
+        let world = Stage::default()
+            .options(|options| {
+                options.connection.limits.output_soft_max = 64 << 10;
+                options.connection.limits.write_stall_time = 4 * WAIT;
+                options.held_reply_bytes_max = 10 * say::BULK;
+            })
+            .serve(transport, Setup::V2);
+        beside_a_neighbour(&world, || {
+            let mut raw = Raw::connect_narrow(world.address());
+            raw.shake_hands(dialect);
+            // Accepted before the first of them replies, and with more than the sockets hold.
+            for stream in (0..CONVERSATIONS).map(|number| 1 + 2 * number) {
+                raw.open(stream, stream.into(), "blocking");
+                raw.ask(stream, 1, say::BULK_LATER.as_bytes());
+            }
+            for _ in 0..CONVERSATIONS {
+                assert_eq!(world.await_left(), liminal_core::Leaving::OwnerLost, "{dialect:?}");
+            }
+        });
+    }
+}
+
 /// A client that is killed with requests outstanding: its participants are told, the rest goes on.
 pub fn a_client_that_is_killed_takes_nothing_down(transport: &dyn Transport) {
     let world = Stage::default()

@@ -128,6 +128,7 @@ macro_rules! for_every_case {
                 a_client_of_1_0_that_does_not_read_is_not_read_from
                 a_client_of_2_0_that_does_not_read_is_closed
                 an_exit_overtakes_replies_that_find_no_room
+                replies_that_wait_are_bounded
                 a_client_that_is_killed_takes_nothing_down
                 a_server_that_talks_nonsense_is_closed
             }

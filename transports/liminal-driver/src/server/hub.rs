@@ -324,7 +324,7 @@ impl Hub {
     }
 
     fn write(&self, link: &ServerLink, round: &mut Round) {
-        if link.flush(round.now) {
+        if link.flush(round.now, self.options.held_reply_bytes_max) {
             let mut core = self.lock();
             // As it is now: somebody else may have written meanwhile, and said so already.
             if link.is_full() {

@@ -22,10 +22,6 @@ const EVENTS_MAX: usize = 64;
 /// What is handed over at once is mostly one message.
 type Events = SmallVec<[Event; 1]>;
 
-/// Replies that may wait for room in the output of one connection, in bytes. Beyond it the peer counts
-/// as one that does not read. Default of every server: 16 MiB, which is sixteen of the largest replies.
-const HELD_BYTES_MAX: usize = 16 << 20;
-
 /// The half of a stream that is written, without ever waiting.
 pub trait TryWrite: Send {
     /// Writes what the stream takes at once. `Pending`: `waker` is woken when it takes more.
@@ -240,12 +236,12 @@ impl ServerLink {
 
     /// Says what there is to say, as far as there is room, and writes as far as the stream takes it. Says
     /// whether [`is_full`](Self::is_full) has changed.
-    pub(super) fn flush(&self, now: Instant) -> bool {
+    pub(super) fn flush(&self, now: Instant, held_max: usize) -> bool {
         let mut state = self.lock();
         let mut held;
         let mut moved = false;
         loop {
-            let applied = self.apply(&mut state, now);
+            let applied = self.apply(&mut state, now, held_max);
             held = applied.held;
             moved |= applied.some;
             let Some(mut writer) = state.take_writer() else { break };
@@ -270,7 +266,7 @@ impl ServerLink {
                 Poll::Pending => {
                     state.unsent = taken;
                     state.block();
-                    let applied = self.apply(&mut state, now);
+                    let applied = self.apply(&mut state, now, held_max);
                     held = applied.held;
                     moved |= applied.some;
                     break;
@@ -285,12 +281,12 @@ impl ServerLink {
     }
 
     /// Moves commands into the connection. One that finds no room holds back those of its own
-    /// conversation and no others.
-    fn apply(&self, state: &mut State, now: Instant) -> Applied {
+    /// conversation and no others. Of those that are held there may be `held_max` bytes.
+    fn apply(&self, state: &mut State, now: Instant, held_max: usize) -> Applied {
         let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
         let some = outbox.apply(state, now);
         let held = !outbox.held.is_empty();
-        let too_much = outbox.bytes > HELD_BYTES_MAX;
+        let too_much = outbox.bytes > held_max;
         drop(outbox);
         if too_much {
             state.lose(now, LinkError::TimedOut);

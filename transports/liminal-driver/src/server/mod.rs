@@ -16,7 +16,7 @@ pub use link::{ServerLink, TryWrite};
 pub use pool::{Job, Pool, PoolSeat};
 
 /// How a server treats its connections and its participants.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// Each connection: versions, token, keepalive, limits.
     pub connection: liminal_proto::Config,
@@ -24,8 +24,25 @@ pub struct ServerOptions {
     pub bus: liminal_core::Settings,
     /// How many connections there may be.
     pub admission: AdmissionOptions,
+    /// What replies may hold that wait for room in the output of their connection, in bytes with their
+    /// charge, for each connection. Beyond it its peer counts as one that does not read, and is closed.
+    /// Default: 16 MiB, which is sixteen of the largest replies: it takes a client that asks for more than it
+    /// reads, because new work is refused while a reply waits.
+    pub held_reply_bytes_max: usize,
     /// Stopping and seats.
     pub stop: StopOptions,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            connection: liminal_proto::Config::default(),
+            bus: liminal_core::Settings::default(),
+            admission: AdmissionOptions::default(),
+            held_reply_bytes_max: 16 << 20,
+            stop: StopOptions::default(),
+        }
+    }
 }
 
 /// How a server stops, and how many participants may block.
