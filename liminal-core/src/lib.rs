@@ -57,8 +57,8 @@
 //!
 //! A host for many conversations keeps its participants by [`Invocation::conversation`], creates one at
 //! [`Call::Join`], drops it at [`Call::Leave`], and catches its panics: `examples/in_process.rs` has one
-//! in forty lines. [`Phase`] draws the life of a conversation, and [`Settings`] gives every bound with its
-//! reason.
+//! in forty lines. [`guide`] shows a bus that several threads share. [`Phase`] draws the life of a
+//! conversation, and [`Settings`] gives every bound with its reason.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -70,6 +70,8 @@ extern crate alloc;
 
 mod bus;
 mod command;
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 mod id;
 mod invocation;
 mod node;

@@ -4,6 +4,9 @@
 #[allow(unreachable_pub, reason = "it is a program of its own")]
 mod in_process;
 
+#[path = "../examples/readiness.rs"]
+mod readiness;
+
 use liminal_core::Command;
 use liminal_proto::{ExitReason, Outcome, ReasonCode};
 
@@ -28,4 +31,9 @@ fn the_opener_has_its_reply_and_sees_the_crash_once() {
 #[test]
 fn it_runs() {
     in_process::main().unwrap();
+}
+
+#[test]
+fn one_thread_serves_many_connections_by_their_readiness() {
+    readiness::main().unwrap();
 }

@@ -313,3 +313,21 @@ fn an_opener_in_the_same_program() {
     assert_eq!(node.poll(), NodeNext::Wait(Wake::Never));
     assert_eq!(node.bus().load(), Load::default());
 }
+
+#[test]
+fn ten_thousand_ticks_without_traffic_wake_nobody() {
+    let config = Config { keepalive: None, ..Config::default() };
+    let mut wire = Wire::with(Settings::default(), config);
+    for _ in 0..100 {
+        wire.client.open(wire.now, "echo").unwrap();
+    }
+    wire.turn();
+    let load = wire.node.bus().load();
+    assert_eq!(load.conversations, 100);
+    for minute in 1..=10_000 {
+        wire.node.tick(Instant::ORIGIN.after(secs(60 * minute)));
+        assert_eq!(wire.node.poll(), NodeNext::Wait(Wake::Never));
+        assert!(!wire.node.wants(wire.link).unwrap().write);
+    }
+    assert_eq!(wire.node.bus().load(), load);
+}

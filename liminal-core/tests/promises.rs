@@ -691,6 +691,31 @@ fn a_message_costs_the_same_at_the_four_thousandth_as_at_the_first() {
 }
 
 #[test]
+fn a_subject_above_name_max_is_refused_and_cannot_be_registered() {
+    let mut kit = Kit::new(Settings { name_max: 4, ..Settings::default() });
+    let link = kit.link();
+    kit.open(link, 1, "echoo");
+    follows!(kit, ["l1 c1 refused: invalid name"]);
+    assert!(kit.bus.register("12345".into(), Offer::Participant).is_err());
+    kit.join(link, 2);
+}
+
+#[test]
+fn times_that_an_asker_names_are_kept_between_time_min_and_time_max() {
+    let settings =
+        Settings { time_min: secs(2), time_max: secs(4), reply_time: secs(60), ..Settings::default() };
+    for (named, kept) in [(0, 2), (1, 2), (3, 3), (1000, 4)] {
+        let mut kit = Kit::new(settings.clone());
+        let link = kit.link();
+        kit.join(link, 1);
+        kit.event(link, says(1, 1, Expects::Reply, Some(secs(named)), Bytes::new()));
+        kit.drain();
+        let due = Instant::ORIGIN.after(secs(kept));
+        assert_eq!(kit.wake(), Wake::At(due, TimerReason::Deadline), "{named} s were named");
+    }
+}
+
+#[test]
 fn texts_of_exits_are_cut_at_a_character() {
     let mut kit = Kit::new(Settings { text_max: 4, ..Settings::default() });
     let link = kit.link();

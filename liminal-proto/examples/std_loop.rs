@@ -1,4 +1,4 @@
-//! The protocol driven by hand over `std::net::TcpStream`: the loop is [`drive`], and both sides use it.
+//! The protocol driven by hand over `std::net::TcpStream`: the loop is in [`turns`], and both sides use it.
 
 #![allow(
     unreachable_pub,
@@ -10,14 +10,19 @@
 )]
 
 use std::error::Error;
+use std::io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use liminal_proto::{Config, Connection, Event, Instant, Next, Reply};
+use liminal_proto::{Config, Connection, Event, Instant, LinkError, Next, Reply, Wake};
 
-/// Drives a connection over a blocking stream to its end.
+/// Drives a connection over a blocking stream to its end, which `on_event` is always told.
+///
+/// A blocking write waits for its peer. Two sides that send each other more than sockets hold, at the same
+/// time, would wait for ever here: where that may be, write what the socket takes and go on reading, as the
+/// example `readiness` of liminal-core does.
 fn drive(
     mut connection: Connection,
     mut stream: TcpStream,
@@ -25,26 +30,58 @@ fn drive(
 ) -> io::Result<()> {
     let origin = std::time::Instant::now();
     let now = || Instant::ORIGIN.after(origin.elapsed());
+    let ended = turns(&mut connection, &mut stream, &now, &mut on_event);
+    if ended.is_err() {
+        connection.link_lost(now(), LinkError::Failed);
+        while let Next::Event(event) = connection.poll() {
+            on_event(&mut connection, now(), event);
+        }
+    }
+    ended
+}
+
+fn turns(
+    connection: &mut Connection,
+    stream: &mut TcpStream,
+    now: &impl Fn() -> Instant,
+    on_event: &mut impl FnMut(&mut Connection, Instant, Event),
+) -> io::Result<()> {
     loop {
         match connection.poll() {
-            Next::Event(event) => on_event(&mut connection, now(), event),
+            Next::Event(event) => on_event(connection, now(), event),
+            Next::Wait(wants) if wants.finished => return Ok(()),
             Next::Wait(wants) if wants.write => {
                 let bytes = connection.take_write(usize::MAX);
                 stream.write_all(&bytes)?;
                 connection.wrote(bytes.len());
             }
-            Next::Wait(wants) if wants.finished => return Ok(()),
-            Next::Wait(wants) => {
-                let limit = wants.wake.at().map(|at| at.since(now()).max(Duration::from_millis(1)));
-                stream.set_read_timeout(limit)?;
-                match connection.read_space().map(|space| stream.read(space)) {
-                    Some(Ok(0)) => connection.eof(now()),
-                    Some(Ok(n)) => connection.read_done(now(), n),
-                    Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                    Some(Err(_)) | None => connection.tick(now()),
-                }
-            }
+            Next::Wait(wants) => match read(stream, connection.read_space(), wants.wake, now())? {
+                Some(0) => connection.eof(now()),
+                Some(n) => connection.read_done(now(), n),
+                None => connection.tick(now()),
+            },
         }
+    }
+}
+
+/// Reads, for as long as the connection can wait. `None`: nothing came, or nothing is to be read.
+fn read(
+    stream: &mut TcpStream,
+    space: Option<&mut [u8]>,
+    wake: Wake,
+    now: Instant,
+) -> io::Result<Option<usize>> {
+    // A time limit of zero would be none at all.
+    let limit = wake.time_from(now).map(|time| time.max(Duration::from_millis(1)));
+    let Some(space) = space else {
+        thread::sleep(limit.unwrap_or(Duration::from_secs(1)));
+        return Ok(None);
+    };
+    stream.set_read_timeout(limit)?;
+    match stream.read(space) {
+        Ok(n) => Ok(Some(n)),
+        Err(error) if matches!(error.kind(), WouldBlock | TimedOut | Interrupted) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

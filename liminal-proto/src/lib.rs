@@ -55,8 +55,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Connection`] states the laws that make this hard to get wrong, [`Limits`] what bounds it, and
-//! `PROTOCOL.md` beside this crate what stands on the wire.
+//! [`Connection`] states the laws that make this hard to get wrong, [`guide`] how to drive it on whatever
+//! moves bytes, [`Limits`] what bounds it, and `PROTOCOL.md` beside this crate what stands on the wire.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -71,6 +71,8 @@ mod config;
 mod connection;
 mod error;
 mod event;
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 mod id;
 mod small_map;
 #[cfg(test)]

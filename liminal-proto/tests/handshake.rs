@@ -375,3 +375,15 @@ fn the_stream_is_judged_before_the_state() {
         }
     }
 }
+
+/// P-8.16
+#[test]
+fn a_client_for_whom_there_is_no_room_is_told_before_its_connect_was_read() {
+    for dialect in [Dialect::V1, Dialect::V2] {
+        let mut client = Connection::client(START, speaking(Dialect::V1, dialect));
+        let body = Body::ConnectError { reason_code: ReasonCode::LIMIT, message: Some("no room") };
+        let events = feed(&mut client, START, &frame(0, 0, body));
+        let refused = CloseReason::Refused { reason: ReasonCode::LIMIT, text: Some("no room".into()) };
+        assert_eq!(events, [Event::Closed(refused)]);
+    }
+}

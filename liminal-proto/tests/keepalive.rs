@@ -151,3 +151,20 @@ fn every_ping_gets_its_pong_however_full_the_queue_was() {
     }
     assert_eq!(pongs, 50);
 }
+
+#[test]
+fn ten_thousand_ticks_without_traffic_wake_nobody_and_say_nothing() {
+    for version in [1, 2] {
+        let config = || Config { keepalive: None, ..Config::default() };
+        let (client, _) = client_with_conversation(version, config());
+        for mut connection in [client, server_with_conversation(version, config())] {
+            output(&mut connection);
+            let idle = wants(&mut connection);
+            assert_eq!((idle.wake, idle.write, idle.finished), (Wake::Never, false, false));
+            for minute in 1..=10_000 {
+                connection.tick(seconds(60 * minute));
+                assert_eq!(drain(&mut connection), (vec![], idle));
+            }
+        }
+    }
+}

@@ -110,6 +110,12 @@ impl Node {
         self.with(link, |it| it.connection.receive(now, bytes)).unwrap_or(bytes.len())
     }
 
+    /// How many bytes [`receive`](Self::receive) would take now.
+    #[must_use]
+    pub fn input_room(&self, link: LinkId) -> usize {
+        self.remote(link).map_or(0, |it| it.connection.input_room())
+    }
+
     /// Space to read input into directly. `None`: reading is paused, or over.
     pub fn read_space(&mut self, link: LinkId) -> Option<&mut [u8]> {
         self.remote_mut(link)?.connection.read_space()

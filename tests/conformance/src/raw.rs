@@ -10,7 +10,7 @@ use liminal_proto::wire::{
     Body, CausalContext, Dialect, Envelope, Frame, FrameBuf, FrameRef, SchemaId, Version, decode_shared,
     encode,
 };
-use liminal_proto::{ConversationId, ReasonCode, StreamId};
+use liminal_proto::{ConversationId, MessageId, ReasonCode, StreamId};
 
 use crate::WAIT;
 
@@ -120,11 +120,30 @@ impl Raw {
     }
 
     /// The server refuses the connection with this code, and closes it.
+    #[track_caller]
     pub fn expect_refusal(&mut self, code: ReasonCode) {
-        let FrameBuf { stream, body, .. } = self.expect();
-        let Body::ConnectError { reason_code, .. } = body else { panic!("no ConnectError but {body:?}") };
-        assert_eq!((reason_code, stream), (code, StreamId::CONTROL));
-        self.expect_end();
+        self.expect_refusal_of(code, "");
+    }
+
+    /// The same, for a table: `what` was refused.
+    #[track_caller]
+    pub fn expect_refusal_of(&mut self, code: ReasonCode, what: &str) {
+        let FrameBuf { stream, body, .. } =
+            self.next_frame().unwrap_or_else(|| panic!("closed without a word: {what}"));
+        let Body::ConnectError { reason_code, .. } = body else {
+            panic!("no ConnectError but {body:?}: {what}")
+        };
+        assert_eq!((reason_code, stream), (code, StreamId::CONTROL), "{what}");
+        assert_eq!(self.next_frame(), None, "the stream should have ended: {what}");
+    }
+
+    /// Whether there is something to be heard, or the end.
+    #[must_use]
+    pub fn has_input(&mut self) -> bool {
+        self.stream.set_nonblocking(true).expect("a mode can be set");
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).expect("a mode can be set");
+        !matches!(peeked, Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
     /// Shakes hands as a client of this version.
@@ -148,8 +167,50 @@ impl Raw {
 
     /// Opens a conversation.
     pub fn open(&mut self, stream: u32, conversation: u64, subject: &str) {
+        let bytes = self.open_bytes(stream, conversation, subject);
+        self.send_bytes(&bytes);
+    }
+
+    /// What opens a conversation.
+    #[must_use]
+    pub fn open_bytes(&self, stream: u32, conversation: u64, subject: &str) -> Bytes {
         let conversation_id = ConversationId::new(conversation);
-        self.send(0, stream, Body::ConversationOpen { conversation_id, subject });
+        self.bytes_of(0, stream, Body::ConversationOpen { conversation_id, subject })
+    }
+
+    /// Asks for a reply in the conversation that has the number of its stream, in the words of its version.
+    pub fn ask(&mut self, stream: u32, number: u64, payload: &[u8]) {
+        let bytes = self.ask_bytes(stream, number, payload);
+        self.send_bytes(&bytes);
+    }
+
+    /// What asks for a reply. In 1.0 it has no number.
+    #[must_use]
+    pub fn ask_bytes(&self, stream: u32, number: u64, payload: &[u8]) -> Bytes {
+        match self.dialect {
+            Dialect::V1 => self.bytes_of(1, stream, message(stream.into(), payload)),
+            Dialect::V2 => {
+                let (message_id, answers, timeout_ms) = (MessageId::new(number), None, None);
+                self.bytes_of(1, stream, Body::Message { message_id, answers, timeout_ms, payload })
+            }
+        }
+    }
+
+    /// The next frame but Opened is a reply: its stream, and what it says.
+    #[track_caller]
+    pub fn expect_answer(&mut self) -> (u32, Bytes) {
+        loop {
+            match self.expect() {
+                FrameBuf { body: Body::Opened { .. }, .. } => {}
+                FrameBuf { body: Body::Message { payload, .. }, stream, .. } => {
+                    return (stream.get(), payload);
+                }
+                FrameBuf { body: Body::ConversationMessage { envelope, .. }, stream, .. } => {
+                    return (stream.get(), envelope.payload);
+                }
+                FrameBuf { body, .. } => panic!("no reply but {body:?}"),
+            }
+        }
     }
 
     /// Says something in a 1.0 conversation.

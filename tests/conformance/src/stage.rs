@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use liminal_core::Subject;
@@ -33,12 +34,15 @@ pub enum Setup {
 }
 
 impl Setup {
-    /// All that this platform has.
-    pub const ALL: &[Self] = if cfg!(unix) {
-        &[Self::V2, Self::V1, Self::V2Unix, Self::V1Unix]
-    } else {
-        &[Self::V2, Self::V1, Self::V1Server]
-    };
+    /// All that a transport has.
+    #[must_use]
+    pub fn all(transport: &dyn Transport) -> &'static [Self] {
+        if transport.has_unix_sockets() {
+            &[Self::V2, Self::V1, Self::V2Unix, Self::V1Unix]
+        } else {
+            &[Self::V2, Self::V1, Self::V1Server]
+        }
+    }
 
     /// Which version is negotiated.
     #[must_use]
@@ -63,6 +67,8 @@ pub struct Stage {
     pub options: ServerOptions,
     /// How clients connect.
     pub config: Config,
+    /// Where TCP servers listen.
+    host: &'static str,
     seen: (Sender<Seen>, Receiver<Seen>),
     gate: Gate,
 }
@@ -81,6 +87,7 @@ impl Stage {
             cast: Cast::new(),
             options: ServerOptions::default(),
             config: Config::default(),
+            host: "127.0.0.1",
             seen: channel(),
             gate: Gate::default(),
         }
@@ -120,12 +127,19 @@ impl Stage {
         self
     }
 
+    /// Listens on another address than loopback, such as `0.0.0.0`.
+    #[must_use]
+    pub const fn on(mut self, host: &'static str) -> Self {
+        self.host = host;
+        self
+    }
+
     /// Starts the server.
     #[must_use]
     pub fn serve(self, transport: &dyn Transport, setup: Setup) -> World<'_> {
-        let Self { cast, mut options, mut config, seen: (_, seen), gate } = self;
+        let Self { cast, mut options, mut config, host, seen: (_, seen), gate } = self;
         let address = match setup {
-            Setup::V2 | Setup::V1 | Setup::V1Server => Address::Tcp("127.0.0.1:0".into()),
+            Setup::V2 | Setup::V1 | Setup::V1Server => Address::Tcp(format!("{host}:0")),
             Setup::V2Unix | Setup::V1Unix => Address::Unix(socket_path()),
         };
         match setup {
@@ -150,7 +164,8 @@ impl fmt::Debug for Stage {
     }
 }
 
-/// A server that runs, and how to reach it. It is stopped when this is dropped.
+/// A server that runs, and how to reach it. When this is dropped the server is stopped, and leaves nothing
+/// behind, however the case went.
 pub struct World<'a> {
     transport: &'a dyn Transport,
     address: Address,
@@ -267,8 +282,20 @@ impl World<'_> {
 impl Drop for World<'_> {
     fn drop(&mut self) {
         self.gate.open();
-        if let Some(server) = &self.server {
+        if let Some(server) = self.server.take() {
             server.stop();
+            // A program that ends before its server does leaves the file of a Unix socket behind. What
+            // keeps a server from ending is not for here to find out.
+            let (report, ended) = channel();
+            thread::spawn(move || {
+                server.ended();
+                let _ = report.send(());
+            });
+            let _ = ended.recv_timeout(WAIT / 2);
+        }
+        if let Address::Unix(path) = &self.address {
+            // Gone already, unless its server was killed or hangs.
+            let _ = std::fs::remove_file(path);
         }
     }
 }
@@ -276,5 +303,15 @@ impl Drop for World<'_> {
 impl fmt::Debug for World<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("World").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Looks again and again until it is so.
+#[track_caller]
+pub fn eventually(mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + WAIT;
+    while !is_so() {
+        assert!(Instant::now() < until, "it never came about");
+        thread::yield_now();
     }
 }

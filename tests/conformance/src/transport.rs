@@ -29,6 +29,11 @@ pub trait Transport: Send + Sync + 'static {
     ///
     /// Nobody there, or the handshake failed.
     fn connect(&self, to: &Address, config: Config, driven: bool) -> Result<Arc<dyn Handle>, ConnectError>;
+
+    /// Whether it has Unix sockets besides TCP. Default: where the platform has them.
+    fn has_unix_sockets(&self) -> bool {
+        cfg!(unix)
+    }
 }
 
 /// A server that runs.

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 
 use liminal_driver::Address;
+use liminal_driver::server::Peer;
 
 use crate::socket::Socket;
 
@@ -39,17 +40,17 @@ impl Listener {
     }
 
     /// The next connection, and who it is.
-    pub(crate) fn accept(&self) -> io::Result<(Socket, String)> {
+    pub(crate) fn accept(&self) -> io::Result<(Socket, Peer)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept()?;
                 stream.set_nodelay(true)?;
-                Ok((Socket::new(stream), peer.to_string()))
+                Ok((Socket::new(stream), peer.into()))
             }
             #[cfg(unix)]
             Self::Unix { listener, .. } => {
                 let (stream, _) = listener.accept()?;
-                Ok((Socket::new(stream), "a Unix socket".into()))
+                Ok((Socket::new(stream), Peer::Local("a Unix socket".into())))
             }
         }
     }

@@ -1,7 +1,8 @@
 //! The server: one thread for each connection.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
@@ -12,7 +13,7 @@ use liminal_core::participant::AsyncFactory;
 use liminal_core::{Factory, RegisterError, Subject};
 use liminal_driver::client::{link_error, wake_at};
 use liminal_driver::error::BindError;
-use liminal_driver::server::{Host, Hub, Kind, Pool, ServerLink, Spawn, Task};
+use liminal_driver::server::{Host, Hub, Kind, Peer, Pool, ServerLink, Spawn, Task, TurnedAway};
 use liminal_driver::{Address, ServerOptions, with_scratch};
 use liminal_proto::{self as proto, Connection, Wants};
 
@@ -21,10 +22,6 @@ use crate::park::{park_until, waker};
 use crate::socket::Socket;
 use crate::timers::{ThreadSleeper, Timers};
 use crate::writer::{Handed, Writer};
-
-/// How long accepting pauses after a failure such as too many open files: long enough not to spin, short
-/// enough that nobody minds.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a connection that is over is still read, so that the farewell is not destroyed by a reset.
 const LINGER: Duration = Duration::from_millis(500);
@@ -186,14 +183,18 @@ impl Server {
 
 fn accept(hub: &Arc<Hub>, listener: &Listener, stopping: &AtomicBool) {
     loop {
+        while let Some(pause) = hub.accept_pause()
+            && !stopping.load(Ordering::Acquire)
+        {
+            thread::sleep(pause);
+        }
         let accepted = listener.accept();
         if stopping.load(Ordering::Acquire) {
             return;
         }
         let started = accepted.and_then(|(socket, peer)| start(hub, socket, peer));
         if let Err(error) = started {
-            tracing::warn!("cannot accept a connection: {error}");
-            thread::sleep(ACCEPT_PAUSE);
+            thread::sleep(hub.admission().failed(&error));
         }
     }
 }
@@ -215,13 +216,17 @@ fn wait_idle(hub: &Hub, until: Option<Instant>) {
     }
 }
 
-fn start(hub: &Arc<Hub>, socket: Socket, peer: String) -> io::Result<()> {
+fn start(hub: &Arc<Hub>, socket: Socket, peer: Peer) -> io::Result<()> {
+    let admitted = match hub.admission().admit(peer) {
+        Ok(admitted) => admitted,
+        Err(turned_away) => return turn_away(socket, turned_away),
+    };
     let socket = Arc::new(socket);
     let writer = Writer::new(Arc::clone(&socket), Arc::clone(hub));
     let connection = Connection::server(hub.clock().now(), hub.options().connection.clone());
     let handed = Box::new(Handed(Arc::clone(&writer)));
     // Here and not in the thread: a server that stops now waits for this connection, too.
-    let connected = hub.connect(|id| ServerLink::new(id, peer, connection, handed, Waker::noop()));
+    let connected = hub.connect(|id| ServerLink::new(id, admitted, connection, handed, Waker::noop()));
     thread::Builder::new().name("liminal-connection".into()).stack_size(STACK).spawn(move || {
         let (hub, link) = (connected.hub(), connected.link());
         writer.serve(link, thread::current());
@@ -230,6 +235,27 @@ fn start(hub: &Arc<Hub>, socket: Socket, peer: String) -> io::Result<()> {
         say_goodbye(link, &socket);
     })?;
     Ok(())
+}
+
+/// Tells a client that there is no room for it, if there is time for that.
+fn turn_away(socket: Socket, turned_away: TurnedAway) -> io::Result<()> {
+    let Some(farewell) = turned_away.farewell() else { return Ok(()) };
+    thread::Builder::new().name("liminal-farewell".into()).stack_size(STACK).spawn(move || {
+        // Far shorter than what any socket takes at once.
+        if socket.write_now(&[IoSlice::new(&farewell)]).is_ok() {
+            socket.shutdown(Shutdown::Write);
+            drain(&socket);
+        }
+        drop(turned_away);
+    })?;
+    Ok(())
+}
+
+/// Reads and discards, until the peer has no more to say or it takes too long.
+fn drain(socket: &Socket) {
+    let until = Instant::now() + LINGER;
+    let left = || Some(until.saturating_duration_since(Instant::now()));
+    with_scratch(|scratch| while matches!(socket.read(scratch, left()), Ok(Some(n)) if n > 0) {});
 }
 
 fn serve(hub: &Arc<Hub>, link: &Arc<ServerLink>, socket: &Socket) {
@@ -297,9 +323,7 @@ fn say_goodbye(link: &ServerLink, socket: &Socket) {
     }
     // A thread always can: there is nothing to wait for.
     let _ = link.poll_close(&Context::from_waker(Waker::noop()));
-    let until = Instant::now() + LINGER;
-    let left = || Some(until.saturating_duration_since(Instant::now()));
-    with_scratch(|scratch| while matches!(socket.read(scratch, left()), Ok(Some(n)) if n > 0) {});
+    drain(socket);
 }
 
 /// Async participants, each call on a thread of the pool.

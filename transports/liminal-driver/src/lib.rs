@@ -27,5 +27,5 @@ pub use address::{Address, DEFAULT_PORT};
 pub use client::Client;
 pub use clock::Clock;
 pub use scratch::with_scratch;
-pub use server::{ServerOptions, StopOptions};
+pub use server::{AdmissionOptions, ServerOptions, StopOptions};
 pub use unsent::Unsent;

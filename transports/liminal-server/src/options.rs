@@ -1,11 +1,12 @@
 //! The command line.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::Parser;
 use liminal_cli::program::{self, Transport};
-use liminal_driver::{Address, ServerOptions, StopOptions};
+use liminal_driver::{Address, AdmissionOptions, ServerOptions, StopOptions};
 use tracing::level_filters::LevelFilter;
 
 use crate::NAME;
@@ -75,9 +76,32 @@ pub(crate) struct Options {
     /// or half of it, are for them to end; the rest is for clients to go
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = program::duration)]
     pub(crate) stop_time: Duration,
+    /// Connections at once; beyond it a client is told that the limit is reached. Each costs a file
+    /// descriptor (see ulimit -n), and 5 MiB of memory at worst
+    #[arg(long, value_name = "N", default_value_t = some(AdmissionOptions::default().connections_max))]
+    connections_max: NonZeroUsize,
+    /// Connections from one address at once; an IPv6 network (/64) counts as one, and this machine and
+    /// Unix sockets are exempt. Behind a proxy all clients have its address: raise it there
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = some(AdmissionOptions::default().connections_per_address_max)
+    )]
+    connections_per_address_max: NonZeroUsize,
+    /// How long a client may take from its connection to the end of the handshake: 300ms, 5s
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = program::duration)]
+    handshake_time: Duration,
     /// What to log: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", env = "LIMINAL_LOG")]
     pub(crate) log: LevelFilter,
+}
+
+/// A server that takes nobody is a mistake.
+const fn some(number: usize) -> NonZeroUsize {
+    match NonZeroUsize::new(number) {
+        Some(number) => number,
+        None => NonZeroUsize::MIN,
+    }
 }
 
 impl Options {
@@ -93,8 +117,17 @@ impl Options {
 
     pub(crate) fn server(&self) -> ServerOptions {
         let time = self.stop_time.saturating_sub(self.stop_time_of_processes());
-        let stop = StopOptions { time, ..StopOptions::default() };
-        ServerOptions { stop, ..ServerOptions::default() }
+        let mut options = ServerOptions {
+            admission: AdmissionOptions {
+                connections_max: self.connections_max.get(),
+                connections_per_address_max: self.connections_per_address_max.get(),
+                ..AdmissionOptions::default()
+            },
+            stop: StopOptions { time, ..StopOptions::default() },
+            ..ServerOptions::default()
+        };
+        options.connection.limits.handshake_time = self.handshake_time;
+        options
     }
 
     /// What is kept of the stop time for processes that end when their clients are gone.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use liminal_driver::Address;
 use liminal_driver::asynchronous::{Accept, Accepted, Accepting, halves};
+#[cfg(unix)]
+use liminal_driver::server::Peer;
 
 /// Listens, and says where: the real port when it was asked for port 0.
 pub(crate) async fn bind(address: &Address) -> io::Result<(Arc<dyn Accept>, Address)> {
@@ -32,7 +34,7 @@ impl Accept for Tcp {
         Box::pin(async {
             let (stream, peer) = self.0.accept().await?;
             stream.set_nodelay(true)?;
-            Ok(Accepted { halves: halves(stream), peer: peer.to_string() })
+            Ok(Accepted { halves: halves(stream), peer: peer.into() })
         })
     }
 }
@@ -49,7 +51,7 @@ impl Accept for Unix {
     fn accept(&self) -> Accepting<'_> {
         Box::pin(async {
             let (stream, _) = self.listener.accept().await?;
-            Ok(Accepted { halves: halves(stream), peer: "a Unix socket".into() })
+            Ok(Accepted { halves: halves(stream), peer: Peer::Local("a Unix socket".into()) })
         })
     }
 }

@@ -1,4 +1,5 @@
-//! The asynchronous transports: each server on a thread of its own, each call blocked on.
+//! The asynchronous transports: each server on a thread of its own, each call blocked on. Whatever runs on
+//! the pump of `liminal_driver::asynchronous` becomes a [`Transport`] with [`serve`] and [`connected`].
 
 use std::future::Future;
 use std::io;
@@ -15,8 +16,9 @@ use liminal_driver::error::{
     OpenError, ReceiveError,
 };
 use liminal_driver::{Address, ServerOptions};
-use liminal_proto::{Config, MessageId, Pid, Reply, Version};
+use liminal_proto::{CloseReason, Config, MessageId, Pid, Reply, Version};
 
+use crate::futures::Pump;
 use crate::threads::Threads;
 use crate::transport::{AsyncBoxed, Boxed, Cast, Conversation, Handle, Role, Server, Transport};
 
@@ -31,7 +33,7 @@ pub struct AsyncStd;
 impl Transport for Smol {
     fn serve(&self, at: Address, options: ServerOptions, cast: Cast) -> Result<Box<dyn Server>, BindError> {
         let server = smol::block_on(liminal_smol::bind_with(at, options))?;
-        Ok(run(server, cast, smol::block_on))
+        Ok(serve(server, cast, smol::block_on))
     }
 
     fn connect(&self, to: &Address, config: Config, driven: bool) -> Result<Arc<dyn Handle>, ConnectError> {
@@ -44,7 +46,7 @@ impl Transport for Smol {
 impl Transport for AsyncStd {
     fn serve(&self, at: Address, options: ServerOptions, cast: Cast) -> Result<Box<dyn Server>, BindError> {
         let server = async_std::task::block_on(liminal_async_std::bind_with(at, options))?;
-        Ok(run(server, cast, async_std::task::block_on))
+        Ok(serve(server, cast, async_std::task::block_on))
     }
 
     fn connect(&self, to: &Address, config: Config, driven: bool) -> Result<Arc<dyn Handle>, ConnectError> {
@@ -54,9 +56,53 @@ impl Transport for AsyncStd {
     }
 }
 
-type Run = futures_lite::future::Boxed<io::Result<()>>;
+impl Pump for Smol {
+    fn bind(&self) -> Result<asynchronous::Server, BindError> {
+        smol::block_on(liminal_smol::bind("127.0.0.1:0"))
+    }
 
-fn run(
+    fn connect(&self, to: Address, config: Config) -> Connecting {
+        Box::pin(liminal_smol::connect_with(to, config))
+    }
+
+    fn spawn(&self, driver: Driver) -> Receiver<CloseReason> {
+        let (report, ended) = channel();
+        smol::spawn(async move { drop(report.send(driver.run().await)) }).detach();
+        ended
+    }
+
+    fn block_on(&self, running: Run) -> io::Result<()> {
+        smol::block_on(running)
+    }
+}
+
+impl Pump for AsyncStd {
+    fn bind(&self) -> Result<asynchronous::Server, BindError> {
+        async_std::task::block_on(liminal_async_std::bind("127.0.0.1:0"))
+    }
+
+    fn connect(&self, to: Address, config: Config) -> Connecting {
+        Box::pin(liminal_async_std::connect_with(to, config))
+    }
+
+    fn spawn(&self, driver: Driver) -> Receiver<CloseReason> {
+        let (report, ended) = channel();
+        async_std::task::spawn(async move { drop(report.send(driver.run().await)) });
+        ended
+    }
+
+    fn block_on(&self, running: Run) -> io::Result<()> {
+        async_std::task::block_on(running)
+    }
+}
+
+type Connecting = futures_lite::future::Boxed<Result<(asynchronous::Handle, Driver), ConnectError>>;
+
+/// A server while it runs.
+pub type Run = futures_lite::future::Boxed<io::Result<()>>;
+
+/// Registers the cast and runs a server on a thread of its own, where `block_on` of its runtime drives it.
+pub fn serve(
     server: asynchronous::Server,
     cast: Cast,
     block_on: impl FnOnce(Run) -> io::Result<()> + Send + 'static,
@@ -116,7 +162,8 @@ impl Server for Running {
     }
 }
 
-fn connected(
+/// A handle as the suite uses it, and its driver: given to `spawn` if `driven`, and else kept and not run.
+pub fn connected(
     handle: asynchronous::Handle,
     driver: Driver,
     driven: bool,

@@ -3,5 +3,5 @@
 mod asynchronous;
 mod blocking;
 
-pub use asynchronous::{AsyncStd, Smol};
+pub use asynchronous::{AsyncStd, Run, Smol, connected, serve};
 pub use blocking::Blocking;

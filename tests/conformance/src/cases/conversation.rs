@@ -16,7 +16,7 @@ use crate::transport::{Handle, Role, Transport};
 
 /// Every kind of participant answers.
 pub fn a_request_is_answered_by_every_kind_of_participant(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         let handle = world.connect();
         let version = if setup.is_v1() { Version::V1_0 } else { Version::V2_0 };
@@ -65,7 +65,7 @@ pub fn functions_closures_and_objects_take_part(transport: &dyn Transport) {
 
 /// A message without a reply is taken, and comes to its participant before what is said later.
 pub fn a_message_is_accepted_and_comes_in_order(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         let handle = world.connect();
         for host in Host::ALL {
@@ -83,7 +83,7 @@ pub fn a_message_is_accepted_and_comes_in_order(transport: &dyn Transport) {
 
 /// Several requests are outstanding; each reply names its own.
 pub fn replies_name_their_requests_and_come_in_order(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         let handle = world.connect();
         for host in Host::ALL {
@@ -116,7 +116,7 @@ pub fn asking_and_receiving_do_not_mix(transport: &dyn Transport) {
 
 /// Asking joins the parts of a reply; receiving gives them as they come, where the version has parts.
 pub fn parts_of_a_reply_are_joined(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         let handle = world.connect();
         for host in Host::ALL {
@@ -140,7 +140,7 @@ pub fn parts_of_a_reply_are_joined(transport: &dyn Transport) {
 
 /// A conversation has one participant, whose pid is its own; 1.0 has no words for it.
 pub fn the_participant_is_listed(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().role("trace", Role::TraceOnly).serve(transport, setup);
         let handle = world.connect();
         let (one, other) = (handle.open("inline").unwrap(), handle.open("async").unwrap());
@@ -194,7 +194,7 @@ pub fn conversations_do_not_wait_for_each_other(transport: &dyn Transport) {
 
 /// Closing tells the participant, and it is dropped.
 pub fn closing_tells_the_participant(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         let handle = world.connect();
         for host in Host::ALL {
@@ -220,7 +220,7 @@ pub fn closing_lets_outstanding_requests_end(transport: &dyn Transport) {
 
 /// Dropping a conversation closes it.
 pub fn a_dropped_conversation_is_closed(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         let handle = world.connect();
         for host in Host::ALL {
@@ -234,7 +234,7 @@ pub fn a_dropped_conversation_is_closed(transport: &dyn Transport) {
 
 /// The connection ends with the last handle and the last conversation, and tells every participant.
 pub fn the_connection_ends_with_the_last_handle(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         let (handle, conversation) = world.open("inline");
         let others = [handle.open("blocking").unwrap(), handle.open("async").unwrap()];
@@ -256,7 +256,7 @@ pub fn the_connection_ends_with_the_last_handle(transport: &dyn Transport) {
 
 /// A graceful disconnect while conversations are open tells their participants that the owner is gone.
 pub fn disconnecting_ends_open_conversations(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         let (handle, conversation) = world.open("async");
         conversation.request(say::HOLD.into(), WAIT).unwrap();
@@ -273,7 +273,7 @@ pub fn disconnecting_ends_open_conversations(transport: &dyn Transport) {
 
 /// A subject that nobody serves is refused: at once, or in 1.0 on the next call.
 pub fn a_subject_that_nobody_serves_is_refused(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         let handle = world.connect();
         let refused = match handle.open("nobody") {
@@ -295,7 +295,7 @@ pub fn a_subject_that_nobody_serves_is_refused(transport: &dyn Transport) {
 
 /// A conversation that only records takes messages and refuses requests.
 pub fn trace_only_takes_messages_and_refuses_requests(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::empty().role("trace", Role::TraceOnly).serve(transport, setup);
         let (_handle, conversation) = world.open("trace");
         for _ in 0..3 {
@@ -347,7 +347,7 @@ pub fn a_subject_that_is_too_long_is_refused(transport: &dyn Transport) {
 
 /// A ping is answered, and does not mix with what else is said.
 pub fn a_ping_is_answered(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         let (handle, conversation) = world.open("async");
         let request = conversation.request(say::NAP.into(), WAIT).unwrap();

@@ -11,7 +11,7 @@ use liminal_proto::{ExitReason, ReasonCode};
 
 use crate::WAIT;
 use crate::puppet::{Fault, Host, NAP, PLANNED, say};
-use crate::stage::{Setup, Stage};
+use crate::stage::{Setup, Stage, eventually};
 use crate::transport::{Conversation, Role, Transport};
 
 fn planned() -> ExitReason {
@@ -27,7 +27,7 @@ fn crash_of(asked: Result<bytes::Bytes, AskError>) -> Option<Crash> {
 
 /// Who asks is told at once, and told who and why, where the version has words for it.
 pub fn the_asker_is_told_who_exited_and_why(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         let handle = world.connect();
         for (said, reason) in [(say::PANIC, planned()), (say::EXIT, ExitReason::Normal)] {
@@ -48,7 +48,7 @@ pub fn the_asker_is_told_who_exited_and_why(transport: &dyn Transport) {
 
 /// Other conversations and other connections go on.
 pub fn an_exit_takes_nothing_else_down(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         let (handle, neighbour) = (world.connect(), world.connect());
         for host in Host::ALL {
@@ -66,7 +66,7 @@ pub fn an_exit_takes_nothing_else_down(transport: &dyn Transport) {
 
 /// After an exit messages and requests are refused, by an error that names the participant.
 pub fn after_an_exit_messages_are_refused(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         for host in Host::ALL {
             let (_handle, conversation) = world.open(host.subject());
@@ -83,7 +83,7 @@ pub fn after_an_exit_messages_are_refused(transport: &dyn Transport) {
 
 /// A failed conversation is released by closing it, which is no error.
 pub fn a_failed_conversation_can_be_closed(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         let handle = world.connect();
         for host in Host::ALL {
@@ -98,7 +98,7 @@ pub fn a_failed_conversation_can_be_closed(transport: &dyn Transport) {
 /// A crash that a message without a reply caused is seen by whoever looks, without waiting.
 pub fn a_crash_can_be_seen_without_waiting(transport: &dyn Transport) {
     for setup in [Setup::V2, Setup::V2Unix] {
-        if !Setup::ALL.contains(&setup) {
+        if !Setup::all(transport).contains(&setup) {
             continue;
         }
         let world = Stage::default().serve(transport, setup);
@@ -117,19 +117,9 @@ pub fn a_crash_can_be_seen_without_waiting(transport: &dyn Transport) {
     }
 }
 
-/// Looks again and again until it is so.
-#[track_caller]
-fn eventually(mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + WAIT;
-    while !is_so() {
-        assert!(Instant::now() < until, "it never came about");
-        thread::yield_now();
-    }
-}
-
 /// Whether it is awaited before, during or after the exit: the answer is the same, and stays.
 pub fn a_crash_is_awaited_before_during_and_after_it(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         for host in Host::ALL {
             let (_handle, conversation) = world.open(host.subject());
@@ -172,7 +162,7 @@ pub fn no_crash_is_awaited_on_a_lost_connection(transport: &dyn Transport) {
 
 /// All requests that are outstanding end with the participant, whether asked or to be received.
 pub fn an_exit_ends_every_outstanding_request(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         for host in Host::ALL {
             let (_handle, conversation) = world.open(host.subject());
@@ -192,7 +182,7 @@ pub fn an_exit_ends_every_outstanding_request(transport: &dyn Transport) {
 
 /// A participant that fails to join was there, and is no more.
 pub fn a_crash_while_joining_is_an_exit(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         for host in Host::ALL {
             let world = Stage::empty().puppet(host, "faulty", Fault::Joining).serve(transport, setup);
             let handle = world.connect();
@@ -249,7 +239,7 @@ pub fn a_crash_that_crashes_again_is_one_exit(transport: &dyn Transport) {
 /// A participant that lives elsewhere may exit while nobody calls it. Who listens is told then, and who
 /// does not when it says something next.
 pub fn an_exit_between_two_calls_is_told_at_once(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         let (_handle, conversation) = world.open(Host::Hosted.subject());
         assert_eq!(conversation.ask(say::EXIT_AFTERWARDS.into(), WAIT).unwrap(), say::EXIT_AFTERWARDS);
@@ -266,7 +256,7 @@ pub fn an_exit_between_two_calls_is_told_at_once(transport: &dyn Transport) {
 /// One that exits during a call ends its requests then, whenever the call may return, and is silent from
 /// then on.
 pub fn an_exit_while_a_call_is_out_is_told_at_once(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         let (_handle, conversation) = world.open(Host::Hosted.subject());
         let crash = crash_of(conversation.ask(say::EXIT_DURING.into(), WAIT));
@@ -279,7 +269,7 @@ pub fn an_exit_while_a_call_is_out_is_told_at_once(transport: &dyn Transport) {
 
 /// A request that nobody answers ends at its deadline; the conversation goes on when the participant does.
 pub fn a_request_that_is_not_answered_ends_at_its_deadline(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         for host in [Host::Inline, Host::Async] {
             let (_handle, conversation) = world.open(host.subject());
@@ -302,7 +292,7 @@ pub fn a_request_that_is_not_answered_ends_at_its_deadline(transport: &dyn Trans
 
 /// The server's own reply time ends a request of a client that would wait longer.
 pub fn the_reply_time_of_the_server_ends_a_request(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().options(|options| options.bus.reply_time = NAP).serve(transport, setup);
         for host in Host::ALL {
             let (_handle, conversation) = world.open(host.subject());
@@ -323,7 +313,7 @@ pub fn the_reply_time_of_the_server_ends_a_request(transport: &dyn Transport) {
 
 /// A second reply, a late one, and one to a message that asked for none concern nobody.
 pub fn replies_that_nobody_asked_for_do_not_surface(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default()
             .options(|options| options.bus.reply_time = Duration::from_millis(100))
             .serve(transport, setup);
@@ -395,7 +385,7 @@ pub fn an_async_participant_may_panic_anywhere(transport: &dyn Transport) {
 
 /// A participant that returns without a reply has refused.
 pub fn a_request_without_a_reply_is_refused(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         for host in Host::ALL {
             let (_handle, conversation) = world.open(host.subject());

@@ -15,7 +15,7 @@ use crate::transport::Transport;
 
 /// Without a driver everything works that somebody waits for.
 pub fn without_a_driver_callers_do_it_all(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         let handle = world.client(false);
         for host in Host::ALL {

@@ -14,7 +14,7 @@ use crate::stage::{Setup, Stage, World};
 use crate::transport::Transport;
 
 /// Runs something hostile while a neighbour asks all the time.
-fn beside_a_neighbour(world: &World<'_>, hostile: impl FnOnce()) {
+pub(super) fn beside_a_neighbour(world: &World<'_>, hostile: impl FnOnce()) {
     let (_handle, conversation) = world.open("inline");
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -87,32 +87,6 @@ pub fn strangers_are_told_and_closed(transport: &dyn Transport) {
     });
 }
 
-/// Faults after the handshake are told with their code, on stream 0, and then the stream ends.
-pub fn faults_are_told_and_closed(transport: &dyn Transport) {
-    let world = Stage::default().serve(transport, Setup::V2);
-    beside_a_neighbour(&world, || {
-        for dialect in [Dialect::V1, Dialect::V2] {
-            let faults: [(&[u8], ReasonCode); 4] = [
-                (b"\x0d\x00\0\0\0\x01\x00\x10\x00\x01", ReasonCode::TOO_LARGE),
-                (b"\x0c\x00\0\0\0\0\0\0\0\x0c\0\0\0\0\0\0\0\x01\0\0\0\0", ReasonCode::INVALID_STREAM),
-                (b"\x0c\x00\0\0\0\x01\0\0\0\x0d\0\0\0\0\0\0\0\x01\0\0\0\0\xff", ReasonCode::CODEC),
-                (b"\x0c\x00\0\0\0\x01\0\0\0\x0c\0\0\0\0\0\0\0\x01\0\0\xff\xff", ReasonCode::CODEC),
-            ];
-            for (bytes, code) in faults {
-                let mut raw = world.raw();
-                raw.shake_hands(dialect);
-                raw.send_bytes(bytes);
-                raw.expect_refusal(code);
-            }
-            let mut raw = world.raw();
-            raw.shake_hands(dialect);
-            let version = Version::V1_0;
-            raw.send(0, 0, Body::Connect { min_version: version, max_version: version, auth_token: b"" });
-            raw.expect_refusal(ReasonCode::INVALID_STATE);
-        }
-    });
-}
-
 /// A fault that comes with a request outstanding ends its conversation as well.
 pub fn a_fault_ends_the_conversations(transport: &dyn Transport) {
     let world = Stage::default().serve(transport, Setup::V2);
@@ -126,25 +100,6 @@ pub fn a_fault_ends_the_conversations(transport: &dyn Transport) {
         raw.expect_refusal(ReasonCode::TOO_LARGE);
         assert_eq!(world.await_left(), liminal_core::Leaving::OwnerLost);
     }
-}
-
-/// The end of the stream inside a frame: the part is not delivered.
-pub fn the_end_inside_a_frame_delivers_nothing(transport: &dyn Transport) {
-    let world = Stage::default().serve(transport, Setup::V2);
-    beside_a_neighbour(&world, || {
-        let frame = world.raw().bytes_of(1, 1, crate::raw::message(1, b"cut off"));
-        for cut in [1, 9, 10, 11, frame.len() - 1] {
-            let mut raw = world.raw();
-            raw.shake_hands(Dialect::V1);
-            raw.open(1, 1, "async");
-            raw.send_bytes(&frame[..cut]);
-            raw.end();
-            raw.expect_refusal(ReasonCode::TRUNCATED_PAYLOAD);
-            world.await_left();
-        }
-    });
-    let cut_off = Seen::Said("cut off".into());
-    assert!(!world.seen().contains(&cut_off));
 }
 
 /// One byte at a time is slow, and no fault.
@@ -227,7 +182,9 @@ fn does_not_read(transport: &dyn Transport, dialect: Dialect) {
             let mut raw = Raw::connect_narrow(world.address());
             raw.shake_hands(dialect);
             raw.open(1, 1, host.subject());
-            let sent = (1..=500).take_while(|&number| raw.try_send(&large_request(&raw, number))).count();
+            let sent = (1..=500)
+                .take_while(|&number| raw.try_send(&raw.ask_bytes(1, number, &[7; 100_000])))
+                .count();
             // Far more than the sockets hold: where the first replies find no room a 1.0 client is not read
             // from. 2.0 is read on and refused, and so is work that comes faster than replies are made.
             let is_paused = dialect == Dialect::V1 && matches!(host, Host::Inline);
@@ -239,18 +196,6 @@ fn does_not_read(transport: &dyn Transport, dialect: Dialect) {
             world.await_left();
         }
     });
-}
-
-fn large_request(raw: &Raw, number: u64) -> bytes::Bytes {
-    let payload = &[7; 100_000][..];
-    match raw.dialect {
-        Dialect::V1 => raw.bytes_of(1, 1, crate::raw::message(1, payload)),
-        Dialect::V2 => {
-            let (answers, timeout_ms) = (None, None);
-            let message_id = MessageId::new(number);
-            raw.bytes_of(1, 1, Body::Message { message_id, answers, timeout_ms, payload })
-        }
-    }
 }
 
 /// An exit does not stand behind the replies of other conversations that find no room.
@@ -289,6 +234,32 @@ pub fn an_exit_overtakes_replies_that_find_no_room(transport: &dyn Transport) {
     assert!(after > 0, "the exit came behind all {before} replies");
 }
 
+/// Replies that find no room wait, up to a bound; then their client counts as one that does not read.
+pub fn replies_that_wait_are_bounded(transport: &dyn Transport) {
+    const CONVERSATIONS: u32 = 60;
+    for dialect in [Dialect::V1, Dialect::V2] {
+        let world = Stage::default()
+            .options(|options| {
+                options.connection.limits.output_soft_max = 64 << 10;
+                options.connection.limits.write_stall_time = 4 * WAIT;
+                options.held_reply_bytes_max = 10 * say::BULK;
+            })
+            .serve(transport, Setup::V2);
+        beside_a_neighbour(&world, || {
+            let mut raw = Raw::connect_narrow(world.address());
+            raw.shake_hands(dialect);
+            // Accepted before the first of them replies, and with more than the sockets hold.
+            for stream in (0..CONVERSATIONS).map(|number| 1 + 2 * number) {
+                raw.open(stream, stream.into(), "blocking");
+                raw.ask(stream, 1, say::BULK_LATER.as_bytes());
+            }
+            for _ in 0..CONVERSATIONS {
+                assert_eq!(world.await_left(), liminal_core::Leaving::OwnerLost, "{dialect:?}");
+            }
+        });
+    }
+}
+
 /// A client that is killed with requests outstanding: its participants are told, the rest goes on.
 pub fn a_client_that_is_killed_takes_nothing_down(transport: &dyn Transport) {
     let world = Stage::default()
@@ -300,15 +271,7 @@ pub fn a_client_that_is_killed_takes_nothing_down(transport: &dyn Transport) {
                 let mut raw = world.raw();
                 raw.shake_hands(dialect);
                 raw.open(1, 1, host.subject());
-                match dialect {
-                    Dialect::V1 => raw.say(1, 1, 1, say::NAP.as_bytes()),
-                    Dialect::V2 => {
-                        let (answers, timeout_ms) = (None, None);
-                        let message_id = MessageId::new(1);
-                        let payload = say::NAP.as_bytes();
-                        raw.send(1, 1, Body::Message { message_id, answers, timeout_ms, payload });
-                    }
-                }
+                raw.ask(1, 1, say::NAP.as_bytes());
                 world.await_said(say::NAP);
                 raw.kill();
                 world.await_left();

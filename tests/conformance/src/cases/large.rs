@@ -14,7 +14,7 @@ use crate::stage::{Setup, Stage};
 use crate::transport::{Conversation, Transport};
 
 /// What an echo adds to a request must fit as well.
-const LARGEST: usize = (1 << 20) - 64;
+pub(super) const LARGEST: usize = (1 << 20) - 64;
 
 /// The largest frames that share a connection with others: above half of what a connection may queue,
 /// 2.0 refuses what comes beside them.
@@ -31,7 +31,7 @@ pub fn ten_mib_both_ways_in_the_largest_frames(transport: &dyn Transport) {
 }
 
 fn ten_mib(transport: &dyn Transport, large: usize) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         for driven in [true, false] {
             let world = Stage::default().serve(transport, setup);
             let handle = world.client(driven);
@@ -45,7 +45,7 @@ fn ten_mib(transport: &dyn Transport, large: usize) {
     }
 }
 
-fn echo(conversation: &dyn Conversation, size: usize, total: usize) {
+pub(super) fn echo(conversation: &dyn Conversation, size: usize, total: usize) {
     let mut sent = 0;
     while sent < total {
         let payload = pattern(size, sent);
@@ -66,7 +66,7 @@ fn pattern(len: usize, seed: usize) -> Bytes {
 /// Requests are sent ahead of their replies, as many as fit.
 pub fn large_requests_are_pipelined(transport: &dyn Transport) {
     const SIZE: usize = 100_000;
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
         let (_handle, conversation) = world.open("inline");
         let receiver = Arc::clone(&conversation);

@@ -11,7 +11,7 @@ use crate::transport::Transport;
 
 /// A thousand requests from eight threads on one handle: each has its own reply.
 pub fn eight_threads_ask_on_one_conversation(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         for driven in [true, false] {
             let world = Stage::default().serve(transport, setup);
             let handle = world.client(driven);

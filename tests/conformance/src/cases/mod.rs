@@ -1,13 +1,18 @@
 //! The cases, by what they are about.
 
+pub mod admission;
+pub mod attack;
 pub mod conversation;
 pub mod crash;
 pub mod driver;
+pub mod framing;
 pub mod hostile;
 pub mod large;
 pub mod many;
+pub mod narrow;
 pub mod stop;
 pub mod wire_1_0;
+pub mod wire_2_0;
 
 /// Calls a macro with every case, by file.
 #[doc(hidden)]
@@ -80,6 +85,10 @@ macro_rules! for_every_case {
                 more_than_fits_is_refused_and_nothing_else_suffers
                 many_messages_one_way
             }
+            narrow {
+                ten_mib_both_ways_through_small_buffers
+                a_byte_at_a_time_carries_everything
+            }
             many {
                 eight_threads_ask_on_one_conversation
                 eight_threads_ask_on_their_own_conversations
@@ -106,19 +115,52 @@ macro_rules! for_every_case {
                 a_client_of_2_0_alone_never_offers_1_0
                 a_client_that_vanishes_leaves_nothing
             }
+            wire_2_0 {
+                a_half_closed_client_gets_what_it_asked_for
+                a_half_closed_client_is_told_of_the_deadline
+                a_half_closed_client_is_told_of_the_exit
+                a_client_that_ends_is_closed
+            }
             hostile {
                 strangers_are_told_and_closed
-                faults_are_told_and_closed
                 a_fault_ends_the_conversations
-                the_end_inside_a_frame_delivers_nothing
                 one_byte_at_a_time_is_understood
                 those_who_stall_are_closed
                 a_flood_of_pings_is_closed
                 a_client_of_1_0_that_does_not_read_is_not_read_from
                 a_client_of_2_0_that_does_not_read_is_closed
                 an_exit_overtakes_replies_that_find_no_room
+                replies_that_wait_are_bounded
                 a_client_that_is_killed_takes_nothing_down
                 a_server_that_talks_nonsense_is_closed
+            }
+            attack {
+                opens_beyond_the_limit_are_refused
+                a_flood_of_what_is_refused_is_closed
+                the_id_of_an_open_conversation_is_not_free
+                the_largest_ids_are_as_good_as_any
+                the_conversation_of_another_is_out_of_reach
+                forged_replies_do_not_surface
+                hostile_last_words_are_cut_and_escaped
+                a_client_that_floods_while_it_is_written_to_is_closed
+                a_client_reads_on_while_it_writes
+                an_exit_is_told_amid_a_flood
+            }
+            framing {
+                what_is_no_frame_is_told_with_its_code
+                nothing_comes_before_connect
+                a_second_connect_is_out_of_place
+                a_frame_that_does_not_come_is_given_up
+                a_byte_at_a_time_is_too_little_in_the_long_run
+                unknown_types_are_ignored_until_they_are_a_flood
+                what_follows_the_end_is_discarded
+                an_end_inside_a_frame_is_a_breach
+            }
+            admission {
+                a_client_too_many_is_told_so
+                a_peer_too_many_hears_the_reason_and_the_end
+                an_address_has_its_share
+                those_who_say_nothing_make_room
             }
             driver {
                 without_a_driver_callers_do_it_all
@@ -147,7 +189,12 @@ mod tests {
             include_str!("many.rs"),
             include_str!("wire_1_0.rs"),
             include_str!("hostile.rs"),
+            include_str!("admission.rs"),
             include_str!("driver.rs"),
+            include_str!("narrow.rs"),
+            include_str!("wire_2_0.rs"),
+            include_str!("attack.rs"),
+            include_str!("framing.rs"),
         ];
         for file in files {
             let cases = file.lines().filter_map(|line| line.strip_prefix("pub fn ")?.split('(').next());

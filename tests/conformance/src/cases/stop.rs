@@ -16,7 +16,7 @@ use crate::transport::{Role, Transport};
 
 /// Idle clients answer, learn of it, and the server ends long before its time is over.
 pub fn idle_clients_are_asked_to_go(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let mut world =
             Stage::default().options(|options| options.stop.time = 2 * WAIT).serve(transport, setup);
         let handle = world.connect();
@@ -34,7 +34,7 @@ pub fn idle_clients_are_asked_to_go(transport: &dyn Transport) {
 
 /// A request that is outstanding is still answered.
 pub fn outstanding_requests_are_answered_first(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         for host in Host::ALL {
             let mut world =
                 Stage::default().options(|options| options.stop.time = WAIT).serve(transport, setup);
@@ -117,7 +117,7 @@ pub fn a_server_that_has_ended_holds_nothing(transport: &dyn Transport) {
 
 /// The file of a Unix socket goes with its server, and one left behind is no obstacle.
 pub fn the_file_of_a_unix_socket_goes_with_its_server(transport: &dyn Transport) {
-    if !Setup::ALL.contains(&Setup::V2Unix) {
+    if !Setup::all(transport).contains(&Setup::V2Unix) {
         return;
     }
     let mut world = Stage::default().serve(transport, Setup::V2Unix);
@@ -132,7 +132,7 @@ pub fn the_file_of_a_unix_socket_goes_with_its_server(transport: &dyn Transport)
 
 /// A server that is taken down without a word: its clients learn at once.
 pub fn clients_learn_at_once_of_a_server_that_is_gone(transport: &dyn Transport) {
-    for &setup in Setup::ALL {
+    for &setup in Setup::all(transport) {
         let mut world = Stage::default().options(|options| options.stop.time = NAP).serve(transport, setup);
         let handle = world.connect();
         let (undriven, conversation) = (world.client(false), handle.open("async").unwrap());

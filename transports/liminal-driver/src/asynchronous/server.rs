@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use async_executor::Executor;
-use futures_lite::FutureExt as _;
+use futures_lite::{AsyncWriteExt as _, FutureExt as _};
 use liminal_core::participant::AsyncFactory;
 use liminal_core::{Factory, RegisterError, Subject};
 use liminal_proto::{Connection, Wants};
@@ -20,12 +20,11 @@ use super::connect::Halves;
 use super::link::{ReadHalf, WriteHalf};
 use super::sleep::{Alarm, Sleeper};
 use crate::client::{link_error, wake_at};
-use crate::server::{Connected, Host, Hub, Kind, Pool, ServerLink, ServerOptions, Spawn, Task, TryWrite};
+use crate::server::{
+    Admitted, Connected, Host, Hub, Kind, Peer, Pool, ServerLink, ServerOptions, Spawn, Task, TryWrite,
+    TurnedAway,
+};
 use crate::{Address, with_scratch};
-
-/// How long accepting pauses after a failure such as too many open files: long enough not to spin, short
-/// enough that nobody minds.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a connection that is over is still read, so that the farewell is not destroyed by a reset.
 const LINGER: Duration = Duration::from_millis(500);
@@ -46,8 +45,8 @@ pub trait Accept: Send + Sync + 'static {
 pub struct Accepted {
     /// Its stream.
     pub halves: Halves,
-    /// Who it is, for the log.
-    pub peer: String,
+    /// Who it is.
+    pub peer: Peer,
 }
 
 impl fmt::Debug for Accepted {
@@ -231,25 +230,65 @@ async fn accept(
     sleeper: Arc<dyn Sleeper>,
 ) {
     loop {
+        while let Some(pause) = hub.accept_pause() {
+            sleeper.sleep_until(Instant::now() + pause).await;
+        }
         match listener.accept().await {
-            Ok(accepted) => {
-                // It runs this, so it is there.
-                let Some(executor) = executor.upgrade() else { return };
-                executor.spawn(serve(accepted, Arc::clone(&hub), Arc::clone(&sleeper))).detach();
-            }
+            Ok(Accepted { halves, peer }) => match hub.admission().admit(peer) {
+                Ok(admitted) => {
+                    // It runs this, so it is there.
+                    let Some(executor) = executor.upgrade() else { return };
+                    executor.spawn(serve(halves, admitted, Arc::clone(&hub), Arc::clone(&sleeper))).detach();
+                }
+                Err(turned_away) => {
+                    let Some(executor) = executor.upgrade() else { return };
+                    executor.spawn(turn_away(halves, turned_away, Arc::clone(&sleeper))).detach();
+                }
+            },
             Err(error) => {
-                tracing::warn!("cannot accept a connection: {error}");
-                sleeper.sleep_until(Instant::now() + ACCEPT_PAUSE).await;
+                let pause = hub.admission().failed(&error);
+                sleeper.sleep_until(Instant::now() + pause).await;
             }
         }
     }
 }
 
-async fn serve(accepted: Accepted, hub: Arc<Hub>, sleeper: Arc<dyn Sleeper>) {
-    let Accepted { halves: (read, write), peer } = accepted;
+/// Tells a client that there is no room for it, if there is time for that.
+async fn turn_away((read, mut write): Halves, turned_away: TurnedAway, sleeper: Arc<dyn Sleeper>) {
+    let Some(farewell) = turned_away.farewell() else { return };
+    let telling = async {
+        // Far shorter than what any stream takes at once.
+        let told = write.write_all(&farewell).await;
+        if told.is_ok() && write.close().await.is_ok() {
+            drain(read).await;
+        }
+    };
+    telling.or(sleeper.sleep_until(Instant::now() + LINGER)).await;
+}
+
+/// Reads and discards until the peer has no more to say.
+async fn drain(mut read: ReadHalf) {
+    poll_fn(|cx| {
+        with_scratch(|scratch| {
+            for _ in 0..READS_MAX {
+                match read.as_mut().poll_read(cx, scratch) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            // However much there is: the other connections get their turn.
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+    })
+    .await;
+}
+
+async fn serve((read, write): Halves, admitted: Admitted, hub: Arc<Hub>, sleeper: Arc<dyn Sleeper>) {
     let connection = Connection::server(hub.clock().now(), hub.options().connection.clone());
     let writer = Box::new(AsyncWriter(write));
-    let connected = hub.connect(|id| ServerLink::new(id, peer, connection, writer, Waker::noop()));
+    let connected = hub.connect(|id| ServerLink::new(id, admitted, connection, writer, Waker::noop()));
     let alarm = Alarm::new(Arc::clone(&sleeper));
     let mut serving = Serving { connected, read, alarm, wants: None };
     poll_fn(|cx| serving.poll(cx)).await;
@@ -323,27 +362,13 @@ impl Serving {
 
     /// Closes our half, and discards for a moment what the peer still sends: closing a socket with
     /// unread input would reset it, and the peer might lose the farewell.
-    async fn say_goodbye(mut self, sleeper: &dyn Sleeper) {
-        let Self { connected, read, .. } = &mut self;
+    async fn say_goodbye(self, sleeper: &dyn Sleeper) {
+        let Self { connected, read, .. } = self;
         let link = connected.link();
         if link.is_lost() || poll_fn(|cx| link.poll_close(cx)).await.is_err() {
             return;
         }
-        let drained = poll_fn(|cx| {
-            with_scratch(|scratch| {
-                for _ in 0..READS_MAX {
-                    match read.as_mut().poll_read(cx, scratch) {
-                        Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
-                        Poll::Ready(Ok(_)) => {}
-                        Poll::Pending => return Poll::Pending,
-                    }
-                }
-                // However much there is: the other connections get their turn.
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            })
-        });
-        drained.or(sleeper.sleep_until(Instant::now() + LINGER)).await;
+        drain(read).or(sleeper.sleep_until(Instant::now() + LINGER)).await;
     }
 }
 

@@ -19,7 +19,7 @@ use liminal_proto::{CloseReason, Event, ExitReason, Instant, LinkError, Pid, Rea
 use smallvec::SmallVec;
 
 use super::task_host::Cancel;
-use super::{Answers, Host, Kind, Pool, ServerLink, ServerOptions, sync_host, task_host};
+use super::{Admission, Answers, Host, Kind, Pool, ServerLink, ServerOptions, sync_host, task_host};
 use crate::Clock;
 use crate::asynchronous::{Sleep, Sleeper};
 
@@ -73,6 +73,7 @@ pub trait Spawn: Send + Sync + 'static {
 pub struct Hub {
     core: Mutex<Core>,
     clock: Clock,
+    admission: Arc<Admission>,
     pool: Arc<Pool>,
     spawn: Box<dyn Spawn>,
     sleeper: Arc<dyn Sleeper>,
@@ -164,13 +165,28 @@ impl Hub {
             timer: None,
             idle: None,
         };
-        Arc::new(Self { core: Mutex::new(core), clock: Clock::new(), pool, spawn, sleeper, options })
+        let admission = Admission::new(options.admission);
+        Arc::new(Self {
+            core: Mutex::new(core),
+            clock: Clock::new(),
+            admission,
+            pool,
+            spawn,
+            sleeper,
+            options,
+        })
     }
 
     /// How it treats its connections.
     #[must_use]
     pub const fn options(&self) -> &ServerOptions {
         &self.options
+    }
+
+    /// Who may connect.
+    #[must_use]
+    pub const fn admission(&self) -> &Arc<Admission> {
+        &self.admission
     }
 
     /// The clock that everything here is told the time by.
@@ -334,7 +350,7 @@ impl Hub {
     }
 
     fn write(&self, link: &ServerLink, round: &mut Round) {
-        if link.flush(round.now) {
+        if link.flush(round.now, self.options.held_reply_bytes_max) {
             let mut core = self.lock();
             // As it is now: somebody else may have written meanwhile, and said so already.
             if link.is_full() {

@@ -12,7 +12,7 @@ use liminal_proto::{CloseReason, Connection, ConversationId, Event, Instant, Lin
 
 use smallvec::SmallVec;
 
-use super::Hub;
+use super::{Admitted, Hub};
 use crate::unsent::Unsent;
 
 /// Events handed to the bus at once. The bus is locked once for all of them, and the links that they
@@ -21,10 +21,6 @@ const EVENTS_MAX: usize = 64;
 
 /// What is handed over at once is mostly one message.
 type Events = SmallVec<[Event; 1]>;
-
-/// Replies that may wait for room in the output of one connection, in bytes. Beyond it the peer counts
-/// as one that does not read. Default of every server: 16 MiB, which is sixteen of the largest replies.
-const HELD_BYTES_MAX: usize = 16 << 20;
 
 /// The half of a stream that is written, without ever waiting.
 pub trait TryWrite: Send {
@@ -47,8 +43,8 @@ pub trait TryWrite: Send {
 /// One connection of a server.
 pub struct ServerLink {
     id: LinkId,
-    /// Who it is, for the log.
-    peer: String,
+    /// Who it is, and its place among the connections.
+    admitted: Admitted,
     state: Mutex<State>,
     /// What the bus has to say, in its order. Filled while the bus is locked, and so by itself.
     outbox: Mutex<Outbox>,
@@ -98,11 +94,11 @@ struct Applied {
 }
 
 impl ServerLink {
-    /// A new connection from `peer`. `waker` is woken when it must be looked at.
+    /// A new connection. `waker` is woken when it must be looked at.
     #[must_use]
     pub fn new(
         id: LinkId,
-        peer: String,
+        admitted: Admitted,
         connection: Connection,
         writer: Box<dyn TryWrite>,
         waker: &Waker,
@@ -120,7 +116,7 @@ impl ServerLink {
             attention: true,
         };
         let full = AtomicBool::new(false);
-        Arc::new(Self { id, peer, state: Mutex::new(state), outbox: Mutex::default(), full })
+        Arc::new(Self { id, admitted, state: Mutex::new(state), outbox: Mutex::default(), full })
     }
 
     /// Its id on the bus.
@@ -185,7 +181,7 @@ impl ServerLink {
         }
         state.stands = wants.is_some_and(|wants| !wants.read);
         drop(state);
-        events.iter().for_each(|event| self.log(event));
+        events.iter().for_each(|event| self.note(event));
         (events, wants)
     }
 
@@ -218,6 +214,11 @@ impl ServerLink {
         self.lock().dropped
     }
 
+    /// Whether it had time enough to shake hands, and has not.
+    pub(super) fn stalls(&self, now: std::time::Instant) -> bool {
+        self.admitted.stalls(now)
+    }
+
     /// Whether a reply finds no room.
     pub(super) fn is_full(&self) -> bool {
         self.full.load(Ordering::Acquire)
@@ -235,12 +236,12 @@ impl ServerLink {
 
     /// Says what there is to say, as far as there is room, and writes as far as the stream takes it. Says
     /// whether [`is_full`](Self::is_full) has changed.
-    pub(super) fn flush(&self, now: Instant) -> bool {
+    pub(super) fn flush(&self, now: Instant, held_max: usize) -> bool {
         let mut state = self.lock();
         let mut held;
         let mut moved = false;
         loop {
-            let applied = self.apply(&mut state, now);
+            let applied = self.apply(&mut state, now, held_max);
             held = applied.held;
             moved |= applied.some;
             let Some(mut writer) = state.take_writer() else { break };
@@ -265,7 +266,7 @@ impl ServerLink {
                 Poll::Pending => {
                     state.unsent = taken;
                     state.block();
-                    let applied = self.apply(&mut state, now);
+                    let applied = self.apply(&mut state, now, held_max);
                     held = applied.held;
                     moved |= applied.some;
                     break;
@@ -280,12 +281,12 @@ impl ServerLink {
     }
 
     /// Moves commands into the connection. One that finds no room holds back those of its own
-    /// conversation and no others.
-    fn apply(&self, state: &mut State, now: Instant) -> Applied {
+    /// conversation and no others. Of those that are held there may be `held_max` bytes.
+    fn apply(&self, state: &mut State, now: Instant, held_max: usize) -> Applied {
         let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
         let some = outbox.apply(state, now);
         let held = !outbox.held.is_empty();
-        let too_much = outbox.bytes > HELD_BYTES_MAX;
+        let too_much = outbox.bytes > held_max;
         drop(outbox);
         if too_much {
             state.lose(now, LinkError::TimedOut);
@@ -293,13 +294,18 @@ impl ServerLink {
         Applied { some, held }
     }
 
-    fn log(&self, event: &Event) {
+    /// Notes who is through the handshake, and tells the log.
+    fn note(&self, event: &Event) {
+        let peer = self.admitted.peer();
         match event {
-            Event::Connected { version } => tracing::debug!(peer = self.peer, %version, "connected"),
-            Event::Closed(CloseReason::Violation(violation)) => {
-                tracing::warn!(peer = self.peer, "connection closed: {violation}");
+            Event::Connected { version } => {
+                self.admitted.identify();
+                tracing::debug!(%peer, %version, "connected");
             }
-            Event::Closed(reason) => tracing::debug!(peer = self.peer, "connection closed: {reason}"),
+            Event::Closed(CloseReason::Violation(violation)) => {
+                tracing::warn!(%peer, "connection closed: {violation}");
+            }
+            Event::Closed(reason) => tracing::debug!(%peer, "connection closed: {reason}"),
             _ => {}
         }
     }
@@ -436,6 +442,9 @@ fn len(command: &Command) -> usize {
 
 impl fmt::Debug for ServerLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerLink").field("id", &self.id).field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("ServerLink")
+            .field("id", &self.id)
+            .field("peer", self.admitted.peer())
+            .finish_non_exhaustive()
     }
 }

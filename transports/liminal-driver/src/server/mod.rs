@@ -1,6 +1,7 @@
 //! The server's side: the bus behind a lock, the links around it, and the hosts of participants.
 //! No sockets: the transports accept and move the bytes.
 
+mod admission;
 mod hosted;
 mod hub;
 mod kind;
@@ -9,6 +10,7 @@ mod pool;
 mod sync_host;
 mod task_host;
 
+pub use admission::{Admission, AdmissionOptions, Admitted, NoRoom, Peer, TurnedAway};
 pub use hosted::{Answers, Host, Hosted};
 pub use hub::{Connected, Hub, Returned, Spawn, Task};
 pub use kind::Kind;
@@ -16,14 +18,33 @@ pub use link::{ServerLink, TryWrite};
 pub use pool::{Job, Pool, PoolSeat};
 
 /// How a server treats its connections and its participants.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// Each connection: versions, token, keepalive, limits.
     pub connection: liminal_proto::Config,
     /// The bus: reply time, limits of conversations.
     pub bus: liminal_core::Settings,
+    /// How many connections there may be.
+    pub admission: AdmissionOptions,
+    /// What replies may hold that wait for room in the output of their connection, in bytes with their
+    /// charge, for each connection. Beyond it its peer counts as one that does not read, and is closed.
+    /// Default: 16 MiB, which is sixteen of the largest replies: it takes a client that asks for more than it
+    /// reads, because new work is refused while a reply waits.
+    pub held_reply_bytes_max: usize,
     /// Stopping and seats.
     pub stop: StopOptions,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            connection: liminal_proto::Config::default(),
+            bus: liminal_core::Settings::default(),
+            admission: AdmissionOptions::default(),
+            held_reply_bytes_max: 16 << 20,
+            stop: StopOptions::default(),
+        }
+    }
 }
 
 /// How a server stops, and how many participants may block.

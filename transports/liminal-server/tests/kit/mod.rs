@@ -39,7 +39,19 @@ pub(crate) struct Ended {
 impl Server {
     /// Starts a server and waits until it says that it listens.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = spawn(arguments);
+        Self::started(spawn(arguments))
+    }
+
+    /// On a free port, with so many file descriptors.
+    #[cfg(unix)]
+    pub(crate) fn with_descriptors(descriptors: u32, transport: &str) -> Self {
+        let limited = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &limited, env!("CARGO_BIN_EXE_liminal-server")]);
+        Self::started(piped(command.args(["--listen", "127.0.0.1:0", "--transport", transport])))
+    }
+
+    fn started(mut child: Child) -> Self {
         let (out, log) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
         let line = out.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("{:?}", rest(&log)));
         Self { child, line, out, log }
@@ -89,6 +101,10 @@ impl Drop for Server {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // One that was killed leaves its socket behind.
+        if let Some(path) = self.line.split(' ').nth(3).and_then(|address| address.strip_prefix("unix:")) {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
@@ -101,8 +117,11 @@ pub(crate) fn run(arguments: &[&str]) -> Ended {
 }
 
 fn spawn(arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_liminal-server"))
-        .args(arguments)
+    piped(Command::new(env!("CARGO_BIN_EXE_liminal-server")).args(arguments))
+}
+
+fn piped(command: &mut Command) -> Child {
+    command
         .env_remove("LIMINAL_LOG")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

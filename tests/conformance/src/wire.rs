@@ -1,0 +1,88 @@
+//! A wire between clients and a server that carries little at a time: both sides read and write in small
+//! pieces and have little room between them, whatever their own sockets would hold.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use liminal_driver::Address;
+use socket2::{Domain, SockRef, Socket, Type};
+
+/// What each socket of the wire holds, in bytes, if the system takes so little.
+const BUFFER: usize = 4096;
+
+/// A wire that is there until this is dropped; connections that it carries live on.
+#[derive(Debug)]
+pub struct Wire {
+    address: SocketAddr,
+    cut: Arc<AtomicBool>,
+}
+
+impl Wire {
+    /// A wire to a TCP server that carries at most `grain` bytes at a time.
+    #[must_use]
+    pub fn to(server: &Address, grain: usize) -> Self {
+        let Address::Tcp(server) = server else { panic!("a wire leads to TCP, not to {server}") };
+        let server = server.parse().expect("a server says where it listens");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
+        narrow(&SockRef::from(&listener)).expect("a buffer may be small");
+        let address = listener.local_addr().expect("a listener has an address");
+        let cut = Arc::new(AtomicBool::new(false));
+        let is_cut = Arc::clone(&cut);
+        thread::spawn(move || {
+            while let Ok((client, _)) = listener.accept()
+                && !is_cut.load(Ordering::Acquire)
+            {
+                // One that cannot be carried is cut off, as a wire does that.
+                let _ = carry(client, server, grain);
+            }
+        });
+        Self { address, cut }
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        self.address.into()
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.cut.store(true, Ordering::Release);
+        // Wakes who accepts.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn narrow(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_recv_buffer_size(BUFFER)?;
+    socket.set_send_buffer_size(BUFFER)
+}
+
+fn carry(client: TcpStream, server: SocketAddr, grain: usize) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
+    narrow(&SockRef::from(&socket))?;
+    socket.connect(&server.into())?;
+    let server = TcpStream::from(socket);
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let back = (server.try_clone()?, client.try_clone()?);
+    thread::spawn(move || copy(client, server, grain));
+    thread::spawn(move || copy(back.0, back.1, grain));
+    Ok(())
+}
+
+/// Carries one direction to its end, and the end with it.
+fn copy(mut from: TcpStream, mut to: TcpStream, grain: usize) {
+    let mut piece = vec![0; grain];
+    while let Ok(n) = from.read(&mut piece)
+        && n > 0
+        && to.write_all(&piece[..n]).is_ok()
+    {}
+    // The other side may be gone already.
+    let _ = to.shutdown(Shutdown::Write);
+    let _ = from.shutdown(Shutdown::Read);
+}
