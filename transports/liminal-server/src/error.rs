@@ -2,19 +2,23 @@
 
 use std::io;
 
-use liminal_core::{RegisterError, Subject};
+use liminal_core::RegisterError;
 use liminal_driver::error::BindError;
 use thiserror::Error;
+
+use crate::crash::Misfit;
 
 /// Why the server does not serve.
 #[derive(Debug, Error)]
 pub(crate) enum Error {
     #[error("{0}{hint}", hint = bind_hint(.0))]
     Bind(#[from] BindError),
-    #[error("--participant names {0} twice; name each subject once")]
-    Twice(Subject),
+    #[error("{0}")]
+    OnCrash(#[from] Misfit),
     #[error("--participant: {0}")]
-    Register(#[from] RegisterError),
+    Register(RegisterError),
+    #[error("--on-crash: {0}")]
+    Policy(RegisterError),
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
     #[error("{0}")]
@@ -26,7 +30,7 @@ impl Error {
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
             Self::Bind(_) => 2,
-            Self::Twice(_) | Self::Register(_) | Self::Signals(_) | Self::Run(_) => 1,
+            Self::OnCrash(_) | Self::Register(_) | Self::Policy(_) | Self::Signals(_) | Self::Run(_) => 1,
         }
     }
 }

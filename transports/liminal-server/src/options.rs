@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Parser;
@@ -9,6 +8,7 @@ use liminal_driver::{Address, ServerOptions, StopOptions};
 use tracing::level_filters::LevelFilter;
 
 use crate::NAME;
+use crate::crash::{self, OnCrash};
 use crate::error::Error;
 use crate::offer::Offer;
 
@@ -23,6 +23,7 @@ Examples:
   liminal-server --listen '[::]:0'                 any free port, on every interface
   liminal-server --listen unix:/run/liminal.sock   for this machine and user alone
   liminal-server --participant greeter=echo --participant audit=none
+  liminal-server --participant greeter=echo --participant greeter=echo --on-crash greeter=route
   liminal ask greeter hello                        a conversation with it
 
 Exit codes:
@@ -50,10 +51,16 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value_t = Transport::Smol)]
     pub(crate) transport: Transport,
     /// Who serves a subject: KIND is echo (replies with what it is sent) or none (nobody: messages are
-    /// recorded, requests refused). SUBJECT * is any that is not named. Repeatable; replaces the default,
-    /// which is '*=echo'
+    /// recorded, requests refused). SUBJECT * is any that is not named. Repeatable, also for one subject:
+    /// a conversation gets the one that has the fewest; replaces the default, which is '*=echo'
     #[arg(long = "participant", value_name = "SUBJECT=KIND")]
     offers: Vec<Offer>,
+    /// What becomes of a conversation whose participant exits: fail (the default), route (it goes on with
+    /// the next participant of SUBJECT) or compensate:SUBJECT2 (it fails, and SUBJECT2 is sent a notice of
+    /// what was left undone, as COMPENSATION.md describes it). SUBJECT * is any that is not named.
+    /// Repeatable
+    #[arg(long = "on-crash", value_name = "SUBJECT=POLICY")]
+    on_crash: Vec<OnCrash>,
     /// How long a graceful stop waits for clients: 300ms, 5s, 2m
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = program::duration)]
     stop_time: Duration,
@@ -64,13 +71,14 @@ pub(crate) struct Options {
 
 impl Options {
     /// Who serves what.
-    pub(crate) fn offers(&self) -> Result<&[Offer], Error> {
-        let mut seen = BTreeSet::new();
-        match self.offers.iter().find(|offer| !seen.insert(&offer.subject)) {
-            Some(offer) => Err(Error::Twice(offer.subject.clone())),
-            None if self.offers.is_empty() => Ok(&[Offer::DEFAULT]),
-            None => Ok(&self.offers),
-        }
+    pub(crate) fn offers(&self) -> &[Offer] {
+        if self.offers.is_empty() { &[Offer::DEFAULT] } else { &self.offers }
+    }
+
+    /// What becomes of conversations whose participant exits.
+    pub(crate) fn on_crash(&self) -> Result<&[OnCrash], Error> {
+        crash::check(&self.on_crash, self.offers())?;
+        Ok(&self.on_crash)
     }
 
     pub(crate) fn server(&self) -> ServerOptions {

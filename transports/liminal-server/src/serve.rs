@@ -9,6 +9,7 @@ use liminal_driver::error::BindError;
 use liminal_driver::{Address, ServerOptions};
 
 use crate::NAME;
+use crate::crash::OnCrash;
 use crate::error::Error;
 use crate::offer::{self, Kind, Offer};
 use crate::options::Options;
@@ -16,15 +17,15 @@ use crate::signals;
 
 /// Listens, says so on stdout, and serves until a signal comes.
 pub(crate) fn serve(options: &Options) -> Result<(), Error> {
-    let offers = options.offers()?;
+    let cast = Cast { offers: options.offers(), on_crash: options.on_crash()? };
     match options.transport {
         Transport::Blocking => {
             let server = liminal_blocking::bind_with(&options.listen, options.server())?;
-            begin(&server, offers, options.transport)?;
+            begin(&server, cast, options.transport)?;
             server.run().map_err(Error::Run)?;
         }
-        Transport::Smol => smol::block_on(run(liminal_smol::bind_with, options, offers))?,
-        Transport::AsyncStd => async_std::task::block_on(run(liminal_async_std::bind_with, options, offers))?,
+        Transport::Smol => smol::block_on(run(liminal_smol::bind_with, options, cast))?,
+        Transport::AsyncStd => async_std::task::block_on(run(liminal_async_std::bind_with, options, cast))?,
     }
     tracing::info!("stopped");
     Ok(())
@@ -33,17 +34,25 @@ pub(crate) fn serve(options: &Options) -> Result<(), Error> {
 async fn run(
     bind: impl AsyncFnOnce(Address, ServerOptions) -> Result<Server, BindError>,
     options: &Options,
-    offers: &[Offer],
+    cast: Cast<'_>,
 ) -> Result<(), Error> {
     let server = bind(options.listen.clone(), options.server()).await?;
-    begin(&server, offers, options.transport)?;
+    begin(&server, cast, options.transport)?;
     server.run().await.map_err(Error::Run)
+}
+
+/// Who serves what, and what becomes of conversations when they exit.
+#[derive(Clone, Copy)]
+struct Cast<'a> {
+    offers: &'a [Offer],
+    on_crash: &'a [OnCrash],
 }
 
 /// A server that listens and does not run yet.
 trait Listening {
     fn address(&self) -> &Address;
     fn register(&self, subject: Subject, kind: Kind) -> Result<(), RegisterError>;
+    fn on_crash(&self, on_crash: OnCrash) -> Result<(), RegisterError>;
     fn stopper(&self) -> Box<dyn Fn() + Send>;
 }
 
@@ -61,6 +70,10 @@ macro_rules! listening {
                 }
             }
 
+            fn on_crash(&self, on_crash: OnCrash) -> Result<(), RegisterError> {
+                self.on_crash(on_crash.subject, on_crash.policy)
+            }
+
             fn stopper(&self) -> Box<dyn Fn() + Send> {
                 let stopper = self.stopper();
                 Box::new(move || stopper.stop())
@@ -73,10 +86,13 @@ listening!(liminal_blocking::Server);
 listening!(Server);
 
 /// What there is to do between listening and serving.
-fn begin(server: &impl Listening, offers: &[Offer], transport: Transport) -> Result<(), Error> {
-    for offer in offers {
-        server.register(offer.subject.clone(), offer.kind)?;
+fn begin(server: &impl Listening, cast: Cast<'_>, transport: Transport) -> Result<(), Error> {
+    for offer in cast.offers {
+        server.register(offer.subject.clone(), offer.kind).map_err(Error::Register)?;
         tracing::debug!("{} is served by {}", offer.subject, offer.kind);
+    }
+    for on_crash in cast.on_crash {
+        server.on_crash(on_crash.clone()).map_err(Error::Policy)?;
     }
     signals::stop_on_one(server.stopper()).map_err(Error::Signals)?;
     announce(server.address(), transport);

@@ -37,7 +37,7 @@ fn fields(body: &Body<&str, &[u8]>) -> Value {
             "reason_code": reason_code.get(),
             "message": message,
         }),
-        Body::Disconnect | Body::Ping | Body::Pong => json!({}),
+        Body::Disconnect | Body::Ping | Body::Pong | Body::Failed => json!({}),
         Body::Subscribe { channel, accepted_schemas, max_in_flight } => json!({
             "channel": channel,
             "accepted_schemas_hex": accepted_schemas.iter().map(schema_id).collect::<Vec<_>>(),
@@ -100,6 +100,7 @@ fn fields(body: &Body<&str, &[u8]>) -> Value {
             "envelope": envelope_json(envelope),
         }),
         Body::Opened { pid } => json!({ "pid": pid.map(Pid::get) }),
+        Body::Joined { pid } => json!({ "pid": pid.get() }),
         Body::Message { message_id, answers, timeout_ms, payload } => json!({
             "message_id": message_id.get(),
             "answers": answers.map(|id| id.get()),
