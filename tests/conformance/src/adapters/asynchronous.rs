@@ -60,7 +60,7 @@ fn run(
     cast: Cast,
     block_on: impl FnOnce(Run) -> io::Result<()> + Send + 'static,
 ) -> Box<dyn Server> {
-    for (subject, role) in cast {
+    for (subject, role) in cast.roles {
         let registered = match role {
             Role::Inline(factory) => server.register_inline(subject, Boxed::factory(factory)),
             Role::Blocking(factory) => server.register_blocking(subject, Boxed::factory(factory)),
@@ -68,6 +68,9 @@ fn run(
             Role::TraceOnly => server.register_trace_only(subject),
         };
         registered.expect("the subject is free");
+    }
+    for (subject, policy) in cast.on_crash {
+        server.on_crash(subject, policy).expect("the subject is short enough");
     }
     let (address, stopper) = (server.local_address().clone(), server.stopper());
     let (report, ended) = channel();
