@@ -57,7 +57,7 @@
 //!
 //! A host for many conversations keeps its participants by [`Invocation::conversation`], creates one at
 //! [`Call::Join`], drops it at [`Call::Leave`], and catches its panics: `examples/in_process.rs` has one
-//! in forty lines. [`Phase`] draws the life of a conversation, and [`Settings`] gives every bound with its
+//! in forty lines. [`CrashPolicy`] says what becomes of a conversation whose participant exits. [`Phase`] draws the life of a conversation, and [`Settings`] gives every bound with its
 //! reason.
 
 #![no_std]

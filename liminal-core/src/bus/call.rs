@@ -270,7 +270,8 @@ impl Conversation {
 
     /// The participant is no more. What it held is released before anybody can read of it.
     fn on_exited(&mut self, common: &mut Common, reason: ExitReason) {
-        let Some(pid) = self.pid else { return };
+        // Who is not there any more has exited before.
+        let Some(pid) = self.pid.filter(|_| self.present) else { return };
         self.present = false;
         self.disengage(common);
         common.counters.exits += 1;

@@ -46,7 +46,7 @@ impl fmt::Display for Uncompensated {
             Outcome::Refused { reason, text: Some(text) } => write!(f, "{reason}: {}", text.escape_debug()),
             Outcome::Exited => f.write_str("the participant has exited"),
             Outcome::Deadline => f.write_str("no reply in time"),
-            other => write!(f, "{other:?}"),
+            Outcome::Unknown | Outcome::Accepted { .. } | _ => f.write_str("its end is not known"),
         }
     }
 }
