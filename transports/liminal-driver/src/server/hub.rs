@@ -235,7 +235,7 @@ impl Hub {
     pub fn abandon(&self) {
         let compensating = self.lock().bus.compensating();
         if compensating > 0 {
-            tracing::warn!("stopped before {compensating} compensations were over");
+            tracing::warn!("stopped while compensations were under way: {compensating}");
         }
         for link in self.links() {
             link.drop_transport(self.clock.now());
