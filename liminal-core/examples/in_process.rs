@@ -54,7 +54,10 @@ impl<F: Factory> Host<F> {
                 NodeNext::Local(_, command) => told.push(command),
                 NodeNext::Wait(_) => return told,
                 // Calls here return before anybody could cancel them, and there are no connections.
-                NodeNext::Cancel(_) | NodeNext::Record(..) | NodeNext::LinkClosed(..) => {}
+                NodeNext::Cancel(_)
+                | NodeNext::Record(..)
+                | NodeNext::Uncompensated(_)
+                | NodeNext::LinkClosed(..) => {}
             }
         }
     }

@@ -38,13 +38,25 @@ pub enum Command {
         /// How.
         outcome: Outcome,
     },
-    /// The participant has exited. This ends every open request of the conversation: there is no
-    /// [`Outcome`](Self::Outcome) for each.
+    /// The participant has exited. Unless the conversation [goes on](Exit::goes_on), this ends every open
+    /// request: there is no [`Outcome`](Self::Outcome) for each.
     Exited {
         /// Whose participant.
         conversation: ConversationId,
         /// Who, why, and where in the log.
         exit: Exit,
+    },
+    /// Another participant has taken the place of one that exited.
+    Joined {
+        /// In which conversation.
+        conversation: ConversationId,
+        /// Who.
+        pid: Pid,
+    },
+    /// Nobody was found to take the place of the participant that exited. This ends every open request.
+    Failed {
+        /// Which.
+        conversation: ConversationId,
     },
     /// The conversation is closed; its id is free.
     Ended {
@@ -75,6 +87,8 @@ impl Command {
             | Self::Refused { conversation, .. }
             | Self::Outcome { conversation, .. }
             | Self::Exited { conversation, .. }
+            | Self::Joined { conversation, .. }
+            | Self::Failed { conversation }
             | Self::Ended { conversation } => Some(*conversation),
             Self::Disconnect => None,
         }
@@ -109,6 +123,8 @@ impl Command {
                 connection.outcome(now, *conversation, *message, outcome)
             }
             Self::Exited { conversation, exit } => connection.exited(now, *conversation, exit),
+            Self::Joined { conversation, pid } => connection.joined(now, *conversation, *pid),
+            Self::Failed { conversation } => connection.failed(now, *conversation),
             Self::Ended { conversation } => connection.ended(now, *conversation),
             Self::Disconnect => {
                 connection.disconnect(now);

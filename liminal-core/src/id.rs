@@ -39,6 +39,11 @@ identifiers! {
     Ticket, "ticket-";
 }
 
+impl LinkId {
+    /// The bus itself, which owns the conversations that it opens to compensate. No command is for it.
+    pub const BUS: Self = Self(0);
+}
+
 /// Gives out the numbers 1, 2, 3, …
 #[derive(Debug, Default)]
 pub(crate) struct Sequence(u64);

@@ -41,6 +41,9 @@ pub enum Call {
         record: RecordNumber,
         /// Whether a reply is wanted. One to a message that wants none is dropped.
         expects_reply: bool,
+        /// How often it was moved from a participant that exited to the next: see
+        /// [`Received::redelivered`](crate::Received::redelivered).
+        redelivered: u8,
         /// Until when a reply is of use.
         deadline: Option<Instant>,
         /// What it says.
@@ -62,11 +65,12 @@ impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Join { subject } => f.debug_struct("Join").field("subject", subject).finish(),
-            Self::Message { id, record, expects_reply, deadline, payload } => f
+            Self::Message { id, record, expects_reply, redelivered, deadline, payload } => f
                 .debug_struct("Message")
                 .field("id", id)
                 .field("record", record)
                 .field("expects_reply", expects_reply)
+                .field("redelivered", redelivered)
                 .field("deadline", deadline)
                 .field("payload", &format_args!("{} bytes", payload.len()))
                 .finish(),

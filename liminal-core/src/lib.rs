@@ -58,7 +58,8 @@
 //! A host for many conversations keeps its participants by [`Invocation::conversation`], creates one at
 //! [`Call::Join`], drops it at [`Call::Leave`], and catches its panics: `examples/in_process.rs` has one
 //! in forty lines. [`guide`] shows a bus that several threads share. [`Phase`] draws the life of a
-//! conversation, and [`Settings`] gives every bound with its reason.
+//! conversation, [`CrashPolicy`] says what becomes of one whose participant exits, and [`Settings`] gives
+//! every bound with its reason.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -75,13 +76,15 @@ pub mod guide {}
 mod id;
 mod invocation;
 mod node;
+mod notice;
 mod offer;
 pub mod participant;
 mod phase;
+mod policy;
 mod record;
 mod settings;
 
-pub use bus::{Bus, BusNext, CANCELLED_PER_POLL};
+pub use bus::{Bus, BusNext, CANCELLED_PER_POLL, Uncompensated};
 pub use command::{Command, Held};
 pub use id::{ConversationKey, LinkId, OfferId, Ticket};
 pub use invocation::{Answer, Call, Invocation};
@@ -89,5 +92,6 @@ pub use node::{Node, NodeNext, NotLocal};
 pub use offer::{Offer, RegisterError, Subject};
 pub use participant::{Context, Factory, Participant, Received, invoke};
 pub use phase::{Phase, Trigger};
+pub use policy::CrashPolicy;
 pub use record::{Leaving, Record, Recorded};
 pub use settings::{Counters, Load, Settings};

@@ -2,14 +2,15 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 use thiserror::Error;
 
-use crate::OfferId;
 use crate::id::Sequence;
+use crate::{CrashPolicy, OfferId};
 
-/// What a participant is registered for.
+/// What participants are registered for. Several may be registered for the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// This subject alone. Wins over [`Subject::Any`].
@@ -53,8 +54,8 @@ pub enum Offer {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// Somebody serves it already.
-    #[error("{0} is registered already")]
+    /// Somebody serves it already, and one of the two only records: that is not shared.
+    #[error("{0} is registered already, and one that only records has its subject to itself")]
     Taken(Subject),
     /// No opening could name it.
     #[error("a subject of {len} bytes is above the limit of {limit}")]
@@ -66,27 +67,47 @@ pub enum RegisterError {
     },
 }
 
-/// What is registered.
+/// What is registered, and who of it has how much to do.
 #[derive(Debug, Default)]
 pub(crate) struct Offers {
-    exact: BTreeMap<String, (OfferId, Offer)>,
-    any: Option<(OfferId, Offer)>,
+    exact: BTreeMap<String, Group>,
+    any: Group,
     subjects: BTreeMap<OfferId, Subject>,
+    /// In how many conversations each takes part, where it does in any.
+    engaged: BTreeMap<OfferId, usize>,
+    policies: BTreeMap<String, CrashPolicy>,
+    policy_of_any: CrashPolicy,
     ids: Sequence,
+}
+
+/// Everybody on one subject, in the order of their registration. One that only records is alone.
+#[derive(Debug, Default)]
+struct Group {
+    offers: Vec<(OfferId, Offer)>,
+    /// Whose turn it is where several are equal.
+    turn: usize,
+}
+
+/// Whom a conversation on a subject gets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pick {
+    pub(crate) offer: OfferId,
+    pub(crate) kind: Offer,
+    /// Whether nobody else serves the subject.
+    pub(crate) alone: bool,
 }
 
 impl Offers {
     pub(crate) fn register(&mut self, subject: Subject, offer: Offer) -> Result<OfferId, RegisterError> {
-        if self.is_taken(&subject) {
+        let group = match &subject {
+            Subject::Exact(name) => self.exact.entry(name.clone()).or_default(),
+            Subject::Any => &mut self.any,
+        };
+        if !group.takes(offer) {
             return Err(RegisterError::Taken(subject));
         }
         let id = OfferId::new(self.ids.next());
-        match &subject {
-            Subject::Exact(name) => {
-                self.exact.insert(name.clone(), (id, offer));
-            }
-            Subject::Any => self.any = Some((id, offer)),
-        }
+        group.offers.push((id, offer));
         self.subjects.insert(id, subject);
         Ok(id)
     }
@@ -95,21 +116,86 @@ impl Offers {
         let subject = self.subjects.remove(&id)?;
         match &subject {
             Subject::Exact(name) => {
-                self.exact.remove(name);
+                let group = self.exact.get_mut(name)?;
+                group.remove(id);
+                if group.offers.is_empty() {
+                    self.exact.remove(name);
+                }
             }
-            Subject::Any => self.any = None,
+            Subject::Any => self.any.remove(id),
         }
         Some(subject)
     }
 
-    pub(crate) fn find(&self, subject: &str) -> Option<(OfferId, Offer)> {
-        self.exact.get(subject).copied().or(self.any)
+    pub(crate) fn is_registered(&self, id: OfferId) -> bool {
+        self.subjects.contains_key(&id)
     }
 
-    fn is_taken(&self, subject: &Subject) -> bool {
-        match subject {
-            Subject::Exact(name) => self.exact.contains_key(name),
-            Subject::Any => self.any.is_some(),
+    /// The one with the fewest conversations; among equals, whose turn it is. `passed` are out of the
+    /// question, and `last` come behind all others.
+    pub(crate) fn pick(&mut self, subject: &str, passed: &[OfferId], last: &[OfferId]) -> Option<Pick> {
+        let group = self.exact.get_mut(subject).unwrap_or(&mut self.any);
+        let engaged = &self.engaged;
+        group.pick(|id| {
+            let load = engaged.get(&id).copied().unwrap_or(0);
+            (!passed.contains(&id)).then(|| (last.contains(&id), load))
+        })
+    }
+
+    /// One conversation more that it takes part in.
+    pub(crate) fn engage(&mut self, id: OfferId) {
+        *self.engaged.entry(id).or_default() += 1;
+    }
+
+    /// One fewer.
+    pub(crate) fn release(&mut self, id: OfferId) {
+        if let Some(count) = self.engaged.get_mut(&id) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.engaged.remove(&id);
+            }
         }
+    }
+
+    pub(crate) fn set_policy(&mut self, subject: Subject, policy: CrashPolicy) {
+        match subject {
+            Subject::Exact(name) => {
+                self.policies.insert(name, policy);
+            }
+            Subject::Any => self.policy_of_any = policy,
+        }
+    }
+
+    /// The policy that was set for the subject by name, or else with those who serve it.
+    pub(crate) fn policy(&self, subject: &str) -> CrashPolicy {
+        match self.policies.get(subject) {
+            Some(policy) => policy.clone(),
+            None if self.exact.contains_key(subject) => CrashPolicy::Fail,
+            None => self.policy_of_any.clone(),
+        }
+    }
+}
+
+impl Group {
+    fn takes(&self, offer: Offer) -> bool {
+        let alone = |offer: Offer| offer == Offer::TraceOnly;
+        self.offers.is_empty() || !(alone(offer) || self.offers.iter().any(|(_, it)| alone(*it)))
+    }
+
+    fn remove(&mut self, id: OfferId) {
+        self.offers.retain(|(it, _)| *it != id);
+    }
+
+    /// The first from the turn on with the smallest rank; who has none is passed over.
+    fn pick(&mut self, rank: impl Fn(OfferId) -> Option<(bool, usize)>) -> Option<Pick> {
+        let count = self.offers.len();
+        let in_turn = (0..count).map(|at| (self.turn + at) % count);
+        let ranked = in_turn.filter_map(|at| {
+            let (id, kind) = *self.offers.get(at)?;
+            Some((rank(id)?, at, id, kind))
+        });
+        let (_, at, offer, kind) = ranked.min_by_key(|(rank, ..)| *rank)?;
+        self.turn = at + 1;
+        Some(Pick { offer, kind, alone: count == 1 })
     }
 }

@@ -7,13 +7,13 @@
 pub enum Phase {
     /// Opened; its participant has not joined yet. Messages are accepted and wait.
     Created,
-    /// Its participant has joined. One that only records is active at once.
+    /// Its participant has joined, or another is to take its place. One that only records is active at once.
     Active,
     /// Close was called: no new messages; what was accepted runs to its answer or deadline.
     Completing,
     /// Over.
     Closed,
-    /// Its participant exited, or would not join.
+    /// Its participant exited and none takes its place, or none would join.
     Failed,
 }
 
@@ -22,13 +22,13 @@ pub enum Phase {
 pub enum Trigger {
     /// Its participant joined.
     Joined,
-    /// Its participant would not join.
+    /// Its participant would not join, and no other either.
     JoinRefused,
     /// Its owner closes it.
     Close,
     /// All that it had accepted has ended, or the time for that.
     Drained,
-    /// Its participant exited.
+    /// Its participant exited, and none takes its place.
     Exited,
     /// Its owner is gone.
     OwnerLost,

@@ -51,15 +51,15 @@ pub enum Recorded {
         /// What it answered.
         payload: Bytes,
     },
-    /// A request ended without a reply. (An exit ends all open requests, and so does a leave whose
-    /// owner was lost; they have no record each.)
+    /// A request ended without a reply. (An exit after which the conversation does not go on ends all open
+    /// requests, and so do `Failed` and a leave whose owner was lost; they have no record each.)
     RequestEnded {
         /// Which request: the number of its record.
         request: RecordNumber,
         /// How.
         how: Outcome,
     },
-    /// The participant would not join. The conversation is over.
+    /// The participant would not join. Unless another is found the conversation is over.
     JoinRefused {
         /// Who.
         pid: Pid,
@@ -79,7 +79,11 @@ pub enum Recorded {
         pid: Pid,
         /// Why.
         reason: ExitReason,
+        /// Whether another is to take its place.
+        goes_on: bool,
     },
+    /// Nobody was found to take the place of the participant that exited. The conversation is over.
+    Failed,
 }
 
 impl fmt::Debug for Recorded {
@@ -97,7 +101,10 @@ impl fmt::Debug for Recorded {
             Self::RequestEnded { request, how } => write!(f, "RequestEnded(record {request}, {how:?})"),
             Self::JoinRefused { pid, text } => write!(f, "JoinRefused({pid}, {text:?})"),
             Self::Left { pid, why } => write!(f, "Left({pid}, {why:?})"),
-            Self::Exited { pid, reason } => write!(f, "Exited({pid}, {reason})"),
+            Self::Exited { pid, reason, goes_on } => {
+                write!(f, "Exited({pid}, {reason}{})", if *goes_on { ", goes on" } else { "" })
+            }
+            Self::Failed => f.write_str("Failed"),
         }
     }
 }

@@ -23,6 +23,18 @@ pub struct Settings {
     /// The same for all conversations of one link. Default: 3 MiB: with the 2 MiB of output that a
     /// connection may queue, a link costs 5 MiB at worst.
     pub held_bytes_per_link_max: usize,
+    /// How often a message is moved from a participant that exited to the next one of its subject.
+    /// Default: 3. Once is enough for a fault that has nothing to do with the message; one that brings
+    /// down four in a row would bring down the fifth.
+    pub moves_max: u8,
+    /// How long a compensation may take, from the exit to the reply to its notice. Default: 30 s: nobody
+    /// waits for it, and undoing takes longer than an answer; but one that hangs must become known.
+    pub compensation_time: Duration,
+    /// The notice of a compensation, in bytes: payloads of unanswered messages stand in it as long as it
+    /// is not longer. Default: 64 KiB, because programs read it as a line. (All that wait at a time
+    /// share `held_bytes_per_link_max`; beyond it payloads are left out, too. Without any, a notice has
+    /// 8 KiB at most.)
+    pub notice_bytes_max: usize,
     /// A subject, in bytes. Default: 256.
     pub name_max: usize,
     /// What a participant says of its exit or refusal, in bytes; longer texts are cut. Default: 1 KiB.
@@ -59,6 +71,9 @@ impl Default for Settings {
             conversations_per_link_max: 16_384,
             held_bytes_per_conversation_max: 2 << 20,
             held_bytes_per_link_max: 3 << 20,
+            moves_max: 3,
+            compensation_time: Duration::from_secs(30),
+            notice_bytes_max: 64 << 10,
             name_max: 256,
             text_max: 1 << 10,
             time_min: Duration::from_millis(1),
@@ -111,7 +126,13 @@ pub struct Counters {
     pub deadlines: u64,
     /// Participants that exited.
     pub exits: u64,
+    /// Moves of messages from a participant that exited to the next.
+    pub moved: u64,
+    /// Compensations that were begun.
+    pub compensations: u64,
+    /// Those that failed: nobody has handled the notice.
+    pub compensations_failed: u64,
     /// Messages that were accepted and never reached a participant, because it exited, their deadline
-    /// passed, or the conversation or its owner ended first.
+    /// passed, they were moved too often, or the conversation or its owner ended first.
     pub undelivered: u64,
 }

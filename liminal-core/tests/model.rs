@@ -15,12 +15,13 @@ mod reference;
 mod run;
 
 use proptest::prelude::*;
-use run::{Op, World};
+use run::{Op, SUBJECTS_OPENED, World};
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         2 => Just(Op::Connect),
-        4 => (any::<u8>(), 0..4_u8, 0..4_u8).prop_map(|(link, id, subject)| Op::Open { link, id, subject }),
+        4 => (any::<u8>(), 0..4_u8, 0..SUBJECTS_OPENED.len() as u8)
+            .prop_map(|(link, id, subject)| Op::Open { link, id, subject }),
         10 => (any::<u8>(), 0..4_u8, 0..3_u8, 0..4_u8, any::<u8>())
             .prop_map(|(link, id, expects, timeout, len)| Op::Say { link, id, expects, timeout, len }),
         2 => (any::<u8>(), 0..4_u8).prop_map(|(link, id)| Op::Close { link, id }),
@@ -31,6 +32,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (0..40_u8).prop_map(|time| Op::Tick { time }),
         1 => any::<u8>().prop_map(|link| Op::Full { link }),
         2 => any::<u8>().prop_map(|link| Op::Ready { link }),
+        1 => Just(Op::Register),
+        1 => any::<u8>().prop_map(|offer| Op::Unregister { offer }),
         12 => (1..20_u8).prop_map(|times| Op::Poll { times }),
     ]
 }

@@ -9,12 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use kit::{secs, tell_command};
 use liminal_core::{
-    Answer, Call, ConversationKey, LinkId, Load, Node, NodeNext, NotLocal, Offer, Settings, Ticket,
+    Answer, Call, ConversationKey, CrashPolicy, LinkId, Load, Node, NodeNext, NotLocal, Offer, Settings,
+    Ticket,
 };
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
-    CloseReason, Config, Connection, Event, ExitReason, Expects, Instant, Limits, LinkError, Next, Outcome,
-    Pid, ReasonCode, Wake,
+    CloseReason, CommandError, Config, Connection, Event, ExitReason, Expects, Instant, Limits, LinkError,
+    Next, Outcome, Pid, ReasonCode, Wake,
 };
 
 struct Wire {
@@ -150,6 +151,53 @@ fn the_same_on_a_1_0_link() {
     wire.turn();
     let told = wire.answer([kit::crash("boom")]);
     assert!(!told.is_empty(), "the crash surfaces");
+}
+
+fn routed(dialect: Dialect) -> (Wire, liminal_proto::ConversationId) {
+    let mut wire = Wire::new(dialect);
+    wire.node.on_crash("echo".into(), CrashPolicy::RouteToNext).unwrap();
+    let conversation = wire.client.open(wire.now, "echo").unwrap();
+    wire.client.ask(wire.now, conversation, None, "hello".into()).unwrap();
+    wire.turn();
+    wire.answer([Answer::Joined]);
+    (wire, conversation)
+}
+
+#[test]
+fn a_conversation_goes_on_in_both_versions() {
+    for dialect in [Dialect::V2, Dialect::V1] {
+        let (mut wire, _) = routed(dialect);
+        let told = wire.answer([kit::crash("boom")]);
+        match (dialect, &told[..]) {
+            (Dialect::V2, [Event::Exited { exit, .. }]) => assert!(exit.goes_on),
+            (Dialect::V1, []) => {}
+            _ => panic!("{told:?}"),
+        }
+        let told = wire.answer([Answer::Joined]);
+        assert_eq!(matches!(told[..], [Event::Joined { .. }]), dialect == Dialect::V2, "{told:?}");
+        assert!(matches!(wire.calls[..], [(_, Call::Message { redelivered: 1, .. })]));
+        let told = wire.answer([reply(3), Answer::Done]);
+        assert!(matches!(&told[..], [Event::Reply(reply)] if reply.payload.len() == 3), "{told:?}");
+    }
+}
+
+#[test]
+fn a_conversation_fails_in_both_versions_when_nobody_joins_in_time() {
+    for dialect in [Dialect::V2, Dialect::V1] {
+        let (mut wire, conversation) = routed(dialect);
+        wire.answer([kit::crash("boom")]);
+        let told = wire.answer([Answer::Refused { reason: ReasonCode::NOT_ALLOWED, text: None }]);
+        assert_eq!(told, [], "{dialect:?}");
+        // Nobody told the time meanwhile; the deadline comes before another try.
+        wire.now = wire.now.after(secs(5));
+        wire.node.tick(wire.now);
+        let told = wire.turn();
+        let [.., Event::Outcome { outcome: Outcome::Exited, .. }] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(matches!(told[0], Event::Failed { .. }), dialect == Dialect::V2, "{told:?}");
+        let rejected = wire.client.ask(wire.now, conversation, None, "again".into()).unwrap_err();
+        assert_eq!(rejected.reason, CommandError::Exited(conversation));
+        assert_eq!(wire.node.bus().load(), Load { links: 1, conversations: 1, ..Load::default() });
+    }
 }
 
 #[test]

@@ -101,8 +101,8 @@ fn a_context_collects_what_the_call_did_and_the_end_comes_last() {
         busy.seen,
         [
             "joined Some(\"echo\") as 1 in conversation-1",
-            "Received { id: MessageId(1), record: RecordNumber(1), expects_reply: true, payload: 5 bytes } \
-             at 7ns until Some(Instant(5000000000))",
+            "Received { id: MessageId(1), record: RecordNumber(1), expects_reply: true, redelivered: 0, \
+             payload: 5 bytes } at 7ns until Some(Instant(5000000000))",
             "left Closed None",
         ]
     );

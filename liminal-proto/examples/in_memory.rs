@@ -76,7 +76,8 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     events(&mut server);
     now = now.after(Duration::from_micros(20));
     let reason = ExitReason::Crashed { text: "out of answers".into() };
-    server.exited(now, conversation, &Exit { pid: Pid::new(1), record: RecordNumber::new(5), reason })?;
+    let exit = Exit { pid: Pid::new(1), record: RecordNumber::new(5), reason, goes_on: false };
+    server.exited(now, conversation, &exit)?;
     carry(now, &mut server, &mut client);
     let told = events(&mut client);
     println!("client, at once: {told:?}");

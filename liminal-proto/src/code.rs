@@ -82,6 +82,8 @@ codes! {
     CLOSING = 0x010F, "conversation is closing";
     /// The peer took too long: handshake, unfinished frame or unread output.
     TOO_SLOW = 0x0110, "too slow";
+    /// The participant has exited before it had answered this, and the conversation goes on with another.
+    REPLACED = 0x0111, "the participant has exited and is being replaced";
     /// What 1.0 servers send for everything.
     OTHER = 0xFFFF, "unspecified failure";
 }

@@ -158,12 +158,26 @@ pub enum Event {
         /// How.
         outcome: Outcome,
     },
-    /// The participant has exited. An [`Outcome::Exited`] follows for every unanswered request.
+    /// The participant has exited. Unless the conversation [goes on](Exit::goes_on), an
+    /// [`Outcome::Exited`] follows for every unanswered request.
     Exited {
         /// Whose participant.
         conversation: ConversationId,
         /// Who, why, and where in the log.
         exit: Exit,
+    },
+    /// Another participant has taken the place of one that exited.
+    Joined {
+        /// In which conversation.
+        conversation: ConversationId,
+        /// Who.
+        pid: Pid,
+    },
+    /// Nobody has taken the place of the participant that exited, and nobody will. An
+    /// [`Outcome::Exited`] follows for every unanswered request.
+    Failed {
+        /// Which.
+        conversation: ConversationId,
     },
     /// The conversation is closed; its id is free.
     Ended {
@@ -261,6 +275,9 @@ pub struct Exit {
     pub record: RecordNumber,
     /// Why.
     pub reason: ExitReason,
+    /// Whether another participant is to take its place. Requests that it had not begun to answer go on
+    /// then; each of the others ends by an [`Outcome::Exited`] of its own.
+    pub goes_on: bool,
 }
 
 /// Why a participant exited. `PROTOCOL.md` §7 assigns the numbers.
@@ -297,6 +314,45 @@ pub enum ExitReason {
         /// What it said.
         text: String,
     },
+}
+
+impl ExitReason {
+    /// The number of the cause (`PROTOCOL.md` §7).
+    #[must_use]
+    pub const fn cause(&self) -> u16 {
+        match self {
+            Self::Normal => 0,
+            Self::Crashed { .. } => 1,
+            Self::Violated { .. } => 2,
+            Self::Status { status } => u16::from_be_bytes([1, *status]),
+            Self::Signal { signal } => u16::from_be_bytes([2, *signal]),
+            Self::Other { cause, .. } => *cause,
+        }
+    }
+
+    /// What it said, where it could say something.
+    #[must_use]
+    pub const fn text(&self) -> Option<&str> {
+        match self {
+            Self::Normal | Self::Status { .. } | Self::Signal { .. } => None,
+            Self::Crashed { text } | Self::Violated { text } | Self::Other { text, .. } => {
+                Some(text.as_str())
+            }
+        }
+    }
+
+    /// The reason with this cause and text.
+    pub(crate) fn from_wire(cause: u16, text: Option<String>) -> Self {
+        let [_, number] = cause.to_be_bytes();
+        match cause {
+            0 => Self::Normal,
+            1 => Self::Crashed { text: text.unwrap_or_default() },
+            2 => Self::Violated { text: text.unwrap_or_default() },
+            0x0100..=0x01FF => Self::Status { status: number },
+            0x0200..=0x02FF => Self::Signal { signal: number },
+            cause => Self::Other { cause, text: text.unwrap_or_default() },
+        }
+    }
 }
 
 impl fmt::Display for ExitReason {

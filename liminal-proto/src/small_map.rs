@@ -95,9 +95,19 @@ impl<K: Ord, V> SmallMap<K, V> {
         mem::replace(&mut self.first, next)
     }
 
+    /// The entries, by ascending key.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.first.iter().map(|(key, value)| (key, value)).chain(&self.rest)
+    }
+
+    /// The same, their values to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
+        self.first.iter_mut().map(|(key, value)| (&*key, value)).chain(&mut self.rest)
+    }
+
     /// The values, by ascending key.
     pub fn values(&self) -> impl Iterator<Item = &V> {
-        self.first.iter().map(|(_, value)| value).chain(self.rest.values())
+        self.iter().map(|(_, value)| value)
     }
 }
 
@@ -146,8 +156,9 @@ mod tests {
                 }
                 prop_assert_eq!((map.len(), map.is_empty()), (model.len(), model.is_empty()));
                 prop_assert_eq!(map.first().map(|(key, _)| key), model.keys().next());
-                let (values, expected): (Vec<_>, Vec<_>) = (map.values().collect(), model.values().collect());
-                prop_assert_eq!(values, expected);
+                prop_assert_eq!(map.iter().collect::<Vec<_>>(), model.iter().collect::<Vec<_>>());
+                prop_assert_eq!(map.iter_mut().collect::<Vec<_>>(), model.iter_mut().collect::<Vec<_>>());
+                prop_assert_eq!(map.values().collect::<Vec<_>>(), model.values().collect::<Vec<_>>());
             }
         }
     }

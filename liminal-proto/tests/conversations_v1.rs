@@ -52,7 +52,7 @@ fn asked(streams: &[u32]) -> (Connection, Vec<MessageId>) {
 
 fn exit() -> Exit {
     let reason = ExitReason::Crashed { text: "boom".to_owned() };
-    Exit { pid: Pid::new(1), record: RecordNumber::new(3), reason }
+    Exit { pid: Pid::new(1), record: RecordNumber::new(3), reason, goes_on: false }
 }
 
 // ── server ──────────────────────────────────────────────────────────────────────────────────────────
@@ -233,6 +233,34 @@ fn an_exit_ends_every_request_and_refuses_what_comes_later() {
     assert_eq!(feed(&mut server, START, &request(7, b"?")), []);
     assert_eq!(answers(&mut server), [Said::Error(7, ReasonCode::EXITED)]);
     assert_eq!(server.exited(START, conversation(1), &exit()), Err(CommandError::Exited(conversation(1))));
+}
+
+/// P-7.21, P-7.22
+#[test]
+fn a_conversation_that_goes_on_does_so_in_silence() {
+    let (mut server, ids) = asked(&[1, 3]);
+    server.exited(START, conversation(1), &Exit { goes_on: true, ..exit() }).unwrap();
+    server.joined(START, conversation(1), Pid::new(6)).unwrap();
+    assert_eq!(answers(&mut server), []);
+    server.outcome(START, conversation(1), ids[0], &Outcome::Exited).unwrap();
+    server.reply(START, reply(conversation(1), ids[1], b"by the next")).unwrap();
+    let expected = [Said::Error(1, ReasonCode::REPLACED), Said::Reply(3, b"by the next".to_vec())];
+    assert_eq!(answers(&mut server), expected);
+    assert_eq!(feed(&mut server, START, &request(5, b"?")).len(), 1);
+    server.failed(START, conversation(1)).unwrap();
+    assert_eq!(answers(&mut server), [Said::Error(5, ReasonCode::EXITED)]);
+    feed(&mut server, START, &request(7, b"?"));
+    assert_eq!(answers(&mut server), [Said::Error(7, ReasonCode::EXITED)]);
+}
+
+/// P-7.19, P-7.22
+#[test]
+fn a_request_that_ended_with_its_participant_alone_leaves_the_conversation_open() {
+    let (mut client, key) = client_with_conversation(1, Config::default());
+    client.ask(START, key, None, Bytes::new()).unwrap();
+    let stream = written(&mut client)[0].stream.get();
+    feed(&mut client, START, &error_v1(stream, key.get(), ReasonCode::REPLACED));
+    client.ask(START, key, None, Bytes::from_static(b"the next one")).unwrap();
 }
 
 #[test]
@@ -431,6 +459,7 @@ fn an_error_on_the_stream_of_the_open_or_before_it_refuses_the_conversation() {
 fn errors_end_the_request_on_their_stream_with_what_their_code_says() {
     let cases = [
         (ReasonCode::EXITED, Outcome::Exited),
+        (ReasonCode::REPLACED, Outcome::Exited),
         (ReasonCode::DEADLINE, Outcome::Deadline),
         (ReasonCode::OTHER, refused(ReasonCode::OTHER)),
     ];

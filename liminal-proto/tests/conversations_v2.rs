@@ -24,8 +24,22 @@ fn exited(stream: u32, cause: u16, message: Option<&str>) -> Vec<u8> {
     frame(0, stream, Body::Exited { pid: Pid::new(5), record: RecordNumber::new(4), cause, message })
 }
 
+/// The participant has exited, and another is to take its place.
+fn rerouted(stream: u32) -> Vec<u8> {
+    let body = Body::Exited { pid: Pid::new(5), record: RecordNumber::new(4), cause: 0, message: None };
+    frame(flag::GOES_ON, stream, body)
+}
+
+fn joined(stream: u32, pid: u64) -> Vec<u8> {
+    frame(0, stream, Body::Joined { pid: Pid::new(pid) })
+}
+
+fn failed(stream: u32) -> Vec<u8> {
+    frame(0, stream, Body::Failed)
+}
+
 fn exit(reason: ExitReason) -> Exit {
-    Exit { pid: Pid::new(5), record: RecordNumber::new(4), reason }
+    Exit { pid: Pid::new(5), record: RecordNumber::new(4), reason, goes_on: false }
 }
 
 fn stream_of(key: liminal_proto::ConversationId) -> u32 {
@@ -168,6 +182,43 @@ fn an_exit_is_told_once_and_refuses_what_comes_later() {
     assert_eq!(late.reason, CommandError::NotOutstanding);
     feed(&mut server, START, &message_v2(flag::WANTS_REPLY, 1, 2, b""));
     assert_eq!(output(&mut server), outcome_v2(1, 2, ReasonCode::EXITED));
+}
+
+/// P-7.21, P-7.22, P-7.38, P-7.45
+#[test]
+fn a_conversation_that_goes_on_keeps_its_requests_until_the_last_participant_has_exited() {
+    let mut server = server_with_conversation(2, Config::default());
+    let asks = [message_v2(flag::WANTS_REPLY, 1, 1, b"a"), message_v2(flag::WANTS_REPLY, 1, 2, b"b")];
+    feed(&mut server, START, &asks.concat());
+    let goes_on = Exit { goes_on: true, ..exit(ExitReason::Normal) };
+    for pid in [6, 7] {
+        server.exited(START, conversation(1), &goes_on).unwrap();
+        server.joined(START, conversation(1), Pid::new(pid)).unwrap();
+        assert_eq!(output(&mut server), [rerouted(1), joined(1, pid)].concat());
+    }
+    server.outcome(START, conversation(1), id(1), &Outcome::Exited).unwrap();
+    let last = Reply { record: Some(RecordNumber::new(9)), ..reply(conversation(1), id(2), b"by the last") };
+    server.reply(START, last).unwrap();
+    let told = [outcome_v2(1, 1, ReasonCode::REPLACED), reply_v2(1, 2, false, b"by the last")].concat();
+    assert_eq!(output(&mut server), told);
+    server.failed(START, conversation(1)).unwrap();
+    assert_eq!(output(&mut server), failed(1));
+    let over = Err(CommandError::Exited(conversation(1)));
+    assert_eq!(server.failed(START, conversation(1)), over);
+    assert_eq!(server.joined(START, conversation(1), Pid::new(8)), over);
+    assert_eq!(server.exited(START, conversation(1), &goes_on), over);
+    feed(&mut server, START, &message_v2(flag::WANTS_REPLY, 1, 3, b""));
+    assert_eq!(output(&mut server), outcome_v2(1, 3, ReasonCode::EXITED));
+}
+
+/// P-7.21
+#[test]
+fn a_conversation_cannot_go_on_before_it_is_open() {
+    let mut server = server(2);
+    feed(&mut server, START, &open(1));
+    let goes_on = Exit { goes_on: true, ..exit(ExitReason::Normal) };
+    assert_eq!(server.exited(START, conversation(1), &goes_on), Err(CommandError::Exited(conversation(1))));
+    assert_eq!(output(&mut server), b"");
 }
 
 /// P-7.39
@@ -353,6 +404,50 @@ fn an_exit_ends_every_unanswered_request_of_its_conversation_alone() {
     assert_eq!(feed(&mut client, START, &reply).len(), 1);
     let rejected = client.message(START, key, Expects::Nothing, Bytes::new()).unwrap_err();
     assert_eq!(rejected.reason, CommandError::Exited(key));
+}
+
+/// P-7.21, P-7.22, P-7.35
+#[test]
+fn an_exit_after_which_the_conversation_goes_on_ends_no_request_by_itself() {
+    let (mut client, key) = client_with_conversation(2, Config::default());
+    let stream = stream_of(key);
+    let [begun, asked, later] = [(); 3].map(|()| client.ask(START, key, None, Bytes::new()).unwrap());
+    let told = [rerouted(stream), outcome_v2(stream, begun.get(), ReasonCode::REPLACED), joined(stream, 6)];
+    let exit = Exit { goes_on: true, ..exit(ExitReason::Normal) };
+    let expected = [
+        Event::Exited { conversation: key, exit },
+        Event::Outcome { conversation: key, message: begun, outcome: Outcome::Exited },
+        Event::Joined { conversation: key, pid: Pid::new(6) },
+    ];
+    assert_eq!(feed(&mut client, START, &told.concat()), expected);
+    assert_eq!(client.conversation_phase(key), Some(ConversationPhase::Open));
+    let reply = reply_v2(stream, asked.get(), false, b"by the next");
+    assert!(matches!(feed(&mut client, START, &reply)[..], [Event::Reply(_)]));
+    let expected = [
+        Event::Failed { conversation: key },
+        Event::Outcome { conversation: key, message: later, outcome: Outcome::Exited },
+    ];
+    assert_eq!(feed(&mut client, START, &[rerouted(stream), failed(stream)].concat())[1..], expected);
+    let rejected = client.ask(START, key, None, Bytes::new()).unwrap_err();
+    assert_eq!(rejected.reason, CommandError::Exited(key));
+    let late = [joined(stream, 7), rerouted(stream), failed(stream)].concat();
+    assert_eq!(feed(&mut client, START, &late), []);
+    assert_eq!(client.strays(), 3);
+}
+
+/// P-7.45
+#[test]
+fn a_participant_that_joins_while_the_conversation_closes_is_told() {
+    let (mut client, key) = client_with_conversation(2, Config::default());
+    let stream = stream_of(key);
+    let asked = client.ask(START, key, None, Bytes::new()).unwrap();
+    client.close(START, key, None).unwrap();
+    let told = [rerouted(stream), joined(stream, 6), failed(stream), failed(stream)].concat();
+    let events = feed(&mut client, START, &told);
+    let outcome = Event::Outcome { conversation: key, message: asked, outcome: Outcome::Exited };
+    assert!(matches!(events[..3], [Event::Exited { .. }, Event::Joined { .. }, Event::Failed { .. }]));
+    assert_eq!(events[3..], [outcome]);
+    assert_eq!(client.strays(), 1);
 }
 
 /// P-7.33, P-7.42

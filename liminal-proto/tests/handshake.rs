@@ -210,6 +210,8 @@ fn every_frame() -> Vec<(Option<FrameType>, Vec<u8>)> {
         },
         Body::Exited { pid: Pid::new(1), record: RecordNumber::new(1), cause: 0, message: None },
         Body::Outcome { message_id: MessageId::new(1), reason_code, record: None, message: None },
+        Body::Joined { pid: Pid::new(1) },
+        Body::Failed,
     ];
     let mut frames: Vec<_> = bodies.into_iter().map(|body| (body.frame_type(), valid(body))).collect();
     assert!(frames.iter().map(|(frame_type, _)| *frame_type).eq(FrameType::ALL.iter().copied().map(Some)));
@@ -274,6 +276,8 @@ fn is_for_clients(frame_type: FrameType) -> bool {
             | T::Refused
             | T::Exited
             | T::Outcome
+            | T::Joined
+            | T::Failed
     )
 }
 

@@ -68,7 +68,9 @@ enum Call {
     Refuse(u64),
     Reply(u64, usize, bool, usize),
     Outcome(u64, usize, u16),
-    Exited(u64),
+    Exited(u64, bool),
+    Joined(u64),
+    Failed(u64),
     Ended(u64),
 }
 
@@ -99,7 +101,9 @@ fn call() -> BoxedStrategy<Call> {
         6 => (key(), 0_usize..4, any::<bool>(), 0_usize..3000)
             .prop_map(|(key, message, last, len)| Call::Reply(key, message, last, len)),
         4 => (key(), 0_usize..4, 0_u16..5).prop_map(|(key, message, kind)| Call::Outcome(key, message, kind)),
-        2 => key().prop_map(Call::Exited),
+        2 => (key(), any::<bool>()).prop_map(|(key, goes_on)| Call::Exited(key, goes_on)),
+        1 => key().prop_map(Call::Joined),
+        1 => key().prop_map(Call::Failed),
         2 => key().prop_map(Call::Ended),
     ]
     .boxed()
@@ -221,11 +225,13 @@ impl Player {
                 let message = nth(self, message);
                 self.connection.outcome(now, key(at), message, &outcome).is_ok()
             }
-            Call::Exited(at) => {
+            Call::Exited(at, goes_on) => {
                 let reason = ExitReason::Crashed { text: "x".repeat(2000) };
-                let exit = Exit { pid: Pid::new(1), record: RecordNumber::new(1), reason };
+                let exit = Exit { pid: Pid::new(1), record: RecordNumber::new(1), reason, goes_on };
                 self.connection.exited(now, key(at), &exit).is_ok()
             }
+            Call::Joined(at) => self.connection.joined(now, key(at), Pid::new(at)).is_ok(),
+            Call::Failed(at) => self.connection.failed(now, key(at)).is_ok(),
             Call::Ended(at) => self.connection.ended(now, key(at)).is_ok(),
             other => panic!("{other:?} is no command"),
         };
@@ -533,7 +539,8 @@ struct Ends {
     requests: BTreeSet<(ConversationId, MessageId)>,
     sent: BTreeSet<(ConversationId, MessageId)>,
     ended: BTreeMap<(ConversationId, MessageId), u32>,
-    exited: BTreeSet<ConversationId>,
+    /// Whose last participant is gone.
+    failed: BTreeSet<ConversationId>,
     opened: BTreeSet<ConversationId>,
     gone: BTreeSet<ConversationId>,
 }
@@ -550,13 +557,21 @@ impl Ends {
                 }
             }
             Event::Outcome { conversation, message, .. } => self.end((*conversation, *message)),
-            Event::Exited { conversation, .. } => assert!(self.exited.insert(*conversation)),
+            Event::Exited { conversation, exit } if exit.goes_on => self.is_served(*conversation),
+            Event::Joined { conversation, .. } => self.is_served(*conversation),
+            Event::Exited { conversation, .. } | Event::Failed { conversation } => {
+                assert!(self.failed.insert(*conversation));
+            }
             Event::Opened { conversation, .. } => assert!(self.opened.insert(*conversation)),
             Event::Ended { conversation } | Event::Refused { conversation, .. } => {
                 assert!(self.gone.insert(*conversation));
             }
             _ => {}
         }
+    }
+
+    fn is_served(&self, conversation: ConversationId) {
+        assert!(!self.failed.contains(&conversation), "{conversation} goes on after its end");
     }
 
     fn end(&mut self, at: (ConversationId, MessageId)) {
@@ -693,7 +708,7 @@ fn server_call() -> impl Strategy<Value = Call> {
         4 => (key(), 0_usize..4, any::<bool>(), 0_usize..300)
             .prop_map(|(key, message, last, len)| Call::Reply(key, message, last, len)),
         3 => (key(), 0_usize..4, 0_u16..5).prop_map(|(key, message, kind)| Call::Outcome(key, message, kind)),
-        1 => key().prop_map(Call::Exited),
+        1 => (key(), any::<bool>()).prop_map(|(key, goes_on)| Call::Exited(key, goes_on)),
         1 => key().prop_map(Call::Ended),
     ]
 }

@@ -9,7 +9,7 @@ use liminal_proto::{Exit, ExitReason, Instant, MessageId, Outcome, Pid, ReasonCo
 use super::common::Common;
 use super::conversation::{Conversation, Queued};
 use crate::phase::{Phase, Trigger};
-use crate::{Answer, Call, Command, Invocation, Recorded, Ticket};
+use crate::{Answer, Call, Command, CrashPolicy, Invocation, Recorded, Ticket};
 
 /// Whether the participant is at work. At most one call is out at any time.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(super) enum Seat {
     /// The participant exited while this call was out: nothing is awaited but that it returns.
     Returning {
         ticket: Ticket,
+        /// Whether it was about a message that nobody else was given.
+        last_chance: bool,
     },
     /// Until then no call is made; then this one.
     Waiting {
@@ -39,7 +41,7 @@ impl Seat {
 
     pub(super) const fn ticket(&self) -> Option<Ticket> {
         match self {
-            Self::Running { ticket, .. } | Self::Returning { ticket } => Some(*ticket),
+            Self::Running { ticket, .. } | Self::Returning { ticket, .. } => Some(*ticket),
             Self::Idle | Self::Waiting { .. } => None,
         }
     }
@@ -54,6 +56,11 @@ impl Seat {
     /// Whether the participant was called to join and has not answered.
     const fn is_joining(&self) -> bool {
         matches!(self, Self::Running { call: CallKind::Join, .. })
+    }
+
+    /// Whether a message is on its way to the participant, or has reached it.
+    const fn gives_message(&self) -> bool {
+        matches!(self, Self::Running { call: CallKind::Message, .. })
     }
 
     /// Ends a wait early.
@@ -89,10 +96,15 @@ pub(super) struct Hand {
     /// The deadline of a request that has not ended.
     pub(super) request: Option<Instant>,
     /// Whether it was a request at all.
-    asked: bool,
+    pub(super) asked: bool,
+    /// Whether a part of the reply was given.
+    pub(super) parted: bool,
+    /// How often it was moved from a participant that exited to the next.
+    pub(super) moves: u8,
     pub(super) charge: usize,
-    /// What must be said again if the host had no seat. Only of messages that ask for nothing.
-    again: Option<Bytes>,
+    /// What it says, where it may have to be said again: to the same participant if its host had no seat,
+    /// to the next one, or in a notice.
+    pub(super) payload: Option<Bytes>,
 }
 
 impl Conversation {
@@ -124,11 +136,13 @@ impl Conversation {
     fn take_message(&mut self) -> Option<Call> {
         let (record, message) = self.queue.pop_first()?;
         let charge = message.charge();
-        let Queued { id, deadline, payload } = message;
+        let Queued { id, deadline, moves, payload } = message;
         let asked = deadline.is_some();
-        let again = (!asked).then(|| payload.clone());
-        self.hand = Some(Hand { record, id, request: deadline, asked, charge, again });
-        Some(Call::Message { id, record, expects_reply: asked, deadline, payload })
+        let again = !asked || self.policy != CrashPolicy::Fail || self.is_own();
+        let kept = again.then(|| payload.clone());
+        self.hand =
+            Some(Hand { record, id, request: deadline, asked, parted: false, moves, charge, payload: kept });
+        Some(Call::Message { id, record, expects_reply: asked, redelivered: moves, deadline, payload })
     }
 
     /// Tells a running call, once, that nobody wants its replies any more.
@@ -144,8 +158,9 @@ impl Conversation {
     // Answers.
 
     pub(super) fn on_answer(&mut self, common: &mut Common, answer: Answer) {
-        if let Seat::Returning { .. } = self.seat {
+        if let Seat::Returning { last_chance, .. } = self.seat {
             common.counters.ignored_answers += 1;
+            common.counters.undelivered += u64::from(last_chance && answer == Answer::Busy);
             if answer.returns() {
                 self.seat = Seat::Idle;
             }
@@ -173,6 +188,7 @@ impl Conversation {
             return;
         };
         let (request, answers) = (hand.record, hand.id);
+        hand.parted = true;
         if last {
             hand.request = None;
             common.counters.replies += 1;
@@ -199,6 +215,7 @@ impl Conversation {
     /// A call returned after the end of the conversation. What matters is whom the host still holds.
     fn on_late_return(&mut self, common: &mut Common, call: CallKind, answer: &Answer) {
         self.drop_hand(common);
+        common.counters.undelivered += u64::from((call, answer) == (CallKind::Message, &Answer::Busy));
         match (call, answer) {
             (CallKind::Join, Answer::Joined | Answer::Done | Answer::WakeAfter(_)) => self.present = true,
             (_, Answer::Exited(_)) => self.present = false,
@@ -242,13 +259,28 @@ impl Conversation {
         self.step(Trigger::Joined);
         self.present = true;
         self.joined = true;
+        self.end_search();
         self.record(common, || Recorded::Joined { pid });
-        common.tell(self.link(), Command::Opened { conversation: self.id, pid: Some(pid) });
+        let conversation = self.id;
+        let opens = !core::mem::replace(&mut self.opened, true);
+        common.tell(
+            self.link(),
+            if opens {
+                Command::Opened { conversation, pid: Some(pid) }
+            } else {
+                Command::Joined { conversation, pid }
+            },
+        );
     }
 
     fn on_join_refused(&mut self, common: &mut Common, reason: ReasonCode, text: Option<String>) {
         let Some(pid) = self.pid else { return };
         let text = text.map(|text| cut(text, common.settings.text_max));
+        self.disengage(common);
+        if self.pass_over(common, reason) {
+            self.record(common, || Recorded::JoinRefused { pid, text });
+            return;
+        }
         self.end_requests(common, &Outcome::Refused { reason, text: text.clone() });
         self.release_waiting(common);
         self.step(Trigger::JoinRefused);
@@ -266,54 +298,71 @@ impl Conversation {
             return false;
         }
         self.cancel_call(common);
-        if let Some(ticket) = self.seat.ticket() {
-            self.seat = Seat::Returning { ticket };
+        let given = self.hand.as_ref().filter(|_| self.seat.gives_message()).map(|hand| hand.record);
+        let ticket = self.seat.ticket();
+        if let Some(ticket) = ticket {
+            self.seat = Seat::Returning { ticket, last_chance: false };
         }
         if self.phase() == Phase::Closed {
             // It has left already, or never joined: its life has its record.
             self.present = false;
             self.drop_hand(common);
-            return true;
+        } else {
+            if joins {
+                self.on_joined(common);
+            }
+            self.on_exited(common, reason);
         }
-        if joins {
-            self.on_joined(common);
+        if let Some(ticket) = ticket {
+            let last_chance = given.is_some_and(|record| self.queue.get(&record).is_none());
+            self.seat = Seat::Returning { ticket, last_chance };
         }
-        self.on_exited(common, reason);
         true
     }
 
     /// The participant is no more. What it held is released before anybody can read of it.
     fn on_exited(&mut self, common: &mut Common, reason: ExitReason) {
-        let Some(pid) = self.pid else { return };
+        // Who is not there any more has exited before.
+        let Some(pid) = self.pid.filter(|_| self.present) else { return };
         self.present = false;
+        self.disengage(common);
+        common.counters.exits += 1;
+        let reason = cut_reason(reason, common.settings.text_max);
+        if self.policy == CrashPolicy::RouteToNext {
+            return self.reroute(common, pid, reason);
+        }
+        let compensation = self.compensation(common, pid, &reason, self.next_record());
         self.release_waiting(common);
         self.drop_hand(common);
-        common.counters.exits += 1;
         let completing = self.phase() == Phase::Completing;
         self.step(Trigger::Exited);
-        let reason = cut_reason(reason, common.settings.text_max);
-        let record = self.record(common, || Recorded::Exited { pid, reason: reason.clone() });
-        let exit = Exit { pid, record, reason };
-        common.tell(self.link(), Command::Exited { conversation: self.id, exit });
+        self.tell_exit(common, pid, reason, false);
         if completing {
             self.end(common);
         }
+        common.compensations.extend(compensation);
     }
 
-    /// The host called nobody. Who waits for an answer has one now; the rest is tried again.
+    pub(super) fn tell_exit(&mut self, common: &mut Common, pid: Pid, reason: ExitReason, goes_on: bool) {
+        let record = self.record(common, || Recorded::Exited { pid, reason: reason.clone(), goes_on });
+        let exit = Exit { pid, record, reason, goes_on };
+        common.tell(self.link(), Command::Exited { conversation: self.id, exit });
+    }
+
+    /// The host called nobody. Who waits for an answer has one now; the rest is tried again, and so is the
+    /// bus's own request.
     fn on_busy(&mut self, common: &mut Common, call: CallKind) {
-        let again = match (call, &mut self.hand) {
-            (CallKind::Message, Some(hand)) => {
-                hand.again.take().map(|payload| (hand.record, hand.id, payload))
-            }
-            _ => return self.wait(common, common.settings.busy_time, call),
-        };
-        let Some((record, id, payload)) = again else {
-            return self.end_hand(common, ReasonCode::BUSY, None);
-        };
-        // The message takes its charge back into the queue.
-        self.hand = None;
-        self.queue.insert(record, Queued { id, deadline: None, payload });
+        if call == CallKind::Message {
+            let is_own = self.is_own();
+            let again = |hand: &mut Hand| !hand.asked || (is_own && hand.request.is_some());
+            let Some(hand) = self.hand.take_if(again) else {
+                return self.end_hand(common, ReasonCode::BUSY, None);
+            };
+            // The message takes its charge back into the queue.
+            let Hand { record, id, request: deadline, moves, payload, .. } = hand;
+            let payload = payload.unwrap_or_default();
+            self.queue.insert(record, Queued { id, deadline, moves, payload });
+        }
         self.wait(common, common.settings.busy_time, call);
     }
 

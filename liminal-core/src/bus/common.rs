@@ -1,12 +1,15 @@
 //! What the conversations of a bus share: links, timers, output, totals.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 
 use liminal_proto::{ConversationId, Instant, ReasonCode, SmallMap, TimerReason, Wake};
 
+use super::compensate::{Compensation, Uncompensated};
 use super::link::Link;
 use super::{BusNext, Command};
 use crate::id::Sequence;
+use crate::offer::Offers;
 use crate::{ConversationKey, Counters, LinkId, Record, Settings, Ticket};
 
 /// When a conversation wants time to be told, and what for.
@@ -23,6 +26,12 @@ pub(super) struct Common {
     pub(super) tickets: SmallMap<Ticket, ConversationKey>,
     /// Requests that have not ended.
     pub(super) requests: usize,
+    pub(super) offers: Offers,
+    /// What exits have asked for, until the step that they happened in is through.
+    pub(super) compensations: Vec<Compensation>,
+    /// Notices of compensations that nobody has handled yet, by the bus's own conversations.
+    pub(super) notices: BTreeMap<ConversationId, Uncompensated>,
+    pub(super) own_ids: Sequence,
     pub(super) pids: Sequence,
     ticket_ids: Sequence,
     outbox: VecDeque<BusNext>,
@@ -41,6 +50,10 @@ impl Common {
             counters: Counters::default(),
             tickets: SmallMap::new(),
             requests: 0,
+            offers: Offers::default(),
+            compensations: Vec::new(),
+            notices: BTreeMap::new(),
+            own_ids: Sequence::default(),
             pids: Sequence::default(),
             ticket_ids: Sequence::default(),
             outbox: VecDeque::new(),
@@ -56,9 +69,15 @@ impl Common {
     // Output.
 
     pub(super) fn tell(&mut self, link: LinkId, command: Command) {
-        if self.is_alive(link) {
+        if link == LinkId::BUS {
+            self.on_own(&command);
+        } else if self.is_alive(link) {
             self.outbox.push_back(BusNext::Command(link, command));
         }
+    }
+
+    pub(super) fn push(&mut self, next: BusNext) {
+        self.outbox.push_back(next);
     }
 
     /// What comes next when `last` comes behind all other output.
@@ -215,7 +234,8 @@ impl Common {
     }
 
     pub(super) fn drop_if_over(&mut self, link: LinkId) {
-        if self.links.get(&link).is_some_and(Link::is_over) {
+        let is_over = |entry: &Link| entry.is_over() || (link == LinkId::BUS && entry.seats == 0);
+        if self.links.get(&link).is_some_and(is_over) {
             self.links.remove(&link);
         }
     }

@@ -1,5 +1,6 @@
 //! One conversation: what its owner does to it, what time does to it, and its end.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 
@@ -11,8 +12,11 @@ use liminal_proto::{
 
 use super::call::{CallKind, Hand, Seat};
 use super::common::{Common, Timer};
+use super::reroute::Search;
 use crate::phase::{Phase, Trigger};
-use crate::{Command, ConversationKey, Leaving, LinkId, Load, OfferId, Record, Recorded, Settings};
+use crate::{
+    Command, ConversationKey, CrashPolicy, Leaving, LinkId, Load, OfferId, Record, Recorded, Settings,
+};
 
 #[derive(Debug)]
 pub(super) struct Conversation {
@@ -23,6 +27,14 @@ pub(super) struct Conversation {
     /// `None`: nobody takes part, it only records.
     pub(super) pid: Option<Pid>,
     phase: Phase,
+    /// What becomes of it when its participant exits.
+    pub(super) policy: CrashPolicy,
+    /// How to find a participant, where there may be another than the first.
+    pub(super) search: Option<Box<Search>>,
+    /// Whether it counts among the conversations of its offer.
+    pub(super) engaged: bool,
+    /// Whether its owner was told that it is open.
+    pub(super) opened: bool,
     /// The subject, until the participant was called to join.
     pub(super) to_join: Option<String>,
     /// Whether the host holds the participant: from its joining to its exit or its last call.
@@ -55,6 +67,8 @@ pub(super) struct Queued {
     pub(super) id: MessageId,
     /// Of a request: when it ends at the latest.
     pub(super) deadline: Option<Instant>,
+    /// How often it was moved from a participant that exited to the next.
+    pub(super) moves: u8,
     pub(super) payload: Bytes,
 }
 
@@ -65,29 +79,18 @@ impl Queued {
 }
 
 impl Conversation {
-    pub(super) fn with_participant(
-        key: ConversationKey,
-        link: LinkId,
-        id: ConversationId,
-        offer: OfferId,
-        pid: Pid,
-        subject: String,
-    ) -> Self {
-        Self { pid: Some(pid), to_join: Some(subject), ..Self::trace_only(key, link, id, offer) }
-    }
-
-    pub(super) const fn trace_only(
-        key: ConversationKey,
-        link: LinkId,
-        id: ConversationId,
-        offer: OfferId,
-    ) -> Self {
+    /// One with a participant is [invited](Self::invite) one; this one only records.
+    pub(super) const fn new(key: ConversationKey, link: LinkId, id: ConversationId, offer: OfferId) -> Self {
         Self {
             key,
             link,
             id,
             offer,
             pid: None,
+            policy: CrashPolicy::Fail,
+            search: None,
+            engaged: false,
+            opened: false,
             phase: Phase::Created,
             to_join: None,
             present: false,
@@ -142,7 +145,8 @@ impl Conversation {
     pub(super) fn on_message(&mut self, common: &mut Common, message: Message) {
         if let Err(reason) = self.admit(common, &message) {
             common.counters.messages_refused += 1;
-            let text = self.pid.filter(|_| reason == ReasonCode::EXITED);
+            let exited = self.search.as_ref().and_then(|search| search.exited).or(self.pid);
+            let text = exited.filter(|_| reason == ReasonCode::EXITED);
             let text = text.map(|pid| format!("participant {pid} has exited"));
             return self.tell_outcome(common, message.id, Outcome::Refused { reason, text });
         }
@@ -153,7 +157,8 @@ impl Conversation {
             self.tell_outcome(common, message.id, Outcome::Accepted { record: Some(number) });
         }
         if self.pid.is_some() {
-            self.enqueue(common, number, Queued { id: message.id, deadline, payload: message.payload });
+            let queued = Queued { id: message.id, deadline, moves: 0, payload: message.payload };
+            self.enqueue(common, number, queued);
         }
     }
 
@@ -199,7 +204,7 @@ impl Conversation {
         Ok(())
     }
 
-    fn enqueue(&mut self, common: &mut Common, number: RecordNumber, message: Queued) {
+    pub(super) fn enqueue(&mut self, common: &mut Common, number: RecordNumber, message: Queued) {
         if let Some(deadline) = message.deadline {
             self.deadlines.insert((deadline, number), ());
             common.requests += 1;
@@ -214,6 +219,9 @@ impl Conversation {
     pub(super) fn settle(&mut self, common: &mut Common) -> bool {
         if self.is_drained() {
             self.finish(common);
+        }
+        if self.lacks_participant() {
+            self.find_next(common);
         }
         let timer = self.next_timer(common.now);
         common.set_timer(self.key, self.timer, timer);
@@ -236,7 +244,9 @@ impl Conversation {
         let request = self.deadlines.first().map(|((at, _), ())| (*at, TimerReason::Deadline));
         let wake = self.seat.wakes().filter(|at| *at > now).map(|at| (at, TimerReason::Deadline));
         let close = self.close_by.map(|at| (at, TimerReason::Close));
-        [request, wake, close].into_iter().flatten().min()
+        let search = self.retry_at().into_iter().chain(self.nobody_by()).min();
+        let search = search.map(|at| (at, TimerReason::Deadline));
+        [request, wake, close, search].into_iter().flatten().min()
     }
 
     /// The call to make now, if there is one.
@@ -249,7 +259,9 @@ impl Conversation {
                 Phase::Created | Phase::Active | Phase::Completing if self.to_join.is_some() => {
                     Some(CallKind::Join)
                 }
-                Phase::Active | Phase::Completing if !self.queue.is_empty() => Some(CallKind::Message),
+                Phase::Active | Phase::Completing if self.present && !self.queue.is_empty() => {
+                    Some(CallKind::Message)
+                }
                 Phase::Closed if self.present => Some(CallKind::Leave),
                 Phase::Created | Phase::Active | Phase::Completing | Phase::Closed | Phase::Failed => None,
             },
@@ -265,9 +277,14 @@ impl Conversation {
         next.is_some()
     }
 
+    /// The number of the record that comes next.
+    pub(super) const fn next_record(&self) -> RecordNumber {
+        RecordNumber::new(self.last_record.saturating_add(1))
+    }
+
     pub(super) fn record(&mut self, common: &mut Common, what: impl FnOnce() -> Recorded) -> RecordNumber {
-        self.last_record = self.last_record.saturating_add(1);
-        let number = RecordNumber::new(self.last_record);
+        let number = self.next_record();
+        self.last_record = number.get();
         if common.settings.recording {
             common.record(self.key, Record { number, at: common.now, what: what() });
         }

@@ -11,6 +11,9 @@ impl Conversation {
     // What time does.
 
     pub(super) fn on_time(&mut self, common: &mut Common) {
+        if self.nobody_by().is_some_and(|at| at <= common.now) {
+            self.fail_for_want(common);
+        }
         while let Some(&((deadline, number), ())) = self.deadlines.first()
             && deadline <= common.now
         {

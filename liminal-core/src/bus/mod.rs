@@ -2,10 +2,12 @@
 
 mod call;
 mod common;
+mod compensate;
 mod conversation;
 mod end;
 mod link;
 mod open;
+mod reroute;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -13,13 +15,13 @@ use alloc::vec::Vec;
 use liminal_proto::{Event, ExitReason, Instant, Message, Outcome, Pid, ReasonCode, Wake};
 
 use self::common::Common;
+pub use self::compensate::Uncompensated;
 use self::conversation::Conversation;
 use self::link::Link;
 use crate::id::Sequence;
-use crate::offer::Offers;
 use crate::{
-    Answer, Command, ConversationKey, Counters, Invocation, LinkId, Load, Offer, OfferId, Record,
-    RegisterError, Settings, Subject, Ticket,
+    Answer, Command, ConversationKey, Counters, CrashPolicy, Invocation, LinkId, Load, Offer, OfferId,
+    Record, RegisterError, Settings, Subject, Ticket,
 };
 
 /// Conversations of a lost link that one poll cancels. Between two batches the work of other links
@@ -34,7 +36,6 @@ pub const CANCELLED_PER_POLL: usize = 64;
 pub struct Bus {
     common: Common,
     conversations: BTreeMap<ConversationKey, Conversation>,
-    offers: Offers,
     /// Lost links whose conversations are not all cancelled yet.
     dying: VecDeque<LinkId>,
     stopping: bool,
@@ -54,6 +55,8 @@ pub enum BusNext {
     Cancel(Ticket),
     /// A record of the log. Only with [`Settings::recording`].
     Record(ConversationKey, Record),
+    /// A compensation has failed: a person should know.
+    Uncompensated(Uncompensated),
     /// Nothing until the world moves; [`tick`](Bus::tick) is due then.
     Wait(Wake),
 }
@@ -65,7 +68,6 @@ impl Bus {
         Self {
             common: Common::new(settings),
             conversations: BTreeMap::new(),
-            offers: Offers::default(),
             dying: VecDeque::new(),
             stopping: false,
             link_ids: Sequence::default(),
@@ -73,24 +75,40 @@ impl Bus {
         }
     }
 
-    /// Registers what conversations on a subject get.
+    /// Registers what conversations on a subject get. Where several are registered for one, a new
+    /// conversation gets the one with the fewest; equals take turns, and one that is busy when it should
+    /// join is passed over.
     ///
     /// # Errors
     ///
-    /// When the subject is registered already, or longer than any opening could name.
+    /// When the subject is longer than any opening could name, or is registered already and one of the
+    /// two is [`Offer::TraceOnly`].
     pub fn register(&mut self, subject: Subject, offer: Offer) -> Result<OfferId, RegisterError> {
-        let limit = self.common.settings.name_max;
-        match &subject {
-            Subject::Exact(name) if name.len() > limit => {
-                Err(RegisterError::TooLong { len: name.len(), limit })
-            }
-            Subject::Exact(_) | Subject::Any => self.offers.register(subject, offer),
+        self.check_name(&subject)?;
+        let offer = self.common.offers.register(subject, offer)?;
+        self.search_again();
+        Ok(offer)
+    }
+
+    /// Sets what becomes of a conversation on a subject when its participant exits, for those that are
+    /// opened from now on; without it they fail. The policy of [`Subject::Any`] is for every subject that
+    /// has no policy of its own and that nobody is registered for by name.
+    ///
+    /// # Errors
+    ///
+    /// When the subject, or the one to compensate on, is longer than any opening could name.
+    pub fn on_crash(&mut self, subject: Subject, policy: CrashPolicy) -> Result<(), RegisterError> {
+        self.check_name(&subject)?;
+        if let CrashPolicy::Compensate(subject) = &policy {
+            self.check_name(&Subject::Exact(subject.clone()))?;
         }
+        self.common.offers.set_policy(subject, policy);
+        Ok(())
     }
 
     /// Takes back a registration and says what it was for. Conversations that are open go on.
     pub fn unregister(&mut self, offer: OfferId) -> Option<Subject> {
-        self.offers.unregister(offer)
+        self.common.offers.unregister(offer)
     }
 
     /// A new link: a connection, or a local opener in the same program.
@@ -312,6 +330,25 @@ impl Bus {
         }
     }
 
+    fn check_name(&self, subject: &Subject) -> Result<(), RegisterError> {
+        let limit = self.common.settings.name_max;
+        match subject {
+            Subject::Exact(name) if name.len() > limit => {
+                Err(RegisterError::TooLong { len: name.len(), limit })
+            }
+            Subject::Exact(_) | Subject::Any => Ok(()),
+        }
+    }
+
+    /// Somebody was registered: conversations that look for a participant may find one.
+    fn search_again(&mut self) {
+        let lacking = self.conversations.iter().filter(|(_, it)| it.lacks_participant());
+        let lacking: Vec<ConversationKey> = lacking.map(|(key, _)| *key).collect();
+        for key in lacking {
+            self.with(key, |conversation, _| conversation.search_again());
+        }
+    }
+
     /// Every change of a conversation goes through here: the loss of its owner comes first, and what
     /// follows from the change (an end, a timer, a call to make) comes after.
     fn with<R>(
@@ -326,8 +363,12 @@ impl Bus {
         let result = change(conversation, &mut self.common);
         if conversation.settle(&mut self.common) {
             let link = conversation.link();
+            conversation.disengage(&mut self.common);
             self.conversations.remove(&key);
             self.common.vacate(link);
+        }
+        if !self.common.compensations.is_empty() {
+            self.compensate();
         }
         Some(result)
     }

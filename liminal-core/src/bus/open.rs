@@ -6,13 +6,21 @@ use liminal_proto::{ConversationId, ReasonCode};
 
 use super::Bus;
 use super::conversation::Conversation;
-use crate::{Command, ConversationKey, LinkId, Offer, OfferId, Phase};
+use crate::offer::Pick;
+use crate::{Command, ConversationKey, CrashPolicy, LinkId, Offer, OfferId, Phase};
 
 impl Bus {
     pub(super) fn on_open(&mut self, link: LinkId, id: ConversationId, subject: String) {
         self.common.counters.opens += 1;
         match self.admit(link, id, &subject) {
-            Ok((offer, kind)) => self.create(link, id, offer, kind, subject),
+            Ok(Pick { offer, kind: Offer::TraceOnly, .. }) => {
+                let conversation = Conversation::new(self.next_key(), link, id, offer);
+                self.insert(conversation);
+            }
+            Ok(Pick { offer, kind: Offer::Participant, alone }) => {
+                let policy = self.common.offers.policy(&subject);
+                self.create(link, id, (offer, alone), subject, policy);
+            }
             Err(reason) => {
                 self.common.counters.opens_refused += 1;
                 self.common.tell(link, Command::Refused { conversation: id, reason, text: None });
@@ -34,12 +42,7 @@ impl Bus {
         self.common.links.get(&link)?.ids.get(&id).copied()
     }
 
-    fn admit(
-        &mut self,
-        link: LinkId,
-        id: ConversationId,
-        subject: &str,
-    ) -> Result<(OfferId, Offer), ReasonCode> {
+    fn admit(&mut self, link: LinkId, id: ConversationId, subject: &str) -> Result<Pick, ReasonCode> {
         self.make_way(link, id)?;
         if self.stopping {
             return Err(ReasonCode::STOPPING);
@@ -51,7 +54,7 @@ impl Bus {
         if seats >= self.common.settings.conversations_per_link_max {
             return Err(ReasonCode::LIMIT);
         }
-        self.offers.find(subject).ok_or(ReasonCode::NO_PARTICIPANT)
+        self.common.offers.pick(subject, &[], &[]).ok_or(ReasonCode::NO_PARTICIPANT)
     }
 
     /// The id of a conversation that failed may be used again: the failed one is forgotten for that.
@@ -65,20 +68,33 @@ impl Bus {
         Ok(())
     }
 
-    fn create(&mut self, link: LinkId, id: ConversationId, offer: OfferId, kind: Offer, subject: String) {
-        let key = ConversationKey::new(self.keys.next());
+    /// A conversation with a participant of this offer, which may be alone in serving the subject.
+    pub(super) fn create(
+        &mut self,
+        link: LinkId,
+        id: ConversationId,
+        (offer, alone): (OfferId, bool),
+        subject: String,
+        policy: CrashPolicy,
+    ) -> ConversationKey {
+        let conversation = Conversation::new(self.next_key(), link, id, offer);
+        let mut conversation = conversation.searches(&subject, alone, policy);
+        conversation.invite(&mut self.common, offer, subject);
+        self.insert(conversation)
+    }
+
+    const fn next_key(&mut self) -> ConversationKey {
+        ConversationKey::new(self.keys.next())
+    }
+
+    fn insert(&mut self, conversation: Conversation) -> ConversationKey {
+        let (key, link) = (conversation.key(), conversation.link());
         if let Some(entry) = self.common.links.get_mut(&link) {
-            entry.ids.insert(id, key);
+            entry.ids.insert(conversation.id, key);
             entry.seats += 1;
         }
-        let conversation = match kind {
-            Offer::Participant => {
-                let pid = liminal_proto::Pid::new(self.common.pids.next());
-                Conversation::with_participant(key, link, id, offer, pid, subject)
-            }
-            Offer::TraceOnly => Conversation::trace_only(key, link, id, offer),
-        };
         self.conversations.insert(key, conversation);
         self.with(key, Conversation::on_created);
+        key
     }
 }

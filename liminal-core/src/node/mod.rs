@@ -15,8 +15,8 @@ use self::local::Local;
 pub use self::local::NotLocal;
 use self::remote::Remote;
 use crate::{
-    Answer, Bus, BusNext, Command, ConversationKey, Invocation, LinkId, Offer, OfferId, Record,
-    RegisterError, Settings, Subject, Ticket,
+    Answer, Bus, BusNext, Command, ConversationKey, CrashPolicy, Invocation, LinkId, Offer, OfferId, Record,
+    RegisterError, Settings, Subject, Ticket, Uncompensated,
 };
 
 /// A [`Bus`] with the server's side of its connections behind the verbs of a connection, by link.
@@ -50,6 +50,8 @@ pub enum NodeNext {
     Cancel(Ticket),
     /// A record of the log. Only with [`Settings::recording`].
     Record(ConversationKey, Record),
+    /// A compensation has failed: a person should know.
+    Uncompensated(Uncompensated),
     /// A local opener is told this.
     Local(LinkId, Command),
     /// The connection of this link is over. Its farewell may still be written, until it wants to be
@@ -72,13 +74,22 @@ impl Node {
         }
     }
 
-    /// Registers what conversations on a subject get.
+    /// Registers what conversations on a subject get. Several may serve one.
     ///
     /// # Errors
     ///
     /// Those of [`Bus::register`].
     pub fn register(&mut self, subject: Subject, offer: Offer) -> Result<OfferId, RegisterError> {
         self.bus.register(subject, offer)
+    }
+
+    /// Sets what becomes of a conversation on a subject when its participant exits.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Bus::on_crash`].
+    pub fn on_crash(&mut self, subject: Subject, policy: CrashPolicy) -> Result<(), RegisterError> {
+        self.bus.on_crash(subject, policy)
     }
 
     /// Takes back a registration and says what it was for. Conversations that are open go on.
@@ -233,6 +244,7 @@ impl Node {
                 BusNext::Run(ticket, invocation) => return NodeNext::Run(ticket, invocation),
                 BusNext::Cancel(ticket) => return NodeNext::Cancel(ticket),
                 BusNext::Record(conversation, record) => return NodeNext::Record(conversation, record),
+                BusNext::Uncompensated(it) => return NodeNext::Uncompensated(it),
                 BusNext::Wait(wake) => match self.next_event() {
                     Some((link, event)) => {
                         if let Some(reason) = self.on_event(link, event) {

@@ -191,10 +191,10 @@ pub fn invoke_async<'a>(
     let context = AsyncContext::new(invocation, host);
     match &invocation.what {
         Call::Join { .. } => participant.joined(context),
-        Call::Message { id, record, expects_reply, payload, .. } => {
-            let (id, record, expects_reply) = (*id, *record, *expects_reply);
-            participant.message(context, Received { id, record, expects_reply, payload: payload.clone() })
-        }
+        Call::Message { .. } => match Received::of(&invocation.what) {
+            Some(message) => participant.message(context, message),
+            None => Box::pin(future::ready(())),
+        },
         // An async participant sleeps instead of asking to be woken.
         Call::Wake { .. } => Box::pin(future::ready(())),
         Call::Leave { why } => participant.left(context, *why),

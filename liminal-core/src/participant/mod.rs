@@ -24,8 +24,21 @@ pub struct Received {
     pub record: RecordNumber,
     /// Whether the sender wants a reply.
     pub expects_reply: bool,
+    /// How many participants of this conversation have exited while it waited or was in their hands; 0
+    /// unless the policy is [`CrashPolicy::RouteToNext`](crate::CrashPolicy::RouteToNext). From 1 on
+    /// another may have done already what it asks for.
+    pub redelivered: u8,
     /// What it says.
     pub payload: Bytes,
+}
+
+impl Received {
+    /// What a call says, if it says anything.
+    pub(super) fn of(call: &Call) -> Option<Self> {
+        let Call::Message { id, record, expects_reply, redelivered, payload, .. } = call else { return None };
+        let (id, record, expects_reply, redelivered) = (*id, *record, *expects_reply, *redelivered);
+        Some(Self { id, record, expects_reply, redelivered, payload: payload.clone() })
+    }
 }
 
 impl fmt::Debug for Received {
@@ -34,6 +47,7 @@ impl fmt::Debug for Received {
             .field("id", &self.id)
             .field("record", &self.record)
             .field("expects_reply", &self.expects_reply)
+            .field("redelivered", &self.redelivered)
             .field("payload", &format_args!("{} bytes", self.payload.len()))
             .finish()
     }
@@ -115,10 +129,10 @@ pub fn invoke(
             participant.joined(&mut context);
             Answer::Joined
         }
-        Call::Message { id, record, expects_reply, payload, .. } => {
-            let (id, record, expects_reply) = (*id, *record, *expects_reply);
-            participant
-                .message(&mut context, Received { id, record, expects_reply, payload: payload.clone() });
+        Call::Message { .. } => {
+            if let Some(message) = Received::of(&invocation.what) {
+                participant.message(&mut context, message);
+            }
             Answer::Done
         }
         Call::Wake { .. } => {

@@ -171,6 +171,7 @@ pub fn tell(next: &BusNext) -> String {
         BusNext::Run(ticket, invocation) => format!("t{} {}", ticket.get(), tell_call(invocation)),
         BusNext::Cancel(ticket) => format!("t{} cancel", ticket.get()),
         BusNext::Record(key, record) => format!("log{} r{} {:?}", key.get(), record.number, record.what),
+        BusNext::Uncompensated(it) => it.to_string(),
         BusNext::Wait(wake) => format!("wait {wake:?}"),
     }
 }
@@ -191,8 +192,11 @@ pub fn tell_command(command: &Command) -> String {
             format!("c{conversation} m{message} {}", tell_outcome(outcome))
         }
         Command::Exited { conversation, exit } => {
-            format!("c{conversation} p{} exited r{}: {}", exit.pid, exit.record, exit.reason)
+            let then = if exit.goes_on { ", goes on" } else { "" };
+            format!("c{conversation} p{} exited r{}: {}{then}", exit.pid, exit.record, exit.reason)
         }
+        Command::Joined { conversation, pid } => format!("c{conversation} joined by p{pid}"),
+        Command::Failed { conversation } => format!("c{conversation} failed"),
         Command::Ended { conversation } => format!("c{conversation} ended"),
         Command::Disconnect => "disconnect".into(),
         other => format!("{other:?}"),
@@ -216,9 +220,10 @@ fn suffix(text: Option<&String>) -> String {
 fn tell_call(invocation: &Invocation) -> String {
     let what = match &invocation.what {
         Call::Join { subject } => format!("join {subject}"),
-        Call::Message { id, record, expects_reply, payload, .. } => {
+        Call::Message { id, record, expects_reply, redelivered, payload, .. } => {
             let mark = if *expects_reply { "?" } else { "" };
-            format!("m{id} r{record} {:?}{mark}", text(payload))
+            let again = if *redelivered > 0 { format!(" again {redelivered}") } else { String::new() };
+            format!("m{id} r{record} {:?}{mark}{again}", text(payload))
         }
         Call::Wake { .. } => "wake".into(),
         Call::Leave { why } => format!("leave {why:?}"),

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use liminal_core::{Answer, Call, Command, ConversationKey, Invocation, Leaving, LinkId, Settings, Ticket};
+use liminal_core::{
+    Answer, Call, Command, ConversationKey, Invocation, Leaving, LinkId, OfferId, Settings, Ticket,
+    Uncompensated,
+};
 use liminal_proto::{
     ConversationId, Event, Exit, ExitReason, Expects, Instant, Message, MessageId, Outcome, Pid, ReasonCode,
     RecordNumber, Reply, Wake,
@@ -19,6 +22,12 @@ pub(crate) struct Reference {
     /// What must still come out, for each conversation id of a link in its order.
     commands: BTreeMap<(LinkId, ConversationId), VecDeque<Command>>,
     cancels: Vec<Ticket>,
+    /// Who is registered for what, in the order of their registration.
+    offers: Vec<(OfferId, &'static str)>,
+    /// Whose turn it is, by subject.
+    turns: BTreeMap<&'static str, usize>,
+    /// Compensations that must still be said to have failed.
+    uncompensated: Vec<(u64, &'static str, Outcome)>,
     /// The last request that each exit has ended.
     asked_before_exit: BTreeMap<(LinkId, ConversationId), VecDeque<u64>>,
 }
@@ -36,6 +45,26 @@ enum Phase {
     Completing,
     Failed,
     Closed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Policy {
+    Fail,
+    RouteToNext,
+    Compensate(&'static str),
+}
+
+/// What is served: each subject, its policy, and how many serve it at first.
+pub(crate) const SUBJECTS: [(&str, usize); 6] =
+    [("echo", 1), ("pair", 2), ("route", 2), ("undo", 1), ("lost", 1), ("fix", 1)];
+
+fn policy(subject: &str) -> Policy {
+    match subject {
+        "route" => Policy::RouteToNext,
+        "undo" => Policy::Compensate("fix"),
+        "lost" => Policy::Compensate("nobody"),
+        _ => Policy::Fail,
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,6 +92,20 @@ struct Said {
     /// Until it has ended.
     deadline: Option<Instant>,
     len: usize,
+    moves: u8,
+    /// A part of the reply was given.
+    parted: bool,
+}
+
+/// What a notice must say.
+struct Notice {
+    of: usize,
+    pid: u64,
+    record: u64,
+    /// Record, id, whether it was asked, whether it was delivered, length.
+    unanswered: Vec<(u64, u64, bool, bool, usize)>,
+    /// Whether nobody has handled it yet.
+    open: bool,
 }
 
 struct Conversation {
@@ -81,6 +124,20 @@ struct Conversation {
     hand: Option<Said>,
     close_by: Option<Instant>,
     records: u64,
+    subject: &'static str,
+    policy: Policy,
+    offer: Option<OfferId>,
+    engaged: bool,
+    opened: bool,
+    /// Whether there may be another participant than the first.
+    searches: bool,
+    /// The last participant that exited.
+    exited: Option<u64>,
+    crashed: Vec<OfferId>,
+    refused: Vec<OfferId>,
+    nobody_by: Option<Instant>,
+    retry_at: Option<Instant>,
+    notice: Option<Notice>,
 }
 
 impl Conversation {
@@ -101,10 +158,24 @@ impl Conversation {
         }
         match self.phase {
             Phase::Created | Phase::Active | Phase::Completing if self.to_join => Some(Kind::Join),
-            Phase::Active | Phase::Completing if !self.queue.is_empty() => Some(Kind::Message),
+            Phase::Active | Phase::Completing if self.present && !self.queue.is_empty() => {
+                Some(Kind::Message)
+            }
             Phase::Closed if self.present => Some(Kind::Leave),
             _ => None,
         }
+    }
+
+    fn lacks(&self) -> bool {
+        let open = matches!(self.phase, Phase::Active | Phase::Completing);
+        let alone = !self.present && !self.to_join && self.seat == Seat::Idle;
+        open && alone && self.searches && !self.queue.is_empty()
+    }
+
+    /// When it fails because nobody is found.
+    fn nobody_by(&self) -> Option<Instant> {
+        let by = self.nobody_by.filter(|_| self.lacks() && self.notice.is_none())?;
+        self.queue.iter().map(|said| said.deadline.unwrap_or(by)).min()
     }
 
     fn timer(&self, now: Instant) -> Option<Instant> {
@@ -113,7 +184,8 @@ impl Conversation {
             _ => None,
         };
         let requests = self.queue.iter().chain(&self.hand).filter_map(|said| said.deadline);
-        requests.chain(wake).chain(self.close_by).min()
+        let search = self.retry_at.filter(|_| self.lacks()).into_iter().chain(self.nobody_by());
+        requests.chain(wake).chain(self.close_by).chain(search).min()
     }
 }
 
@@ -124,8 +196,11 @@ impl Reference {
         Self {
             settings,
             now: Instant::ORIGIN,
-            links: BTreeMap::new(),
+            links: BTreeMap::from([(LinkId::BUS, Link::default())]),
             conversations: Vec::new(),
+            offers: Vec::new(),
+            turns: BTreeMap::new(),
+            uncompensated: Vec::new(),
             pids: 0,
             commands: BTreeMap::new(),
             cancels: Vec::new(),
@@ -148,7 +223,10 @@ impl Reference {
 
     pub(crate) fn tick(&mut self, now: Instant) {
         self.now = now;
-        for at in 0..self.conversations.len() {
+        while let Some(at) = self.next_due() {
+            if self.conversations[at].nobody_by().is_some_and(|by| by <= now) {
+                self.fail_for_want(at);
+            }
             while let Some(record) = self.first_due(at) {
                 self.end(at, record, Outcome::Deadline);
                 let waiting = self.conversations[at].queue.len();
@@ -165,6 +243,34 @@ impl Reference {
             }
             self.settle(at);
         }
+    }
+
+    pub(crate) fn register(&mut self, offer: OfferId, subject: &'static str) {
+        self.offers.push((offer, subject));
+        for at in 0..self.conversations.len() {
+            if self.conversations[at].lacks() {
+                self.conversations[at].retry_at = None;
+                self.settle(at);
+            }
+        }
+    }
+
+    pub(crate) fn unregister(&mut self, offer: OfferId) {
+        self.offers.retain(|(it, _)| *it != offer);
+        // Where nobody is left, the turns begin anew.
+        self.turns.retain(|subject, _| self.offers.iter().any(|(_, of)| of == subject));
+    }
+
+    /// Whether it is for one of several to answer this call, or whoever compensates.
+    pub(crate) fn is_one_of_many(&self, ticket: Ticket) -> bool {
+        let called = |it: &&Conversation| matches!(it.seat, Seat::Running(of, _) if of == ticket);
+        self.conversations.iter().find(called).is_some_and(|it| it.subject != "echo")
+    }
+
+    fn next_due(&self) -> Option<usize> {
+        let timers = (0..self.conversations.len())
+            .filter_map(|at| Some((self.conversations[at].timer(self.now)?, at)));
+        timers.filter(|(due, _)| *due <= self.now).min().map(|(_, at)| at)
     }
 
     pub(crate) fn event(&mut self, link: LinkId, event: Event) {
@@ -189,7 +295,8 @@ impl Reference {
         match answer {
             answer if matches!(self.conversations[at].seat, Seat::Returning(_)) => {
                 if answer.returns() {
-                    self.conversations[at].seat = Seat::Idle;
+                    let it = &mut self.conversations[at];
+                    (it.seat, it.cancelled) = (Seat::Idle, false);
                 }
             }
             Answer::Part(payload) => self.reply(at, payload, false),
@@ -229,6 +336,7 @@ impl Reference {
             self.join(at);
         }
         self.exit(at, reason);
+        self.settle(at);
         true
     }
 
@@ -247,14 +355,29 @@ impl Reference {
         if subject == "nobody" {
             return self.refuse_open(link, id, ReasonCode::NO_PARTICIPANT, None);
         }
-        let takes_part = subject == "echo";
-        self.pids += u64::from(takes_part);
+        if subject == "log" {
+            let at = self.create(link, id, "log", Policy::Fail);
+            self.conversations[at].phase = Phase::Active;
+            return self.tell(link, id, Command::Opened { conversation: id, pid: None });
+        }
+        let served = SUBJECTS.iter().map(|(name, _)| *name).find(|name| *name == subject);
+        let several = self.offers.iter().filter(|(_, name)| Some(*name) == served).count() > 1;
+        let Some((subject, offer)) = served.and_then(|name| Some((name, self.pick(name, &[], &[])?))) else {
+            return self.refuse_open(link, id, ReasonCode::NO_PARTICIPANT, None);
+        };
+        let policy = policy(subject);
+        let at = self.create(link, id, subject, policy);
+        self.conversations[at].searches = several || policy != Policy::Fail;
+        self.invite(at, offer);
+    }
+
+    fn create(&mut self, link: LinkId, id: ConversationId, subject: &'static str, policy: Policy) -> usize {
         self.conversations.push(Conversation {
             link,
             id,
-            pid: takes_part.then_some(self.pids),
-            phase: if takes_part { Phase::Created } else { Phase::Active },
-            to_join: takes_part,
+            pid: None,
+            phase: Phase::Created,
+            to_join: false,
             joined: false,
             present: false,
             known: true,
@@ -265,10 +388,45 @@ impl Reference {
             hand: None,
             close_by: None,
             records: 0,
+            subject,
+            policy,
+            offer: None,
+            engaged: false,
+            opened: false,
+            searches: false,
+            exited: None,
+            crashed: Vec::new(),
+            refused: Vec::new(),
+            nobody_by: None,
+            retry_at: None,
+            notice: None,
         });
-        if !takes_part {
-            self.tell(link, id, Command::Opened { conversation: id, pid: None });
+        self.conversations.len() - 1
+    }
+
+    fn invite(&mut self, at: usize, offer: OfferId) {
+        self.pids += 1;
+        let it = &mut self.conversations[at];
+        it.pid = Some(self.pids);
+        it.offer = Some(offer);
+        it.to_join = true;
+        it.engaged = true;
+    }
+
+    /// The one with the fewest conversations; among equals the first from the turn on.
+    fn pick(&mut self, subject: &'static str, passed: &[OfferId], last: &[OfferId]) -> Option<OfferId> {
+        let all: Vec<_> = self.offers.iter().filter(|(_, of)| *of == subject).map(|(id, _)| *id).collect();
+        let turn = self.turns.get(subject).copied().unwrap_or(0);
+        let mut ranked = Vec::new();
+        for (at, id) in all.iter().enumerate().filter(|(_, id)| !passed.contains(id)) {
+            let engaged = |it: &&Conversation| it.engaged && !it.is_over() && it.offer == Some(*id);
+            let load = self.conversations.iter().filter(engaged).count();
+            let wait = (at + all.len() - turn % all.len()) % all.len();
+            ranked.push((last.contains(id), load, wait, at));
         }
+        let (.., at) = ranked.into_iter().min()?;
+        self.turns.insert(subject, at + 1);
+        Some(all[at])
     }
 
     fn message(&mut self, link: LinkId, message: Message) {
@@ -292,7 +450,7 @@ impl Reference {
             _ => None,
         };
         if let Some(reason) = refusal {
-            let text = it.pid.filter(|_| reason == ReasonCode::EXITED);
+            let text = it.exited.or(it.pid).filter(|_| reason == ReasonCode::EXITED);
             let text = text.map(|pid| format!("participant {pid} has exited"));
             return self.refuse_message(link, &message, reason, text);
         }
@@ -304,8 +462,10 @@ impl Reference {
         let time = message.timeout.unwrap_or(Duration::MAX).min(self.settings.reply_time);
         let deadline = asks.then(|| self.now.after(time));
         if self.conversations[at].pid.is_some() {
-            let said = Said { id: message.id, record, asked: asks, deadline, len: message.payload.len() };
+            let len = message.payload.len();
+            let said = Said { id: message.id, record, asked: asks, deadline, len, moves: 0, parted: false };
             self.conversations[at].queue.push(said);
+            self.settle(at);
         }
     }
 
@@ -373,10 +533,11 @@ impl Reference {
         };
         let record = self.record(at);
         let it = &mut self.conversations[at];
-        if let Some(hand) = &mut it.hand
-            && last
-        {
-            hand.deadline = None;
+        if let Some(hand) = &mut it.hand {
+            hand.parted = true;
+            if last {
+                hand.deadline = None;
+            }
         }
         let (link, conversation) = (it.link, it.id);
         let record = Some(RecordNumber::new(record));
@@ -407,7 +568,10 @@ impl Reference {
             (Kind::Join, _) => {}
             (Kind::Wake, Answer::Busy) => self.wait(at, self.settings.busy_time, Kind::Wake),
             (_, Answer::Busy) => match self.conversations[at].hand.clone() {
-                Some(said) if !said.asked => {
+                Some(said)
+                    if !said.asked
+                        || (said.deadline.is_some() && self.conversations[at].notice.is_some()) =>
+                {
                     self.conversations[at].hand = None;
                     self.conversations[at].queue.insert(0, said);
                     self.wait(at, self.settings.busy_time, Kind::Message);
@@ -435,14 +599,37 @@ impl Reference {
         let it = &mut self.conversations[at];
         it.present = true;
         it.joined = true;
+        it.refused.clear();
+        (it.nobody_by, it.retry_at) = (None, None);
+        let opens = !std::mem::replace(&mut it.opened, true);
+        it.searches &= it.policy != Policy::Fail;
         if it.phase == Phase::Created {
             it.phase = Phase::Active;
         }
-        let (link, conversation, pid) = (it.link, it.id, it.pid.map(Pid::new));
-        self.tell(link, conversation, Command::Opened { conversation, pid });
+        let (link, conversation, pid) = (it.link, it.id, Pid::new(it.pid.unwrap()));
+        let opened = Command::Opened { conversation, pid: Some(pid) };
+        self.tell(link, conversation, if opens { opened } else { Command::Joined { conversation, pid } });
     }
 
     fn refuse_join(&mut self, at: usize, reason: ReasonCode, text: Option<String>) {
+        let it = &mut self.conversations[at];
+        it.engaged = false;
+        let busy = reason == ReasonCode::BUSY;
+        if it.searches && (it.opened || busy) {
+            it.refused.extend(it.offer);
+            let next = if it.opened || it.notice.is_some() {
+                None
+            } else {
+                let (subject, refused) = (it.subject, it.refused.clone());
+                self.pick(subject, &refused, &[])
+            };
+            let it = &self.conversations[at];
+            if it.opened || it.notice.is_some() || next.is_some() {
+                self.record(at);
+                next.into_iter().for_each(|offer| self.invite(at, offer));
+                return;
+            }
+        }
         self.end_all(at, &Outcome::Refused { reason, text: text.clone() });
         self.record(at);
         let it = &mut self.conversations[at];
@@ -455,8 +642,14 @@ impl Reference {
     }
 
     fn exit(&mut self, at: usize, reason: ExitReason) {
+        self.conversations[at].engaged = false;
+        if self.conversations[at].policy == Policy::RouteToNext {
+            return self.reroute(at, reason);
+        }
         let record = RecordNumber::new(self.record(at));
+        let unanswered = self.unanswered(at);
         let it = &mut self.conversations[at];
+        let pid = it.pid.unwrap();
         let asked = it.queue.iter().chain(&it.hand).map(|said| said.id.get()).max().unwrap_or(0);
         let completing = it.phase == Phase::Completing;
         it.queue.clear();
@@ -465,11 +658,129 @@ impl Reference {
         it.present = false;
         it.phase = Phase::Failed;
         let (link, conversation) = (it.link, it.id);
-        let exit = Exit { pid: Pid::new(it.pid.unwrap()), record, reason };
+        let policy = it.policy;
+        let exit = Exit { pid: Pid::new(pid), record, reason, goes_on: false };
         self.asked_before_exit.entry((link, conversation)).or_default().push_back(asked);
         self.tell(link, conversation, Command::Exited { conversation, exit });
         if completing {
             self.ended(at);
+        }
+        if let Policy::Compensate(subject) = policy {
+            let notice = Notice { of: at, pid, record: record.get(), unanswered, open: true };
+            self.compensate(subject, notice);
+        }
+    }
+
+    fn unanswered(&self, at: usize) -> Vec<(u64, u64, bool, bool, usize)> {
+        let it = &self.conversations[at];
+        let unended = it.hand.iter().filter(|said| said.deadline.is_some() || !said.asked);
+        let entry = |said: &Said, delivered| (said.record, said.id.get(), said.asked, delivered, said.len);
+        let waiting = it.queue.iter().map(|said| entry(said, false));
+        unended.map(|said| entry(said, true)).chain(waiting).collect()
+    }
+
+    /// The bus's own conversations are over when their link has no seat for them any more.
+    fn compensate(&mut self, subject: &'static str, notice: Notice) {
+        let own = self.conversations.iter().filter(|it| it.link == LinkId::BUS && !it.is_over()).count();
+        let of = notice.of as u64 + 1;
+        let refused = |reason| Outcome::Refused { reason, text: None };
+        if own >= self.settings.conversations_per_link_max {
+            return self.uncompensated.push((of, subject, refused(ReasonCode::LIMIT)));
+        }
+        let Some(offer) = self.pick(subject, &[], &[]) else {
+            return self.uncompensated.push((of, subject, refused(ReasonCode::NO_PARTICIPANT)));
+        };
+        let at = self.create(LinkId::BUS, ConversationId::new(of), subject, Policy::Fail);
+        self.invite(at, offer);
+        let by = self.now.after(self.settings.compensation_time);
+        let record = self.record(at);
+        let it = &mut self.conversations[at];
+        let (id, deadline) = (MessageId::new(1), Some(by));
+        it.queue.push(Said { id, record, asked: true, deadline, len: 0, moves: 0, parted: false });
+        it.searches = true;
+        it.notice = Some(notice);
+        it.phase = Phase::Completing;
+        it.close_by = Some(by);
+    }
+
+    /// What the bus is told as an owner.
+    fn on_own(&mut self, at: usize, command: &Command) {
+        let why = match command {
+            Command::Reply(reply) if reply.last => None,
+            Command::Outcome { outcome, .. } => Some(outcome.clone()),
+            Command::Exited { .. } => Some(Outcome::Exited),
+            _ => return,
+        };
+        let subject = self.conversations[at].subject;
+        let notice = self.conversations[at].notice.as_mut().unwrap();
+        if std::mem::take(&mut notice.open)
+            && let Some(why) = why
+        {
+            self.uncompensated.push((notice.of as u64 + 1, subject, why));
+        }
+    }
+
+    fn reroute(&mut self, at: usize, reason: ExitReason) {
+        let record = RecordNumber::new(self.record(at));
+        let it = &mut self.conversations[at];
+        let (link, conversation, pid) = (it.link, it.id, it.pid.unwrap());
+        let exit = Exit { pid: Pid::new(pid), record, reason, goes_on: true };
+        (it.present, it.joined, it.exited) = (false, false, Some(pid));
+        it.crashed.extend(it.offer);
+        self.tell(link, conversation, Command::Exited { conversation, exit });
+        let it = &mut self.conversations[at];
+        match it.hand.clone() {
+            Some(hand) if hand.deadline.is_some() && hand.parted => {
+                self.end(at, hand.record, Outcome::Exited);
+            }
+            Some(hand) if hand.deadline.is_some() => it.queue.insert(0, hand),
+            _ => {}
+        }
+        self.conversations[at].hand = None;
+        for mut said in std::mem::take(&mut self.conversations[at].queue) {
+            let spent = said.moves == self.settings.moves_max;
+            said.moves += 1;
+            let (number, open) = (said.record, said.deadline.is_some());
+            self.conversations[at].queue.push(said);
+            if spent {
+                if open {
+                    self.end(at, number, Outcome::Exited);
+                }
+                self.conversations[at].queue.pop();
+            }
+        }
+    }
+
+    fn fail_for_want(&mut self, at: usize) {
+        self.record(at);
+        let it = &mut self.conversations[at];
+        let asked = it.queue.iter().map(|said| said.id.get()).max().unwrap_or(0);
+        let completing = it.phase == Phase::Completing;
+        it.queue.clear();
+        it.close_by = None;
+        it.phase = Phase::Failed;
+        let (link, conversation) = (it.link, it.id);
+        self.asked_before_exit.entry((link, conversation)).or_default().push_back(asked);
+        self.tell(link, conversation, Command::Failed { conversation });
+        if completing {
+            self.ended(at);
+        }
+    }
+
+    fn find_next(&mut self, at: usize) {
+        let it = &mut self.conversations[at];
+        if it.retry_at.is_some_and(|retry| retry > self.now) {
+            return;
+        }
+        it.retry_at = None;
+        let (subject, refused, crashed) = (it.subject, it.refused.clone(), it.crashed.clone());
+        if let Some(offer) = self.pick(subject, &refused, &crashed) {
+            return self.invite(at, offer);
+        }
+        let it = &mut self.conversations[at];
+        it.nobody_by = it.nobody_by.or(Some(self.now.after(self.settings.reply_time)));
+        if !std::mem::take(&mut it.refused).is_empty() {
+            it.retry_at = Some(self.now.after(self.settings.busy_time));
         }
     }
 
@@ -478,6 +789,9 @@ impl Reference {
         let drained = it.phase == Phase::Completing && !it.to_join && it.queue.is_empty();
         if drained && it.seat == Seat::Idle {
             self.finish(at);
+        }
+        if self.conversations[at].lacks() {
+            self.find_next(at);
         }
     }
 
@@ -547,6 +861,10 @@ impl Reference {
     }
 
     fn tell(&mut self, link: LinkId, id: ConversationId, command: Command) {
+        if link == LinkId::BUS {
+            let at = self.conversations.iter().rposition(|it| it.link == link && it.id == id);
+            return self.on_own(at.unwrap(), &command);
+        }
         if self.is_alive(link) {
             self.commands.entry((link, id)).or_default().push_back(command);
         }
@@ -566,6 +884,14 @@ impl Reference {
         self.asked_before_exit.get_mut(&(link, id)).and_then(VecDeque::pop_front).unwrap()
     }
 
+    pub(crate) fn expect_uncompensated(&mut self, it: &Uncompensated) {
+        let same = |(of, subject, why): &(u64, &str, Outcome)| {
+            (*of, *subject, why) == (it.conversation.get(), &it.subject[..], &it.why)
+        };
+        let place = self.uncompensated.iter().position(same);
+        self.uncompensated.remove(place.unwrap_or_else(|| panic!("{it} without a reason")));
+    }
+
     pub(crate) fn expect_cancel(&mut self, ticket: Ticket) {
         let place = self.cancels.iter().position(|it| *it == ticket);
         self.cancels.remove(place.expect("cancelled without a reason"));
@@ -575,15 +901,19 @@ impl Reference {
         let place = usize::try_from(invocation.conversation.get()).unwrap() - 1;
         let it = &mut self.conversations[place];
         let link = &self.links[&it.link];
-        assert_eq!(Some(invocation.pid.get()), it.pid);
+        assert_eq!((Some(invocation.pid.get()), Some(invocation.offer)), (it.pid, it.offer));
         let kind = it.next_call(self.now).expect("no call to make");
         assert!(!link.full || link.lost, "a call for a full link");
         it.seat = Seat::Running(ticket, kind);
         match (&invocation.what, kind) {
             (Call::Join { .. }, Kind::Join) => it.to_join = false,
-            (Call::Message { id, record, expects_reply, deadline, payload }, Kind::Message) => {
+            (Call::Message { id, record, expects_reply, redelivered, deadline, payload }, Kind::Message) => {
                 let said = it.queue.remove(0);
-                assert_eq!((said.id, said.record, said.len), (*id, record.get(), payload.len()), "O4, O5");
+                assert_eq!((said.id, said.record, said.moves), (*id, record.get(), *redelivered), "O4, O5");
+                match &it.notice {
+                    Some(notice) => notice.assert_said(payload, self.settings.notice_bytes_max),
+                    None => assert_eq!(said.len, payload.len(), "O4"),
+                }
                 assert_eq!((said.asked, said.deadline), (*expects_reply, *deadline));
                 assert!(deadline.is_none_or(|deadline| deadline > self.now), "Q4");
                 it.hand = Some(said);
@@ -604,6 +934,7 @@ impl Reference {
             let stopped = self.links[&it.link].full;
             assert!(stopped || it.next_call(self.now).is_none(), "a call is not made");
         }
+        assert!(self.uncompensated.is_empty(), "not said: {:?}", self.uncompensated);
         assert!(self.cancels.is_empty(), "not cancelled: {:?}", self.cancels);
         let untold: Vec<_> = self.commands.values().flatten().collect();
         assert!(untold.is_empty(), "not told: {untold:?}");
@@ -611,4 +942,29 @@ impl Reference {
         assert_eq!(wake.at(), first, "the wake");
         assert!(first.is_none_or(|at| at > self.now));
     }
+}
+
+impl Notice {
+    /// The line says what it must, and lists as many messages as there is room for.
+    fn assert_said(&self, line: &[u8], max: usize) {
+        assert!(line.len() <= max && !line.contains(&b'\n'), "{} bytes", line.len());
+        let said: serde_json::Value = serde_json::from_slice(line).unwrap();
+        let numbers = (said["conversation"].as_u64(), said["pid"].as_u64(), said["record"].as_u64());
+        assert_eq!(numbers, (Some(self.of as u64 + 1), Some(self.pid), Some(self.record)));
+        let listed: Vec<_> = said["unanswered"].as_array().unwrap().iter().map(entry).collect();
+        assert!(self.unanswered.starts_with(&listed), "{said} instead of {:?}", self.unanswered);
+        let left_out = self.unanswered.len() - listed.len();
+        assert_eq!(said["left_out"].as_u64(), Some(left_out as u64));
+        if let Some((.., len)) = self.unanswered.get(listed.len()) {
+            assert!(line.len() + len.div_ceil(3) * 4 + 200 > max, "there was room for more: {said}");
+        }
+    }
+}
+
+fn entry(said: &serde_json::Value) -> (u64, u64, bool, bool, usize) {
+    let payload = said["payload"].as_str().unwrap();
+    let len = payload.len() / 4 * 3 - payload.matches('=').count();
+    let id = said["id"].as_str().unwrap().parse().unwrap();
+    let (asked, delivered) = (said["asked"].as_bool().unwrap(), said["delivered"].as_bool().unwrap());
+    (said["record"].as_u64().unwrap(), id, asked, delivered, len)
 }

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use liminal_core::{
-    Answer, Bus, BusNext, Command, ConversationKey, LinkId, Load, Offer, Record, Recorded, Settings, Ticket,
+    Answer, Bus, BusNext, Call, Command, ConversationKey, CrashPolicy, Invocation, LinkId, Load, Offer,
+    OfferId, Record, Recorded, Settings, Ticket,
 };
 use liminal_proto::{
     CloseReason, ConversationId, Event, ExitReason, Expects, Instant, Outcome, Pid, ReasonCode,
 };
 
 use crate::kit::says;
-use crate::reference::Reference;
+use crate::reference::{Reference, SUBJECTS};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
@@ -28,7 +29,13 @@ pub(crate) enum Op {
     Full { link: u8 },
     Ready { link: u8 },
     Poll { times: u8 },
+    Register,
+    Unregister { offer: u8 },
 }
+
+/// What conversations are opened on, those more often of which there is more to be seen.
+pub(crate) const SUBJECTS_OPENED: [&str; 10] =
+    ["echo", "echo", "log", "nobody", "pair", "route", "route", "route", "undo", "lost"];
 
 pub(crate) struct World {
     bus: Bus,
@@ -36,12 +43,17 @@ pub(crate) struct World {
     now: Instant,
     links: Vec<LinkId>,
     messages: u64,
+    /// A link was lost, and its conversations may not all have been cleaned up.
+    unclean: bool,
     /// Calls that are out, and all there ever were.
     running: Vec<Ticket>,
     tickets: Vec<Ticket>,
     /// Whom there ever was a call for, and where.
     called: Vec<(ConversationKey, Pid)>,
+    /// Who serves the subject on which conversations go on.
+    routed: Vec<OfferId>,
     logs: BTreeMap<ConversationKey, Log>,
+    deliveries: BTreeMap<ConversationKey, Deliveries>,
     /// Q1: what was asked and has not ended.
     open: BTreeSet<(LinkId, ConversationId, u64)>,
     pub(crate) trace: Vec<String>,
@@ -55,6 +67,41 @@ struct Log {
     over: bool,
     /// Requests by their records.
     open: BTreeSet<u64>,
+    /// All that was accepted and wants no reply: of what does, Q1 says that its end is told.
+    said: BTreeSet<u64>,
+}
+
+/// What the participants of a conversation were given.
+#[derive(Default)]
+struct Deliveries {
+    last: BTreeMap<Pid, u64>,
+    given: BTreeSet<u64>,
+    /// The last call, and whether it gave what nobody had been given before.
+    latest: Option<(Ticket, Pid, u64, bool)>,
+}
+
+impl Deliveries {
+    /// O3, O5: in order, none twice to the same participant, and none to a second one unmarked.
+    fn append(&mut self, ticket: Ticket, call: &Invocation) {
+        let Call::Message { record, redelivered, .. } = &call.what else { return };
+        let last = self.last.insert(call.pid, record.get());
+        assert!(last.is_none_or(|last| last < record.get()), "O5: {call:?}");
+        let fresh = self.given.insert(record.get());
+        assert!(fresh || *redelivered > 0, "O3: given again unmarked: {call:?}");
+        self.latest = Some((ticket, call.pid, record.get(), fresh));
+    }
+
+    /// The host called nobody.
+    fn retract(&mut self, ticket: Ticket) {
+        if let Some((latest, pid, record, fresh)) = self.latest
+            && latest == ticket
+        {
+            self.last.insert(pid, record - 1);
+            if fresh {
+                self.given.remove(&record);
+            }
+        }
+    }
 }
 
 pub(crate) fn settings() -> Settings {
@@ -64,6 +111,7 @@ pub(crate) fn settings() -> Settings {
         conversations_per_link_max: 3,
         held_bytes_per_conversation_max: 1100,
         held_bytes_per_link_max: 1500,
+        notice_bytes_max: 900,
         ..Settings::default()
     }
 }
@@ -84,14 +132,28 @@ fn answer(kind: u8) -> Answer {
 impl World {
     pub(crate) fn new() -> Self {
         let mut bus = Bus::new(settings());
-        bus.register("echo".into(), Offer::Participant).unwrap();
+        let mut reference = Reference::new(settings());
+        let mut routed = Vec::new();
+        for (subject, count) in SUBJECTS {
+            for _ in 0..count {
+                let offer = bus.register(subject.into(), Offer::Participant).unwrap();
+                reference.register(offer, subject);
+                routed.extend((subject == "route").then_some(offer));
+            }
+        }
         bus.register("log".into(), Offer::TraceOnly).unwrap();
+        bus.on_crash("route".into(), CrashPolicy::RouteToNext).unwrap();
+        bus.on_crash("undo".into(), CrashPolicy::Compensate("fix".into())).unwrap();
+        bus.on_crash("lost".into(), CrashPolicy::Compensate("nobody".into())).unwrap();
         Self {
             bus,
-            reference: Reference::new(settings()),
+            reference,
+            routed,
+            deliveries: BTreeMap::new(),
             now: Instant::ORIGIN,
             links: Vec::new(),
             messages: 0,
+            unclean: false,
             running: Vec::new(),
             tickets: Vec::new(),
             called: Vec::new(),
@@ -102,6 +164,9 @@ impl World {
     }
 
     pub(crate) fn apply(&mut self, op: &Op) {
+        if self.unclean && self.chooses(op) {
+            while self.poll() {}
+        }
         match *op {
             Op::Connect => {
                 let link = self.bus.connect(self.now);
@@ -115,6 +180,18 @@ impl World {
             }
             Op::Poll { times } => {
                 let _ = (0..times).all(|_| self.poll());
+            }
+            Op::Register => {
+                let offer = self.bus.register("route".into(), Offer::Participant).unwrap();
+                self.routed.push(offer);
+                self.reference.register(offer, "route");
+            }
+            Op::Unregister { offer } => {
+                if let Some(offer) = pick(&self.routed, offer) {
+                    self.routed.retain(|it| *it != offer);
+                    self.bus.unregister(offer).unwrap();
+                    self.reference.unregister(offer);
+                }
             }
             Op::Answer { ticket, kind } => self.answer(pick(&self.running, ticket), kind),
             Op::Exit { call, pid } => self.exit(call, pid),
@@ -133,10 +210,26 @@ impl World {
         assert_eq!(self.bus.load(), self.bus.recount(), "R2");
     }
 
+    /// Whether somebody may be chosen among several. Conversations of a lost link count until they are
+    /// cleaned up, and when that is, is the bus's affair.
+    fn chooses(&self, op: &Op) -> bool {
+        match *op {
+            Op::Open { subject, .. } => !["echo", "log"].contains(&SUBJECTS_OPENED[usize::from(subject)]),
+            Op::Say { .. } | Op::Tick { .. } | Op::Register => true,
+            Op::Answer { ticket, .. } => {
+                pick(&self.running, ticket).is_some_and(|it| self.reference.is_one_of_many(it))
+            }
+            Op::AnswerAnew { ticket, .. } => {
+                pick(&self.tickets, ticket).is_some_and(|it| self.reference.is_one_of_many(it))
+            }
+            _ => false,
+        }
+    }
+
     fn apply_to(&mut self, link: LinkId, op: &Op) {
         match *op {
             Op::Open { id, subject, .. } => {
-                let subject = ["echo", "echo", "log", "nobody"][usize::from(subject)].into();
+                let subject = SUBJECTS_OPENED[usize::from(subject)].into();
                 self.event(link, Event::Open { conversation: ConversationId::new(id.into()), subject });
             }
             Op::Say { id, expects, timeout, len, .. } => {
@@ -154,6 +247,7 @@ impl World {
             }
             Op::Lose { .. } => {
                 self.open.retain(|(of, ..)| *of != link);
+                self.unclean = true;
                 self.event(link, Event::Closed(CloseReason::PeerEof));
             }
             Op::Full { .. } => {
@@ -176,6 +270,9 @@ impl World {
     fn answer(&mut self, ticket: Option<Ticket>, kind: u8) {
         let Some(ticket) = ticket else { return };
         let answer = answer(kind);
+        if answer == Answer::Busy && self.running.contains(&ticket) {
+            self.deliveries.values_mut().for_each(|it| it.retract(ticket));
+        }
         if answer.returns() {
             self.running.retain(|it| *it != ticket);
         }
@@ -212,14 +309,17 @@ impl World {
                 self.running.push(ticket);
                 self.tickets.push(ticket);
                 self.called.push((invocation.conversation, invocation.pid));
+                self.deliveries.entry(invocation.conversation).or_default().append(ticket, &invocation);
                 self.reference.expect_run(ticket, &invocation);
             }
             BusNext::Cancel(ticket) => self.reference.expect_cancel(ticket),
             BusNext::Record(conversation, record) => {
                 self.logs.entry(conversation).or_default().append(&record);
             }
+            BusNext::Uncompensated(it) => self.reference.expect_uncompensated(&it),
             BusNext::Wait(wake) => {
                 self.reference.expect_wait(wake);
+                self.unclean = false;
                 return false;
             }
         }
@@ -236,7 +336,8 @@ impl World {
             }
             Command::Outcome { outcome: Outcome::Accepted { .. }, .. } => None,
             Command::Outcome { conversation, message, .. } => Some((link, *conversation, message.get())),
-            Command::Exited { conversation, .. } => {
+            Command::Exited { exit, .. } if exit.goes_on => None,
+            Command::Exited { conversation, .. } | Command::Failed { conversation } => {
                 // What is asked of the dead is refused by its own outcome, so only those before it end.
                 let last = self.reference.last_asked_before_exit(link, *conversation);
                 self.open.retain(|(of, id, asked)| (of, id) != (&link, conversation) || *asked > last);
@@ -265,6 +366,13 @@ impl World {
         self.idle();
         assert_eq!(self.bus.load(), Load::default(), "P1");
         assert!(self.logs.values().all(|log| log.over || !log.joined), "L1: a life without an end");
+        let untold = |(key, given): (&ConversationKey, &Deliveries)| {
+            self.logs.get(key).map_or(0, |log| log.said.difference(&given.given).count())
+        };
+        let untold: usize = self.deliveries.iter().map(untold).sum();
+        assert!(untold as u64 <= self.bus.counters().undelivered, "accepted and lost without being counted");
+        let counters = self.bus.counters();
+        assert!(counters.compensations_failed <= counters.compensations);
     }
 
     fn idle(&mut self) {
@@ -287,6 +395,9 @@ impl Log {
                 assert!(!self.joined, "O3");
                 self.joined = true;
             }
+            Recorded::Message { .. } => {
+                self.said.insert(self.last);
+            }
             Recorded::Request { .. } => {
                 self.open.insert(self.last);
             }
@@ -299,11 +410,19 @@ impl Log {
             Recorded::RequestEnded { request, .. } => {
                 assert!(self.open.remove(&request.get()), "Q1: {record:?}");
             }
+            Recorded::Exited { goes_on: true, .. } => {
+                assert!(self.joined, "L1: {record:?}");
+                self.joined = false;
+            }
             Recorded::Left { .. } | Recorded::Exited { .. } => {
                 assert!(self.joined, "L1: {record:?}");
                 self.over = true;
             }
-            Recorded::JoinRefused { .. } => self.over = true,
+            Recorded::Failed => {
+                assert!(!self.joined, "{record:?} while somebody is there");
+                self.over = true;
+            }
+            Recorded::JoinRefused { .. } => assert!(!self.joined, "L1: {record:?}"),
             _ => {}
         }
     }

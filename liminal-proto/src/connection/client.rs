@@ -32,7 +32,7 @@ struct Conversation {
     phase: Phase,
     /// Its open was answered.
     answered: bool,
-    /// Its participant has exited.
+    /// Its participant has exited, and none takes its place.
     exited: bool,
     /// The stream of the open; in 2.0 of everything.
     stream: StreamId,
@@ -239,9 +239,31 @@ impl Client {
         exit: Exit,
     ) -> Option<Event> {
         let conversation = of_stream(stream);
-        self.step_once(conversation, Trigger::Exited, |conversation| &mut conversation.exited)?;
-        self.end_requests(owed, conversation, &Outcome::Exited);
+        if exit.goes_on {
+            self.step_while_served(conversation, Trigger::Rerouted)?;
+        } else {
+            self.fail(owed, conversation)?;
+        }
         Some(Event::Exited { conversation, exit })
+    }
+
+    pub(super) fn on_joined(&mut self, stream: StreamId, pid: Pid) -> Option<Event> {
+        let conversation = of_stream(stream);
+        self.step_while_served(conversation, Trigger::Joined)?;
+        Some(Event::Joined { conversation, pid })
+    }
+
+    pub(super) fn on_failed(&mut self, owed: &mut VecDeque<Event>, stream: StreamId) -> Option<Event> {
+        let conversation = of_stream(stream);
+        self.fail(owed, conversation)?;
+        Some(Event::Failed { conversation })
+    }
+
+    /// There is no participant any more, and there will be none: said once, and the end of every request.
+    fn fail(&mut self, owed: &mut VecDeque<Event>, key: ConversationId) -> Option<()> {
+        self.step_once(key, Trigger::Exited, |conversation| &mut conversation.exited)?;
+        self.end_requests(owed, key, &Outcome::Exited);
+        Some(())
     }
 
     pub(super) fn on_closed(&mut self, owed: &mut VecDeque<Event>, key: ConversationId) -> Option<Event> {
@@ -408,6 +430,15 @@ impl Client {
         moved
     }
 
+    /// The same for what cannot be any more once the last participant has exited.
+    fn step_while_served(&mut self, key: ConversationId, trigger: Trigger) -> Option<()> {
+        if self.conversations.get(&key).is_some_and(|conversation| conversation.exited) {
+            self.strays += 1;
+            return None;
+        }
+        self.step(key, trigger)
+    }
+
     /// The same for what a server may say only once, whatever phase it left the conversation in.
     fn step_once(
         &mut self,
@@ -511,7 +542,7 @@ pub(super) const fn of_stream(stream: StreamId) -> ConversationId {
 /// How a request ended that the server says has failed.
 pub(super) fn outcome_of(reason: ReasonCode, text: Option<alloc::string::String>) -> Outcome {
     match reason {
-        ReasonCode::EXITED => Outcome::Exited,
+        ReasonCode::EXITED | ReasonCode::REPLACED => Outcome::Exited,
         ReasonCode::DEADLINE => Outcome::Deadline,
         reason => Outcome::Refused { reason, text },
     }

@@ -4,7 +4,9 @@
 ///
 #[doc = include_str!("conversation.md")]
 ///
-/// An exit while the conversation is closing is told and changes nothing: the end comes anyway.
+/// An exit while the conversation is closing is told and changes nothing: the end comes anyway. An exit
+/// after which the conversation goes on with another participant changes nothing either, and may come
+/// again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConversationPhase {
     /// Open was asked and not yet answered. Messages may follow already.
@@ -13,7 +15,7 @@ pub enum ConversationPhase {
     Open,
     /// Close was asked: no new messages, outstanding requests run to their end.
     Closing,
-    /// The participant has exited; only closing is left.
+    /// The participant has exited, and none takes its place; only closing is left.
     Failed,
     /// Over; the connection forgets it.
     Closed,
@@ -28,8 +30,12 @@ pub(crate) enum Trigger {
     Refused,
     /// The client wants to close it.
     Close,
-    /// Its participant has exited.
+    /// Its participant has exited, and none takes its place.
     Exited,
+    /// Its participant has exited, and another is to take its place.
+    Rerouted,
+    /// Another participant has taken that place.
+    Joined,
     /// The server is done with it.
     Ended,
 }
@@ -43,12 +49,14 @@ pub(crate) const fn next(phase: ConversationPhase, trigger: Trigger) -> Option<C
         (P::Opening | P::Closing, T::Refused) => Some(P::Closed),
         (P::Opening | P::Open | P::Failed, T::Close) => Some(P::Closing),
         (P::Opening | P::Open, T::Exited) => Some(P::Failed),
-        (P::Closing, T::Opened | T::Exited) => Some(P::Closing),
+        (P::Open, T::Rerouted | T::Joined) => Some(P::Open),
+        (P::Closing, T::Opened | T::Exited | T::Rerouted | T::Joined) => Some(P::Closing),
         (P::Opening | P::Open | P::Closing | P::Failed, T::Ended) => Some(P::Closed),
-        (P::Open, T::Opened | T::Refused)
+        (P::Opening, T::Rerouted | T::Joined)
+        | (P::Open, T::Opened | T::Refused)
         | (P::Closing, T::Close)
-        | (P::Failed, T::Opened | T::Refused | T::Exited)
-        | (P::Closed, T::Opened | T::Refused | T::Close | T::Exited | T::Ended) => None,
+        | (P::Failed, T::Opened | T::Refused | T::Exited | T::Rerouted | T::Joined)
+        | (P::Closed, _) => None,
     }
 }
 
@@ -58,8 +66,15 @@ mod tests {
     use crate::table;
 
     const PHASES: [Phase; 5] = [Phase::Opening, Phase::Open, Phase::Closing, Phase::Failed, Phase::Closed];
-    const TRIGGERS: [Trigger; 5] =
-        [Trigger::Opened, Trigger::Refused, Trigger::Close, Trigger::Exited, Trigger::Ended];
+    const TRIGGERS: [Trigger; 7] = [
+        Trigger::Opened,
+        Trigger::Refused,
+        Trigger::Close,
+        Trigger::Exited,
+        Trigger::Rerouted,
+        Trigger::Joined,
+        Trigger::Ended,
+    ];
 
     #[test]
     fn the_diagram_in_the_docs_is_drawn_from_the_table() {
@@ -68,8 +83,10 @@ mod tests {
     }
 
     #[test]
-    fn an_exit_is_accepted_at_most_once_and_never_after_the_end() {
-        assert_eq!(next(Phase::Failed, Trigger::Exited), None);
+    fn an_exit_for_good_is_accepted_at_most_once_and_nothing_after_the_end() {
+        for trigger in [Trigger::Exited, Trigger::Rerouted, Trigger::Joined] {
+            assert_eq!(next(Phase::Failed, trigger), None);
+        }
         for trigger in TRIGGERS {
             assert_eq!(next(Phase::Closed, trigger), None);
         }

@@ -136,8 +136,11 @@ impl Connection {
             }
             Body::Exited { pid, record, cause, message } => {
                 let reason = ExitReason::from_wire(cause, sender.kept_text(message));
-                client.on_exited(owed, stream, Exit { pid, record, reason })
+                let goes_on = frame.flags & flag::GOES_ON != 0;
+                client.on_exited(owed, stream, Exit { pid, record, reason, goes_on })
             }
+            Body::Joined { pid } => client.on_joined(stream, pid),
+            Body::Failed => client.on_failed(owed, stream),
             Body::Outcome { message_id, reason_code, record, message } => {
                 let outcome = if reason_code == ACCEPTED {
                     Outcome::Accepted { record }
@@ -240,6 +243,8 @@ pub(super) const fn is_server_only<S, B>(body: &Body<S, B>) -> bool {
             | Body::Refused { .. }
             | Body::Exited { .. }
             | Body::Outcome { .. }
+            | Body::Joined { .. }
+            | Body::Failed
     )
 }
 

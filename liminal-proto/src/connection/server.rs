@@ -3,7 +3,6 @@
 mod requests;
 
 use alloc::collections::BTreeMap;
-use alloc::string::String;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -14,10 +13,10 @@ use super::ConversationPhase as Phase;
 use super::client::of_stream;
 use super::conversation::{Trigger, next};
 use super::sender::Sender;
-use crate::wire::{Body, Dialect};
+use crate::wire::{Body, Dialect, flag};
 use crate::{
-    CommandError, ConversationId, Event, Exit, ExitReason, Expects, Limits, Message, MessageId, Outcome, Pid,
-    ReasonCode, RecordNumber, Reply, StreamId, Violation,
+    CommandError, ConversationId, Event, Exit, Expects, Limits, Message, MessageId, Outcome, Pid, ReasonCode,
+    RecordNumber, Reply, StreamId, Violation,
 };
 
 /// The conversations of a server's side.
@@ -39,7 +38,7 @@ struct Conversation {
     stream: StreamId,
     /// Its open was answered.
     answered: bool,
-    /// Its participant has exited.
+    /// Its participant has exited, and none takes its place.
     exited: bool,
     /// The id of the last message (2.0), below which no new one may come.
     last_message: MessageId,
@@ -308,7 +307,8 @@ impl Server {
             // Zero on the wire says that it was accepted, which is not what was meant.
             Outcome::Refused { reason: ACCEPTED, text } => (ReasonCode::OTHER, text.as_deref()),
             Outcome::Refused { reason, text } => (*reason, text.as_deref()),
-            Outcome::Exited => (ReasonCode::EXITED, None),
+            // An exit that ends the conversation has ended all its requests with it.
+            Outcome::Exited => (ReasonCode::REPLACED, None),
             Outcome::Deadline => (ReasonCode::DEADLINE, None),
             Outcome::Unknown => (ReasonCode::OTHER, None),
         };
@@ -349,17 +349,41 @@ impl Server {
         exit: &Exit,
     ) -> Result<(), CommandError> {
         self.with(sender.dialect, key, |conversation| {
-            let phase = next(conversation.phase, Trigger::Exited).filter(|_| !conversation.exited);
-            let phase = phase.ok_or(CommandError::Exited(key))?;
-            if sender.dialect == Dialect::V2 {
-                let (cause, text) = exit.reason.on_wire();
-                let message = sender.text(text);
-                let body = Body::Exited { pid: exit.pid, record: exit.record, cause, message };
-                sender.send(0, conversation.stream, body)?;
-            }
+            let (trigger, flags) =
+                if exit.goes_on { (Trigger::Rerouted, flag::GOES_ON) } else { (Trigger::Exited, 0) };
+            let phase = conversation.while_served(key, trigger)?;
+            let message = sender.text(exit.reason.text());
+            let cause = exit.reason.cause();
+            let body = Body::Exited { pid: exit.pid, record: exit.record, cause, message };
+            conversation.tell_v2(sender, flags, body)?;
             conversation.phase = phase;
-            conversation.exited = true;
-            conversation.requests.end(sender, key, ReasonCode::EXITED);
+            if !exit.goes_on {
+                conversation.fail(sender, key);
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn joined(
+        &mut self,
+        sender: &mut Sender,
+        key: ConversationId,
+        pid: Pid,
+    ) -> Result<(), CommandError> {
+        self.with(sender.dialect, key, |conversation| {
+            let phase = conversation.while_served(key, Trigger::Joined)?;
+            conversation.tell_v2(sender, 0, Body::Joined { pid })?;
+            conversation.phase = phase;
+            Ok(())
+        })
+    }
+
+    pub(super) fn failed(&mut self, sender: &mut Sender, key: ConversationId) -> Result<(), CommandError> {
+        self.with(sender.dialect, key, |conversation| {
+            let phase = conversation.while_served(key, Trigger::Exited)?;
+            conversation.tell_v2(sender, 0, Body::Failed)?;
+            conversation.phase = phase;
+            conversation.fail(sender, key);
             Ok(())
         })
     }
@@ -399,6 +423,25 @@ impl Conversation {
         }
     }
 
+    /// The phase after what can only be as long as there is a participant, or one to come.
+    fn while_served(&self, key: ConversationId, trigger: Trigger) -> Result<Phase, CommandError> {
+        next(self.phase, trigger).filter(|_| !self.exited).ok_or(CommandError::Exited(key))
+    }
+
+    /// Says what 1.0 has no words for.
+    fn tell_v2(&self, sender: &mut Sender, flags: u8, body: Body<&str, Bytes>) -> Result<(), CommandError> {
+        match sender.dialect {
+            Dialect::V1 => Ok(()),
+            Dialect::V2 => sender.send(flags, self.stream, body),
+        }
+    }
+
+    /// There will be no participant any more.
+    fn fail(&mut self, sender: &mut Sender, key: ConversationId) {
+        self.exited = true;
+        self.requests.end(sender, key, ReasonCode::EXITED);
+    }
+
     /// An open is owed its answer until the participant is there or gone; a close has one in 2.0 only.
     fn account(&self, dialect: Dialect) -> Account {
         let unanswered = match self.phase {
@@ -420,33 +463,6 @@ impl Conversation {
         }
         self.last_message = id;
         Ok(())
-    }
-}
-
-impl ExitReason {
-    /// The cause and the text that stand in an Exited frame (`PROTOCOL.md` §7).
-    const fn on_wire(&self) -> (u16, Option<&str>) {
-        match self {
-            Self::Normal => (0, None),
-            Self::Crashed { text } => (1, Some(text.as_str())),
-            Self::Violated { text } => (2, Some(text.as_str())),
-            Self::Status { status } => (u16::from_be_bytes([1, *status]), None),
-            Self::Signal { signal } => (u16::from_be_bytes([2, *signal]), None),
-            Self::Other { cause, text } => (*cause, Some(text.as_str())),
-        }
-    }
-
-    /// The reason with this cause and text.
-    pub(super) fn from_wire(cause: u16, text: Option<String>) -> Self {
-        let [_, number] = cause.to_be_bytes();
-        match cause {
-            0 => Self::Normal,
-            1 => Self::Crashed { text: text.unwrap_or_default() },
-            2 => Self::Violated { text: text.unwrap_or_default() },
-            0x0100..=0x01FF => Self::Status { status: number },
-            0x0200..=0x02FF => Self::Signal { signal: number },
-            cause => Self::Other { cause, text: text.unwrap_or_default() },
-        }
     }
 }
 

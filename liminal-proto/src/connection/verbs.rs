@@ -197,7 +197,8 @@ impl Connection {
             .map_err(|reason| Rejected { payload: reply, reason })
     }
 
-    /// How a message ended that no reply will end, or that it was accepted.
+    /// How a message ended that no reply will end, or that it was accepted. [`Outcome::Exited`] says that
+    /// it ended with its participant while the conversation goes on with another.
     ///
     /// # Errors
     ///
@@ -212,11 +213,15 @@ impl Connection {
         self.command(now, |server, sender| server.outcome(sender, conversation, message, outcome))
     }
 
-    /// The participant has exited; its unanswered requests end with it.
+    /// The participant has exited. Unless the conversation [goes on](Exit::goes_on) with another, its
+    /// unanswered requests end with it; if it does, those that do not go on end by an
+    /// [`outcome`](Self::outcome) each. On a 1.0 link, which has no word for it, a conversation that goes
+    /// on does so in silence.
     ///
     /// # Errors
     ///
-    /// There is no such conversation, or its participant had exited before.
+    /// There is no such conversation, its participant had exited for good before, or the conversation is
+    /// to go on and was never open.
     pub fn exited(
         &mut self,
         now: Instant,
@@ -224,6 +229,29 @@ impl Connection {
         exit: &Exit,
     ) -> Result<(), CommandError> {
         self.command(now, |server, sender| server.exited(sender, conversation, exit))
+    }
+
+    /// Another participant has taken the place of one that exited. Nothing is said on a 1.0 link.
+    ///
+    /// # Errors
+    ///
+    /// There is no such conversation, it was never open, or it has failed.
+    pub fn joined(
+        &mut self,
+        now: Instant,
+        conversation: ConversationId,
+        pid: Pid,
+    ) -> Result<(), CommandError> {
+        self.command(now, |server, sender| server.joined(sender, conversation, pid))
+    }
+
+    /// Nobody takes the place of the participant that exited; unanswered requests end as exited.
+    ///
+    /// # Errors
+    ///
+    /// There is no such conversation, or it has failed before.
+    pub fn failed(&mut self, now: Instant, conversation: ConversationId) -> Result<(), CommandError> {
+        self.command(now, |server, sender| server.failed(sender, conversation))
     }
 
     /// The conversation is over, and its id forgotten.

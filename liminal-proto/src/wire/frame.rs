@@ -70,6 +70,8 @@ pub mod flag {
     pub const MORE: u8 = 0x08;
     /// Message (2.0) from the client: the sender's own timeout follows.
     pub const TIMEOUT: u8 = 0x10;
+    /// Exited (2.0): the conversation goes on with another participant.
+    pub const GOES_ON: u8 = 0x01;
 }
 
 /// A schema, named by 32 bytes. All zero means that none is stated.
@@ -216,7 +218,8 @@ pub enum Body<S, B> {
     /// sender's own timeout, in milliseconds) exactly when [`flag::TIMEOUT`] is. The payload is the
     /// rest of the frame, without a length of its own.
     Message { message_id: MessageId, answers: Option<MessageId>, timeout_ms: Option<u32>, payload: B },
-    /// 0x83, server to client: the participant has exited; its unanswered requests end with it.
+    /// 0x83, server to client: the participant has exited. Its unanswered requests end with it, unless
+    /// [`flag::GOES_ON`] is set.
     Exited { pid: Pid, record: RecordNumber, cause: u16, message: Option<S> },
     /// 0x84, server to client: how a message ended that no reply will end. Reason code 0: accepted.
     Outcome {
@@ -225,6 +228,11 @@ pub enum Body<S, B> {
         record: Option<RecordNumber>,
         message: Option<S>,
     },
+    /// 0x85, server to client: another participant has taken the place of one that exited.
+    Joined { pid: Pid },
+    /// 0x86, server to client: nobody takes the place of the participant that exited; what was
+    /// unanswered ends with it.
+    Failed,
     /// Any type that the dialect does not know. It decodes on any stream and is ignored.
     Unknown { type_id: u8, payload: B },
 }

@@ -96,6 +96,8 @@ frame_types! {
     Message = 0x82, V2, Application;
     Exited = 0x83, V2, Application;
     Outcome = 0x84, V2, Application;
+    Joined = 0x85, V2, Application;
+    Failed = 0x86, V2, Application;
 }
 
 impl FrameType {

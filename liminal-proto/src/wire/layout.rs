@@ -44,6 +44,8 @@ macro_rules! with_layouts {
         Message { message_id: message_id, answers: answers, timeout_ms: timeout, payload: rest }
         Exited { pid: pid, record: record, cause: u16, message: opt_str }
         Outcome { message_id: message_id, reason_code: reason, record: opt_record, message: opt_str }
+        Joined { pid: pid }
+        Failed {}
     } };
 }
 

@@ -96,10 +96,15 @@ pub(crate) fn server_frame() -> BoxedStrategy<Vec<u8>> {
         .prop_map(|(stream, pid)| frame(0, stream, Body::Opened { pid: pid.map(Pid::new) }));
     let refused = (stream(), reason(), text())
         .prop_map(|(stream, reason_code, message)| frame(0, stream, Body::Refused { reason_code, message }));
-    let exited = (stream(), number(), 0_u16..4, text()).prop_map(|(stream, record, cause, message)| {
-        let (pid, record) = (Pid::new(1), RecordNumber::new(record));
-        frame(0, stream, Body::Exited { pid, record, cause, message })
-    });
+    let exited = (0_u8..4, stream(), number(), 0_u16..4, text()).prop_map(
+        |(flags, stream, record, cause, message)| {
+            let (pid, record) = (Pid::new(1), RecordNumber::new(record));
+            frame(flags, stream, Body::Exited { pid, record, cause, message })
+        },
+    );
+    let joined =
+        (stream(), number()).prop_map(|(stream, pid)| frame(0, stream, Body::Joined { pid: Pid::new(pid) }));
+    let failed = stream().prop_map(|stream| frame(0, stream, Body::Failed));
     let outcome = (stream(), number(), reason(), text()).prop_map(|(stream, id, reason_code, message)| {
         let message_id = MessageId::new(id);
         frame(0, stream, Body::Outcome { message_id, reason_code, record: None, message })
@@ -113,7 +118,7 @@ pub(crate) fn server_frame() -> BoxedStrategy<Vec<u8>> {
         frame(0, stream, Body::ConversationError { conversation_id, reason_code, message })
     });
     prop_oneof![
-        2 => opened, 1 => refused, 1 => exited, 4 => outcome, 6 => reply_v2(), 1 => message_v2(),
+        2 => opened, 1 => refused, 2 => exited, 1 => joined, 1 => failed, 4 => outcome, 6 => reply_v2(), 1 => message_v2(),
         1 => closed, 4 => error, 6 => message_v1(),
     ]
     .boxed()

@@ -24,6 +24,10 @@ pub mod say {
     pub const COUNT: &str = "count";
     /// Panics.
     pub const PANIC: &str = "panic";
+    /// Panics, unless an earlier participant has: then it answers with how often that was.
+    pub const REROUTED: &str = "rerouted";
+    /// Answers with a part, and panics.
+    pub const BEGIN: &str = "begin";
     /// Exits of its own will.
     pub const EXIT: &str = "exit";
     /// Replies; the hosted one is killed by signal 9 between this call and the next.
@@ -169,6 +173,12 @@ impl Puppet {
         match &message.payload[..] {
             b"count" => stage.reply(self.count.to_string().into()),
             b"panic" => panic!("{PLANNED}"),
+            b"rerouted" if message.redelivered == 0 => panic!("{PLANNED}"),
+            b"rerouted" => stage.reply(message.redelivered.to_string().into()),
+            b"begin" => {
+                stage.part("begun".into());
+                panic!("{PLANNED}");
+            }
             b"exit" => stage.exit(),
             b"nothing" => {}
             b"twice" => {

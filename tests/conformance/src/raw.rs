@@ -162,6 +162,7 @@ impl Raw {
     pub fn accept_hands(&mut self, selected: Version) -> (Version, Version) {
         let Body::Connect { min_version, max_version, .. } = self.expect().body else { panic!("no Connect") };
         self.send(0, 0, Body::ConnectAck { selected_version: selected, capabilities: 0 });
+        self.dialect = if selected >= Version::V2_0 { Dialect::V2 } else { Dialect::V1 };
         (min_version, max_version)
     }
 

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use liminal_core::Subject;
+use liminal_core::{CrashPolicy, Subject};
 use liminal_driver::error::ConnectError;
 use liminal_driver::{Address, ServerOptions};
 use liminal_proto::Config;
@@ -84,7 +84,7 @@ impl Stage {
     #[must_use]
     pub fn empty() -> Self {
         Self {
-            cast: Cast::new(),
+            cast: Cast::default(),
             options: ServerOptions::default(),
             config: Config::default(),
             host: "127.0.0.1",
@@ -109,7 +109,14 @@ impl Stage {
     /// Somebody on this subject.
     #[must_use]
     pub fn role(mut self, subject: impl Into<Subject>, role: Role) -> Self {
-        self.cast.push((subject.into(), role));
+        self.cast.roles.push((subject.into(), role));
+        self
+    }
+
+    /// What becomes of conversations on this subject when their participant exits.
+    #[must_use]
+    pub fn on_crash(mut self, subject: impl Into<Subject>, policy: CrashPolicy) -> Self {
+        self.cast.on_crash.push((subject.into(), policy));
         self
     }
 

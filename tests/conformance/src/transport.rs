@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use liminal_core::participant::{AsyncFactory, AsyncParticipant, Pending};
-use liminal_core::{Context, Factory, Leaving, Participant, Received, Subject};
+use liminal_core::{Context, CrashPolicy, Factory, Leaving, Participant, Received, Subject};
 use liminal_driver::error::{
     AskError, AwaitCrashError, BindError, CloseError, ConnectError, Crash, Lost, MessageError, NeedsVersion2,
     OpenError, ReceiveError,
@@ -119,8 +119,14 @@ pub trait Conversation: Send + Sync {
     fn close(self: Arc<Self>) -> Result<(), CloseError>;
 }
 
-/// Who serves what.
-pub type Cast = Vec<(Subject, Role)>;
+/// Who serves what, and what becomes of conversations when they exit.
+#[derive(Debug, Default)]
+pub struct Cast {
+    /// Who serves what.
+    pub roles: Vec<(Subject, Role)>,
+    /// What the server is told with `on_crash`.
+    pub on_crash: Vec<(Subject, CrashPolicy)>,
+}
 
 /// How a subject is served.
 #[derive(Clone)]

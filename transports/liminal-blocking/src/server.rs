@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use liminal_core::participant::AsyncFactory;
-use liminal_core::{Factory, RegisterError, Subject};
+use liminal_core::{CrashPolicy, Factory, RegisterError, Subject};
 use liminal_driver::client::{link_error, wake_at};
 use liminal_driver::error::BindError;
 use liminal_driver::server::{Host, Hub, Kind, Peer, Pool, ServerLink, Spawn, Task, TurnedAway};
@@ -94,7 +94,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The subject is served already, or too long.
+    /// The subject is too long, or is registered to be only recorded.
     pub fn register_inline(
         &self,
         subject: impl Into<Subject>,
@@ -107,7 +107,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The subject is served already, or too long.
+    /// The subject is too long, or is registered to be only recorded.
     pub fn register_blocking(
         &self,
         subject: impl Into<Subject>,
@@ -120,7 +120,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The subject is served already, or too long.
+    /// The subject is too long, or is registered to be only recorded.
     pub fn register_async(
         &self,
         subject: impl Into<Subject>,
@@ -145,6 +145,19 @@ impl Server {
     /// The subject is served already, or too long.
     pub fn register_trace_only(&self, subject: impl Into<Subject>) -> Result<(), RegisterError> {
         self.register(subject.into(), Kind::TraceOnly)
+    }
+
+    /// Sets what becomes of a conversation on a subject when its participant exits; without it the
+    /// conversation fails. It is for conversations that are opened from now on.
+    ///
+    /// A subject may be registered several times: a new conversation gets the participants with the
+    /// fewest conversations, and [`CrashPolicy::RouteToNext`] goes on with the next of them.
+    ///
+    /// # Errors
+    ///
+    /// The subject is too long, or the one to compensate on.
+    pub fn on_crash(&self, subject: impl Into<Subject>, policy: CrashPolicy) -> Result<(), RegisterError> {
+        self.hub.on_crash(subject.into(), policy)
     }
 
     fn register(&self, subject: Subject, kind: Kind) -> Result<(), RegisterError> {
@@ -202,16 +215,14 @@ fn accept(hub: &Arc<Hub>, listener: &Listener, stopping: &AtomicBool) {
 /// Asks every client to go, and waits until they have, or the time for it is over.
 fn stop(hub: &Arc<Hub>) {
     hub.stop();
-    wait_idle(hub, Some(Instant::now() + hub.options().stop.time));
-    for link in hub.links() {
-        link.drop_transport(hub.clock().now());
-    }
-    wait_idle(hub, None);
+    park_while(Some(Instant::now() + hub.options().stop.time), |waker| !hub.is_idle(waker));
+    hub.abandon();
+    park_while(None, |waker| !hub.is_unlinked(waker));
 }
 
-fn wait_idle(hub: &Hub, until: Option<Instant>) {
+fn park_while(until: Option<Instant>, is_so: impl Fn(&Waker) -> bool) {
     let waker = waker();
-    while !hub.is_idle(&waker) && until.is_none_or(|until| Instant::now() < until) {
+    while is_so(&waker) && until.is_none_or(|until| Instant::now() < until) {
         park_until(until);
     }
 }

@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::Address;
 
 /// That the participant of a conversation has exited: one event, kept, so that asking again or late
-/// gives the same answer.
+/// gives the same answer. Where a conversation goes on with another participant, the last exit is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("participant {pid} {reason}")]
 pub struct Crash {
@@ -21,6 +21,8 @@ pub struct Crash {
     pub record: RecordNumber,
     /// When this side learnt of it.
     pub observed: time::Instant,
+    /// Whether the conversation was to go on with another participant.
+    pub goes_on: bool,
 }
 
 /// Words of a refusal.
@@ -154,6 +156,14 @@ pub enum ReceiveError {
         request: liminal_proto::MessageId,
         /// Why.
         refusal: Refusal,
+    },
+    /// A request ended with its participant, and the conversation goes on with another.
+    #[error("request {request}: {}", exited(.crash))]
+    Unanswered {
+        /// Which.
+        request: liminal_proto::MessageId,
+        /// Who exited and why; on a 1.0 link it is not known.
+        crash: Option<Crash>,
     },
     /// A request ran into its deadline.
     #[error("request {0}: no reply before its deadline")]

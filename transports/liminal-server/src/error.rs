@@ -6,15 +6,19 @@ use liminal_core::{RegisterError, Subject};
 use liminal_driver::error::BindError;
 use thiserror::Error;
 
+use crate::crash::Misfit;
+
 /// Why the server does not serve.
 #[derive(Debug, Error)]
 pub(crate) enum Error {
     #[error("{0}{hint}", hint = bind_hint(.0))]
     Bind(#[from] BindError),
-    #[error("--participant names {0} twice; name each subject once")]
-    Twice(Subject),
+    #[error("{0}")]
+    OnCrash(#[from] Misfit),
     #[error("--participant: {0}")]
-    Register(#[from] RegisterError),
+    Register(RegisterError),
+    #[error("--on-crash: {0}")]
+    Policy(RegisterError),
     #[cfg(unix)]
     #[error("--participant for {subject}: {source}")]
     Program { subject: Subject, source: liminal_process::NotStartable },
@@ -36,7 +40,7 @@ impl Error {
             Self::Program { .. } => 3,
             #[cfg(unix)]
             Self::Processes(_) => 1,
-            Self::Twice(_) | Self::Register(_) | Self::Signals(_) | Self::Run(_) => 1,
+            Self::OnCrash(_) | Self::Register(_) | Self::Policy(_) | Self::Signals(_) | Self::Run(_) => 1,
         }
     }
 }

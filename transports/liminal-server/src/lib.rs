@@ -2,6 +2,7 @@
 //! transport crate instead.
 
 mod children;
+mod crash;
 mod error;
 mod log;
 mod offer;

@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use liminal_driver::{Address, AdmissionOptions, ServerOptions, StopOptions};
 use tracing::level_filters::LevelFilter;
 
 use crate::NAME;
+use crate::crash::{self, OnCrash};
 use crate::error::Error;
 #[cfg(unix)]
 use crate::offer::Kind;
@@ -27,6 +27,7 @@ Examples:
   liminal-server --listen unix:/run/liminal.sock   for this machine and user alone
   liminal-server --participant greeter=echo --participant audit=none
   liminal-server --participant 'leet=exec:sed -u y/elo/310/'
+  liminal-server --participant worker=exec:./worker --on-crash worker=route
   liminal ask greeter hello                        a conversation with it
 
 A child process (exec:COMMAND) is started for each conversation, without a shell; COMMAND is split at
@@ -63,10 +64,16 @@ pub(crate) struct Options {
     pub(crate) transport: Transport,
     /// Who serves a subject: KIND is echo (replies with what it is sent), none (nobody: messages are
     /// recorded, requests refused), exec:COMMAND or exec-frames:COMMAND (a child process for each
-    /// conversation, see below). SUBJECT * is any that is not named. Repeatable; replaces the default, which
-    /// is '*=echo'
+    /// conversation, see below). SUBJECT * is any that is not named. Repeatable, also for one subject: a
+    /// conversation gets the one that has the fewest; replaces the default, which is '*=echo'
     #[arg(long = "participant", value_name = "SUBJECT=KIND")]
     offers: Vec<Offer>,
+    /// What becomes of a conversation whose participant exits: fail (the default), route (it goes on with
+    /// the next participant of SUBJECT) or compensate:SUBJECT2 (it fails, and SUBJECT2 is sent a notice of
+    /// what was left undone, as COMPENSATION.md describes it). SUBJECT * is any that is not named.
+    /// Repeatable
+    #[arg(long = "on-crash", value_name = "SUBJECT=POLICY")]
+    on_crash: Vec<OnCrash>,
     /// Child processes at once; beyond it a conversation with one is refused as busy. Each takes three file
     /// descriptors
     #[cfg(unix)]
@@ -106,13 +113,14 @@ const fn some(number: usize) -> NonZeroUsize {
 
 impl Options {
     /// Who serves what.
-    pub(crate) fn offers(&self) -> Result<&[Offer], Error> {
-        let mut seen = BTreeSet::new();
-        match self.offers.iter().find(|offer| !seen.insert(&offer.subject)) {
-            Some(offer) => Err(Error::Twice(offer.subject.clone())),
-            None if self.offers.is_empty() => Ok(&[Offer::DEFAULT]),
-            None => Ok(&self.offers),
-        }
+    pub(crate) fn offers(&self) -> &[Offer] {
+        if self.offers.is_empty() { &[Offer::DEFAULT] } else { &self.offers }
+    }
+
+    /// What becomes of conversations whose participant exits.
+    pub(crate) fn on_crash(&self) -> Result<&[OnCrash], Error> {
+        crash::check(&self.on_crash, self.offers())?;
+        Ok(&self.on_crash)
     }
 
     pub(crate) fn server(&self) -> ServerOptions {

@@ -10,6 +10,7 @@ use liminal_driver::{Address, ServerOptions};
 
 use crate::NAME;
 use crate::children::Children;
+use crate::crash::OnCrash;
 use crate::error::Error;
 use crate::offer::{self, Kind, Offer};
 use crate::options::Options;
@@ -19,8 +20,9 @@ use crate::signals;
 pub(crate) fn serve(options: &Options) -> Result<(), Error> {
     let mut children = Children::new(options);
     let cast = |offer: &Offer| Ok((offer.subject.clone(), role(offer, &mut children)?));
-    let cast = options.offers()?.iter().map(cast).collect::<Result<Cast, Error>>()?;
-    let begin = Begin { cast, children: children.clone(), transport: options.transport };
+    let on_crash = options.on_crash()?.to_vec();
+    let cast = options.offers().iter().map(cast).collect::<Result<Cast, Error>>()?;
+    let begin = Begin { cast, on_crash, children: children.clone(), transport: options.transport };
     let served = serve_with(options, begin);
     children.close();
     served?;
@@ -76,6 +78,7 @@ async fn run(
 trait Listening {
     fn address(&self) -> &Address;
     fn register(&self, subject: Subject, role: Role) -> Result<(), RegisterError>;
+    fn on_crash(&self, on_crash: OnCrash) -> Result<(), RegisterError>;
     fn stopper(&self) -> Box<dyn Fn() + Send>;
 }
 
@@ -95,6 +98,10 @@ macro_rules! listening {
                 }
             }
 
+            fn on_crash(&self, on_crash: OnCrash) -> Result<(), RegisterError> {
+                self.on_crash(on_crash.subject, on_crash.policy)
+            }
+
             fn stopper(&self) -> Box<dyn Fn() + Send> {
                 let stopper = self.stopper();
                 Box::new(move || stopper.stop())
@@ -109,15 +116,19 @@ listening!(Server);
 /// What there is to do between listening and serving.
 struct Begin {
     cast: Cast,
+    on_crash: Vec<OnCrash>,
     children: Children,
     transport: Transport,
 }
 
 impl Begin {
     fn on(self, server: &impl Listening) -> Result<(), Error> {
-        let Self { cast, children, transport } = self;
+        let Self { cast, on_crash, children, transport } = self;
         for (subject, role) in cast {
-            server.register(subject, role)?;
+            server.register(subject, role).map_err(Error::Register)?;
+        }
+        for on_crash in on_crash {
+            server.on_crash(on_crash).map_err(Error::Policy)?;
         }
         let (stopping, stop) = (children.clone(), server.stopper());
         let stop = move || {

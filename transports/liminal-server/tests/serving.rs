@@ -85,6 +85,18 @@ fn participants_replace_the_default_and_an_exact_subject_wins() {
 }
 
 #[test]
+fn several_participants_may_serve_one_subject_under_any_policy() {
+    let offers = ["--participant", "a=echo", "--participant", "a=echo", "--participant", "*=echo"];
+    let policies = ["--on-crash", "a=route", "--on-crash", "*=compensate:undo", "--on-crash", "b=fail"];
+    for transport in TRANSPORTS {
+        let server = Server::on_tcp(transport, &[&offers[..], &policies[..]].concat());
+        for subject in ["a", "a", "a", "b", "undo"] {
+            assert_eq!(ask(server.address(), subject).unwrap(), b"hello");
+        }
+    }
+}
+
+#[test]
 fn a_signal_tells_connected_clients_to_go_and_waits_for_them() {
     for transport in TRANSPORTS {
         for signal in ["-TERM", "-INT"] {
@@ -136,7 +148,8 @@ fn what_is_wrong_is_said_in_one_line_with_its_own_exit_code() {
     let file = format!("unix:{}", file.display());
     let long = format!("unix:/tmp/{}", "x".repeat(200));
     let name = format!("{}=echo", "x".repeat(300));
-    let cases: [(&[&str], i32, &str); 24] = [
+    let policy = format!("a=compensate:{}", "x".repeat(300));
+    let cases: [(&[&str], i32, &str); 33] = [
         (&["--listen", taken.address()], 2, "choose another address"),
         (&["--listen", "192.0.2.1:1"], 2, "this machine has no such address"),
         (&["--listen", "no.such.host.invalid:1"], 2, "--listen"),
@@ -150,7 +163,16 @@ fn what_is_wrong_is_said_in_one_line_with_its_own_exit_code() {
         (&["--transport", "pigeon"], 1, "blocking, smol, async-std"),
         (&["--participant", "echo"], 1, "SUBJECT=KIND"),
         (&["--participant", "a=parrot"], 1, "there is no kind \"parrot\"; choose echo"),
-        (&["--participant", "a=echo", "--participant", "a=none"], 1, "twice"),
+        (&["--participant", "a=echo", "--participant", "a=none", "--listen", "127.0.0.1:0"], 1, "to itself"),
+        (&["--on-crash", "a"], 1, "SUBJECT=POLICY"),
+        (&["--on-crash", "a=retry"], 1, "there is no policy \"retry\"; choose fail, route"),
+        (&["--on-crash", "a=compensate:"], 1, "compensate:SUBJECT"),
+        (&["--on-crash", "a=route", "--on-crash", "a=fail"], 1, "twice"),
+        (&["--participant", "a=echo", "--on-crash", "b=route"], 1, "add --participant 'b=KIND'"),
+        (&["--participant", "a=echo", "--on-crash", "*=route"], 1, "add --participant '*=KIND'"),
+        (&["--participant", "a=none", "--on-crash", "a=route"], 1, "no participant serves it"),
+        (&["--participant", "a=echo", "--on-crash", "a=compensate:b"], 1, "add --participant 'b=KIND'"),
+        (&["--on-crash", &policy, "--listen", "127.0.0.1:0"], 1, "--on-crash: a subject of 300 bytes"),
         (&["--participant", &name, "--listen", "127.0.0.1:0"], 1, "above the limit of 256"),
         (&["--participant", "a=exec:"], 1, "the command is missing"),
         (&["--participant", "a=exec:sh -c 'open"], 1, "is not closed"),
@@ -176,7 +198,7 @@ fn what_is_wrong_is_said_in_one_line_with_its_own_exit_code() {
 fn help_and_version_go_to_stdout() {
     let help = run(&["--help"]);
     assert_eq!((help.code, help.log.len()), (Some(0), 0));
-    for part in ["Examples:", "Exit codes:", "--participant", "liminal-server listening on"] {
+    for part in ["Examples:", "Exit codes:", "--participant", "--on-crash", "liminal-server listening on"] {
         assert!(help.out.iter().any(|line| line.contains(part)), "{part}");
     }
     let version = run(&["--version"]);

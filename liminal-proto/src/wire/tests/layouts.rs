@@ -16,7 +16,7 @@ fn message(flags: u8, answers: Option<u64>, timeout_ms: Option<u32>) -> FrameRef
 }
 
 /// Each frame with its bytes from the payload length on.
-fn version_2() -> [(FrameRef<'static>, u8, &'static [u8]); 10] {
+fn version_2() -> [(FrameRef<'static>, u8, &'static [u8]); 13] {
     let pid = Pid::new(7);
     let record = RecordNumber::new(5);
     let message_id = MessageId::new(3);
@@ -38,6 +38,13 @@ fn version_2() -> [(FrameRef<'static>, u8, &'static [u8]); 10] {
             0x83,
             b"\0\0\0\x18\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x05\0\x02\x01\0\0\0\x01x",
         ),
+        (
+            on_stream_9(flag::GOES_ON, Body::Exited { pid, record, cause: 0, message: None }),
+            0x83,
+            b"\0\0\0\x13\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x05\0\0\0",
+        ),
+        (on_stream_9(0, Body::Joined { pid }), 0x85, b"\0\0\0\x08\0\0\0\0\0\0\0\x07"),
+        (on_stream_9(0, Body::Failed), 0x86, b"\0\0\0\0"),
         (
             on_stream_9(0, Body::Outcome { message_id, reason_code, record: None, message: None }),
             0x84,

@@ -73,7 +73,7 @@ fn body(dialect: Dialect) -> BoxedStrategy<BodyBuf> {
         Dialect::V1 => all.push(unknown(0x80..=u8::MAX)),
         Dialect::V2 => {
             all.extend(version_2());
-            all.push(unknown(0x85..=u8::MAX));
+            all.push(unknown(0x87..=u8::MAX));
         }
     }
     Union::new(all).boxed()
@@ -268,6 +268,8 @@ fn version_2() -> Vec<BoxedStrategy<BodyBuf>> {
                 message,
             })
             .boxed(),
+        any::<u64>().prop_map(|pid| Body::Joined { pid: Pid::new(pid) }).boxed(),
+        Just(Body::Failed).boxed(),
     ]
 }
 
@@ -277,7 +279,7 @@ fn unknown(type_ids: core::ops::RangeInclusive<u8>) -> BoxedStrategy<BodyBuf> {
 
 /// Bytes that get past the header: a type id, flags, a stream, and some payload of the right length.
 pub(super) fn plausible_bytes() -> impl Strategy<Value = Vec<u8>> {
-    let type_id = prop_oneof![0x00_u8..0x1C, 0x7E_u8..0x87, any::<u8>()];
+    let type_id = prop_oneof![0x00_u8..0x1C, 0x7E_u8..0x89, any::<u8>()];
     // Small numbers make lengths, counts and tags that fit.
     let payload = vec(prop_oneof![3 => Just(0_u8), 3 => 0_u8..8, 1 => any::<u8>()], 0..80);
     (type_id, any::<u8>(), prop_oneof![Just(0_u32), 0_u32..3], payload).prop_map(

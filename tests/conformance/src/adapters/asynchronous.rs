@@ -107,7 +107,7 @@ pub fn serve(
     cast: Cast,
     block_on: impl FnOnce(Run) -> io::Result<()> + Send + 'static,
 ) -> Box<dyn Server> {
-    for (subject, role) in cast {
+    for (subject, role) in cast.roles {
         let registered = match role {
             Role::Inline(factory) => server.register_inline(subject, Boxed::factory(factory)),
             Role::Blocking(factory) => server.register_blocking(subject, Boxed::factory(factory)),
@@ -116,6 +116,9 @@ pub fn serve(
             Role::TraceOnly => server.register_trace_only(subject),
         };
         registered.expect("the subject is free");
+    }
+    for (subject, policy) in cast.on_crash {
+        server.on_crash(subject, policy).expect("the subject is short enough");
     }
     let (address, stopper) = (server.local_address().clone(), server.stopper());
     let (report, ended) = channel();

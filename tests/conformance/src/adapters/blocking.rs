@@ -22,7 +22,7 @@ pub struct Blocking;
 impl Transport for Blocking {
     fn serve(&self, at: Address, options: ServerOptions, cast: Cast) -> Result<Box<dyn Server>, BindError> {
         let server = liminal_blocking::bind_with(at, options)?;
-        for (subject, role) in cast {
+        for (subject, role) in cast.roles {
             let registered = match role {
                 Role::Inline(factory) => server.register_inline(subject, Boxed::factory(factory)),
                 Role::Blocking(factory) => server.register_blocking(subject, Boxed::factory(factory)),
@@ -31,6 +31,9 @@ impl Transport for Blocking {
                 Role::TraceOnly => server.register_trace_only(subject),
             };
             registered.expect("the subject is free");
+        }
+        for (subject, policy) in cast.on_crash {
+            server.on_crash(subject, policy).expect("the subject is short enough");
         }
         let (address, stopper) = (server.local_address().clone(), server.stopper());
         let thread = thread::spawn(move || server.run().expect("the server runs"));

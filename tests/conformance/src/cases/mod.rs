@@ -10,6 +10,7 @@ pub mod hostile;
 pub mod large;
 pub mod many;
 pub mod narrow;
+pub mod policy;
 pub mod stop;
 pub mod wire_1_0;
 pub mod wire_2_0;
@@ -67,6 +68,21 @@ macro_rules! for_every_case {
                 a_full_pool_is_busy
                 a_backlog_is_worked_off_on_one_seat
                 an_async_participant_may_panic_anywhere
+            }
+            policy {
+                several_participants_share_a_subject
+                a_request_is_answered_by_the_next_participant
+                what_waits_behind_a_crash_keeps_its_order
+                a_request_that_was_begun_ends_with_its_participant_alone
+                a_request_that_brings_down_four_ends_as_exited
+                a_moved_request_is_answered_before_the_close
+                a_conversation_for_which_nobody_is_found_has_failed
+                in_1_0_the_code_says_whether_the_conversation_goes_on
+                a_crash_is_compensated
+                a_stop_waits_for_compensations
+                a_compensation_that_hangs_keeps_no_server
+                a_crash_that_nobody_compensates_fails_all_the_same
+                without_a_policy_an_exit_ends_it
             }
             stop {
                 idle_clients_are_asked_to_go
@@ -184,6 +200,7 @@ mod tests {
         let files = [
             include_str!("conversation.rs"),
             include_str!("crash.rs"),
+            include_str!("policy.rs"),
             include_str!("stop.rs"),
             include_str!("large.rs"),
             include_str!("many.rs"),

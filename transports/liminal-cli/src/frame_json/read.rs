@@ -143,6 +143,8 @@ fn known(frame_type: FrameType, fields: &Object<'_>) -> Result<Body<String, Byte
             record: fields.opt("record", Object::u64)?.map(RecordNumber::new),
             message: fields.message()?,
         },
+        FrameType::Joined => Body::Joined { pid: Pid::new(fields.u64("pid")?) },
+        FrameType::Failed => Body::Failed,
     })
 }
 
@@ -202,7 +204,9 @@ mod tests {
             ("Message", 0x82, message),
             ("Exited", 0x83, json!({"pid": 1, "record": 2, "cause": 3, "message": null})),
             ("Outcome", 0x84, json!({"message_id": 1, "reason_code": 0, "record": 9, "message": null})),
-            ("Unknown", 0x85, json!({"payload_hex": "abcd"})),
+            ("Joined", 0x85, json!({"pid": 7})),
+            ("Failed", 0x86, json!({})),
+            ("Unknown", 0x87, json!({"payload_hex": "abcd"})),
         ];
         for (frame_type, type_id, fields) in cases {
             let value = json!({

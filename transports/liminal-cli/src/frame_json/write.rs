@@ -19,6 +19,7 @@ pub fn write<S: AsRef<str>, B: AsRef<[u8]>>(frame: &Frame<S, B>) -> Value {
     })
 }
 
+#[expect(clippy::too_many_lines, reason = "a table: one arm for each frame type")]
 fn fields(body: &Body<&str, &[u8]>) -> Value {
     match body {
         Body::Connect { min_version, max_version, auth_token } => json!({
@@ -37,7 +38,7 @@ fn fields(body: &Body<&str, &[u8]>) -> Value {
             "reason_code": reason_code.get(),
             "message": message,
         }),
-        Body::Disconnect | Body::Ping | Body::Pong => json!({}),
+        Body::Disconnect | Body::Ping | Body::Pong | Body::Failed => json!({}),
         Body::Subscribe { channel, accepted_schemas, max_in_flight } => json!({
             "channel": channel,
             "accepted_schemas_hex": accepted_schemas.iter().map(schema_id).collect::<Vec<_>>(),
@@ -100,6 +101,7 @@ fn fields(body: &Body<&str, &[u8]>) -> Value {
             "envelope": envelope_json(envelope),
         }),
         Body::Opened { pid } => json!({ "pid": pid.map(Pid::get) }),
+        Body::Joined { pid } => json!({ "pid": pid.get() }),
         Body::Message { message_id, answers, timeout_ms, payload } => json!({
             "message_id": message_id.get(),
             "answers": answers.map(|id| id.get()),

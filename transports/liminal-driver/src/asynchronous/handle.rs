@@ -102,6 +102,10 @@ impl fmt::Debug for Handle {
 
 /// One conversation, owned by the connection that opened it. Dropping it closes it.
 ///
+/// When its participant exits, the server's policy for the subject says whether it fails or goes on with
+/// another participant. If it goes on, requests that the first had not begun to answer are answered by the
+/// next; the exit is told all the same.
+///
 /// Its methods take `&self`: several tasks may ask at once.
 pub struct Conversation {
     owner: Arc<Owner>,
@@ -171,7 +175,7 @@ impl Conversation {
         self.within(timeout, next).await.unwrap_or(Err(ReceiveError::Timeout))
     }
 
-    /// Whether the participant is known to have exited. Reads what has arrived, and never waits.
+    /// Whether a participant is known to have exited. Reads what has arrived, and never waits.
     #[must_use]
     pub fn has_detected_crash(&self) -> bool {
         let look =
@@ -181,7 +185,8 @@ impl Conversation {
     }
 
     /// Waits until the participant exits, `timeout` at most, and says who, why and when it was observed.
-    /// Asking again or late gives the same answer.
+    /// Asking again or late gives the same answer; when the conversation has gone on with another
+    /// participant ([`Crash::goes_on`]) and that exits too, the last exit is what is told.
     ///
     /// # Errors
     ///
@@ -192,7 +197,8 @@ impl Conversation {
         self.within(timeout, crash).await.unwrap_or(Err(AwaitCrashError::Timeout))
     }
 
-    /// The participants that are alive: one, or none when the conversation only records.
+    /// The participants that are alive: one, or none when the conversation only records, has failed, or
+    /// goes on with a participant that has not joined yet. That joins when there is something to say to it.
     ///
     /// # Errors
     ///

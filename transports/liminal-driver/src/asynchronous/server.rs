@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use async_executor::Executor;
 use futures_lite::{AsyncWriteExt as _, FutureExt as _};
 use liminal_core::participant::AsyncFactory;
-use liminal_core::{Factory, RegisterError, Subject};
+use liminal_core::{CrashPolicy, Factory, RegisterError, Subject};
 use liminal_proto::{Connection, Wants};
 
 use super::connect::Halves;
@@ -126,7 +126,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The subject is served already, or too long.
+    /// The subject is too long, or is registered to be only recorded.
     pub fn register_inline(
         &self,
         subject: impl Into<Subject>,
@@ -139,7 +139,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The subject is served already, or too long.
+    /// The subject is too long, or is registered to be only recorded.
     pub fn register_blocking(
         &self,
         subject: impl Into<Subject>,
@@ -152,7 +152,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The subject is served already, or too long.
+    /// The subject is too long, or is registered to be only recorded.
     pub fn register_async(
         &self,
         subject: impl Into<Subject>,
@@ -177,6 +177,19 @@ impl Server {
     /// The subject is served already, or too long.
     pub fn register_trace_only(&self, subject: impl Into<Subject>) -> Result<(), RegisterError> {
         self.register(subject.into(), Kind::TraceOnly)
+    }
+
+    /// Sets what becomes of a conversation on a subject when its participant exits; without it the
+    /// conversation fails. It is for conversations that are opened from now on.
+    ///
+    /// A subject may be registered several times: a new conversation gets the participants with the
+    /// fewest conversations, and [`CrashPolicy::RouteToNext`] goes on with the next of them.
+    ///
+    /// # Errors
+    ///
+    /// The subject is too long, or the one to compensate on.
+    pub fn on_crash(&self, subject: impl Into<Subject>, policy: CrashPolicy) -> Result<(), RegisterError> {
+        self.hub.on_crash(subject.into(), policy)
     }
 
     fn register(&self, subject: Subject, kind: Kind) -> Result<(), RegisterError> {
@@ -214,11 +227,9 @@ impl Server {
         accepting.cancel().await;
         hub.stop();
         let late = sleeper.sleep_until(Instant::now() + hub.options().stop.time);
-        idle(&hub).or(late).await;
-        for link in hub.links() {
-            link.drop_transport(hub.clock().now());
-        }
-        idle(&hub).await;
+        until(|waker| hub.is_idle(waker)).or(late).await;
+        hub.abandon();
+        until(|waker| hub.is_unlinked(waker)).await;
         pool.close();
     }
 }
@@ -408,9 +419,9 @@ async fn timer(hub: Arc<Hub>, sleeper: Arc<dyn Sleeper>) {
     .await;
 }
 
-/// Waits until the last link has ended.
-async fn idle(hub: &Hub) {
-    poll_fn(|cx| if hub.is_idle(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }).await;
+/// Waits until something is so that wakes a waker when it comes about.
+async fn until(is_so: impl Fn(&Waker) -> bool) {
+    poll_fn(|cx| if is_so(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 impl fmt::Debug for Server {

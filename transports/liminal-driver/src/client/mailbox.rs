@@ -12,7 +12,7 @@ use crate::error::{Crash, ReceiveError, Refusal};
 pub(super) struct Mailbox {
     pub(super) opening: Opening,
     pub(super) crash: Option<Crash>,
-    /// Whether the participant is known to have exited, also where nobody says who and why.
+    /// Whether the participant is known to have exited for good, also where nobody says who and why.
     pub(super) exited: bool,
     pub(super) ended: bool,
     /// Messages whose own end is awaited.
@@ -112,21 +112,40 @@ impl Mailbox {
         }
     }
 
-    pub(super) fn on_outcome(&mut self, message: MessageId, outcome: Outcome) {
+    /// A message has ended. `failed`: so has its conversation, with the participant.
+    pub(super) fn on_outcome(&mut self, message: MessageId, outcome: Outcome, failed: bool) {
         let ended = Ended::of(outcome);
-        self.exited |= ended == Some(Ended::Exited);
+        self.exited |= failed;
         if let Some(slot) = self.slots.get_mut(&message) {
             *slot = Slot::Ended(ended.map_or(Ok(Bytes::new()), Err));
         } else if self.requests.remove(&message) {
             let error = match ended {
                 // These end the whole conversation: receiving says so when nothing is left to receive.
-                None | Some(Ended::Exited | Ended::Unknown) => return,
+                None | Some(Ended::Unknown) => return,
+                Some(Ended::Exited) if failed => return,
+                Some(Ended::Exited) => {
+                    ReceiveError::Unanswered { request: message, crash: self.crash.clone() }
+                }
                 Some(Ended::Deadline) => ReceiveError::Deadline(message),
                 Some(Ended::Refused(refusal)) => ReceiveError::Refused { request: message, refusal },
             };
             self.unclaimed.push_back(Err(error));
         } else if let Some(ended) = ended {
             self.unreported.get_or_insert(ended);
+        }
+    }
+
+    /// The participant has exited.
+    pub(super) fn on_exited(&mut self, crash: Crash) {
+        self.exited |= !crash.goes_on;
+        self.crash = Some(crash);
+        self.on_served_by(None);
+    }
+
+    /// Who serves the conversation now.
+    pub(super) fn on_served_by(&mut self, pid: Option<Pid>) {
+        if let Opening::Open(served_by) = &mut self.opening {
+            *served_by = pid;
         }
     }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
-    CloseReason, CommandError, Config, Connection, ConversationId, Event, Expects, LinkError, MessageId,
-    Next, Pid, Rejected, Reply, Version, Wake, Wants,
+    CloseReason, CommandError, Config, Connection, ConversationId, ConversationPhase, Event, Exit, Expects,
+    LinkError, MessageId, Next, Pid, Rejected, Reply, Version, Wake, Wants,
 };
 
 use self::mailbox::{Awaited, Ended, Mailbox, Opening};
@@ -196,16 +196,20 @@ impl Client {
             }
             Event::Outcome { conversation, message, outcome } => {
                 self.wake(Topic::Message(conversation, message));
-                self.with(conversation, |mailbox| mailbox.on_outcome(message, outcome));
+                let phase = self.connection.conversation_phase(conversation);
+                let failed = phase == Some(ConversationPhase::Failed);
+                self.with(conversation, |mailbox| mailbox.on_outcome(message, outcome, failed));
             }
             Event::Exited { conversation, exit } => {
                 let observed = std::time::Instant::now();
-                let crash = Crash { pid: exit.pid, reason: exit.reason, record: exit.record, observed };
-                self.with(conversation, |mailbox| {
-                    mailbox.crash = Some(crash);
-                    mailbox.exited = true;
-                });
+                let Exit { pid, record, reason, goes_on } = exit;
+                let crash = Crash { pid, reason, record, observed, goes_on };
+                self.with(conversation, |mailbox| mailbox.on_exited(crash));
             }
+            Event::Joined { conversation, pid } => {
+                self.with(conversation, |mailbox| mailbox.on_served_by(Some(pid)));
+            }
+            Event::Failed { conversation } => self.with(conversation, |mailbox| mailbox.exited = true),
             Event::Ended { conversation } => self.with(conversation, |mailbox| mailbox.ended = true),
             _ => {}
         }
@@ -402,7 +406,7 @@ impl Client {
         let _ = self.connection.abandon(conversation, message);
     }
 
-    /// The crash of the participant, if it is known.
+    /// The crash of the participant, the last one of those that are known.
     #[must_use]
     pub fn crash(&self, conversation: ConversationId) -> Option<Crash> {
         self.mailboxes.get(&conversation)?.crash.clone()
@@ -425,7 +429,8 @@ impl Client {
         }
     }
 
-    /// The participants of the conversation: one, or none when it only records.
+    /// The participants of the conversation: one, or none when it only records or nobody has taken the
+    /// place of one that exited.
     ///
     /// # Errors
     ///
@@ -434,7 +439,7 @@ impl Client {
         if self.version == Some(Version::V1_0) {
             return Err(NeedsVersion2);
         }
-        let alive = self.mailboxes.get(&conversation).filter(|it| it.crash.is_none() && !it.ended);
+        let alive = self.mailboxes.get(&conversation).filter(|mailbox| !mailbox.ended);
         Ok(match alive.map(|mailbox| &mailbox.opening) {
             Some(Opening::Open(pid)) => pid.iter().copied().collect(),
             Some(Opening::Asked | Opening::Refused(_)) | None => Vec::new(),

@@ -12,8 +12,8 @@ use std::time::{self, Duration};
 
 use liminal_core::participant::{AnswerSink, AsyncFactory, AsyncParticipant};
 use liminal_core::{
-    Answer, Bus, BusNext, Call, Command, ConversationKey, Factory, Invocation, LinkId, OfferId, Participant,
-    RegisterError, Subject, Ticket,
+    Answer, Bus, BusNext, Call, Command, ConversationKey, CrashPolicy, Factory, Invocation, LinkId, OfferId,
+    Participant, RegisterError, Subject, Ticket, Uncompensated,
 };
 use liminal_proto::{CloseReason, Event, ExitReason, Instant, LinkError, Pid, ReasonCode};
 use smallvec::SmallVec;
@@ -136,11 +136,13 @@ struct Round {
     /// Calls made since links were last written to.
     made: usize,
     touched: SmallVec<[Arc<ServerLink>; 2]>,
+    /// Mostly none.
+    uncompensated: Vec<Uncompensated>,
 }
 
 impl Round {
     fn new(now: Instant) -> Self {
-        Self { now, run: None, made: 0, touched: SmallVec::new() }
+        Self { now, run: None, made: 0, touched: SmallVec::new(), uncompensated: Vec::new() }
     }
 }
 
@@ -195,16 +197,25 @@ impl Hub {
         &self.clock
     }
 
-    /// Registers who serves a subject.
+    /// Registers who serves a subject, beside those who serve it already.
     ///
     /// # Errors
     ///
-    /// The subject is served already, or too long.
+    /// The subject is too long, or is served already and one of the two only records.
     pub fn register(&self, subject: Subject, kind: Kind) -> Result<OfferId, RegisterError> {
         let mut core = self.lock();
         let offer = core.bus.register(subject, kind.offer())?;
         core.kinds.insert(offer, kind);
         Ok(offer)
+    }
+
+    /// Sets what becomes of a conversation on a subject when its participant exits.
+    ///
+    /// # Errors
+    ///
+    /// The subject is too long, or the one to compensate on.
+    pub fn on_crash(&self, subject: Subject, policy: CrashPolicy) -> Result<(), RegisterError> {
+        self.lock().bus.on_crash(subject, policy)
     }
 
     /// A new link. `make` is told its id. The link counts as there until what is returned is dropped.
@@ -246,12 +257,32 @@ impl Hub {
         self.drive(|core, now| core.bus.stop(now));
     }
 
-    /// Whether every link has ended; wakes `waker` when the last one does.
+    /// Whether every link has ended and every compensation; wakes `waker` when the last one does.
     #[must_use]
     pub fn is_idle(&self, waker: &Waker) -> bool {
         let mut core = self.lock();
         core.idle = Some(waker.clone());
+        core.is_idle()
+    }
+
+    /// Whether every link has ended; wakes `waker` when the last one does.
+    #[must_use]
+    pub fn is_unlinked(&self, waker: &Waker) -> bool {
+        let mut core = self.lock();
+        core.idle = Some(waker.clone());
         core.links.is_empty()
+    }
+
+    /// The time of a graceful stop is over. Takes the transports of links that are still there away, and
+    /// says so if something is left undone.
+    pub fn abandon(&self) {
+        let compensating = self.lock().bus.compensating();
+        if compensating > 0 {
+            tracing::warn!("stopped while compensations were under way: {compensating}");
+        }
+        for link in self.links() {
+            link.drop_transport(self.clock.now());
+        }
     }
 
     /// Every link that is still there.
@@ -334,6 +365,9 @@ impl Hub {
     /// Makes calls and flushes links until nothing is left to do. Says what time it is then.
     fn settle(self: &Arc<Self>, mut round: Round) -> Instant {
         loop {
+            for failed in round.uncompensated.drain(..) {
+                tracing::warn!("{failed}");
+            }
             if round.made < CALLS_PER_WRITE
                 && let Some(run) = round.run.take()
             {
@@ -478,7 +512,11 @@ impl Core {
                     }
                 }
                 BusNext::Record(..) => {}
-                BusNext::Wait(_) => break,
+                BusNext::Uncompensated(it) => round.uncompensated.push(it),
+                BusNext::Wait(_) => {
+                    self.tell_if_idle();
+                    break;
+                }
             }
         }
         self.arm();
@@ -517,6 +555,21 @@ impl Core {
     fn forget(&mut self, link: LinkId) {
         self.links.remove(&link);
         if self.links.is_empty()
+            && let Some(waker) = self.idle.take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Nothing is under way any more.
+    fn is_idle(&self) -> bool {
+        self.links.is_empty() && self.bus.compensating() == 0
+    }
+
+    /// The last compensation may have ended after the last link.
+    fn tell_if_idle(&mut self) {
+        if self.idle.is_some()
+            && self.is_idle()
             && let Some(waker) = self.idle.take()
         {
             waker.wake();
