@@ -84,7 +84,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = program::duration)]
     pub(crate) stop_time: Duration,
     /// Connections at once; beyond it a client is told that the limit is reached. Each costs a file
-    /// descriptor (see ulimit -n), and 5 MiB of memory at worst
+    /// descriptor (see ulimit -n), some KiB of memory while it is idle, and some MiB at worst
     #[arg(long, value_name = "N", default_value_t = some(AdmissionOptions::default().connections_max))]
     connections_max: NonZeroUsize,
     /// Connections from one address at once; an IPv6 network (/64) counts as one, and this machine and

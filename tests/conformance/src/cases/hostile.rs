@@ -178,24 +178,35 @@ fn does_not_read(transport: &dyn Transport, dialect: Dialect) {
         .options(|options| options.connection.limits.write_stall_time = Duration::from_secs(1))
         .serve(transport, Setup::V2);
     beside_a_neighbour(&world, || {
-        let hostile = Host::ALL.map(|host| {
+        let mut hostile = Host::ALL.map(|host| {
             let mut raw = Raw::connect_narrow(world.address());
             raw.shake_hands(dialect);
             raw.open(1, 1, host.subject());
-            let sent = (1..=500)
-                .take_while(|&number| raw.try_send(&raw.ask_bytes(1, number, &[7; 100_000])))
-                .count();
+            let sent = (1..=500).take_while(|&number| asks_for_much(&mut raw, number)).count();
             // Far more than the sockets hold: where the first replies find no room a 1.0 client is not read
             // from. 2.0 is read on and refused, and so is work that comes faster than replies are made.
             let is_paused = dialect == Dialect::V1 && matches!(host, Host::Inline);
             assert!(!is_paused || sent < 500, "50 MB were read from a client that reads nothing");
-            raw
+            (raw, sent == 500)
         });
-        // They are given up when their output has stood still for too long.
-        for _ in &hostile {
-            world.await_left();
+        // They go on until their output has stood still for too long, and they are given up.
+        let mut left = 0;
+        for number in 501.. {
+            left += world.seen().iter().filter(|seen| matches!(seen, Seen::Left(..))).count();
+            if left == hostile.len() {
+                break;
+            }
+            for (raw, goes_on) in &mut hostile {
+                *goes_on = *goes_on && asks_for_much(raw, number);
+            }
+            thread::sleep(Duration::from_millis(1));
         }
     });
+}
+
+/// False: the peer takes no more.
+fn asks_for_much(raw: &mut Raw, number: u64) -> bool {
+    raw.try_send(&raw.ask_bytes(1, number, &[7; 100_000]))
 }
 
 /// An exit does not stand behind the replies of other conversations that find no room.
@@ -236,13 +247,14 @@ pub fn an_exit_overtakes_replies_that_find_no_room(transport: &dyn Transport) {
 
 /// Replies that find no room wait, up to a bound; then their client counts as one that does not read.
 pub fn replies_that_wait_are_bounded(transport: &dyn Transport) {
-    const CONVERSATIONS: u32 = 60;
+    const CONVERSATIONS: u32 = 200;
     for dialect in [Dialect::V1, Dialect::V2] {
         let world = Stage::default()
             .options(|options| {
                 options.connection.limits.output_soft_max = 64 << 10;
                 options.connection.limits.write_stall_time = 4 * WAIT;
-                options.held_reply_bytes_max = 10 * say::BULK;
+                options.held_reply_bytes_max = 4 * say::BULK;
+                options.stop.blocking_seats = CONVERSATIONS as usize;
             })
             .serve(transport, Setup::V2);
         beside_a_neighbour(&world, || {
@@ -250,7 +262,7 @@ pub fn replies_that_wait_are_bounded(transport: &dyn Transport) {
             raw.shake_hands(dialect);
             // Accepted before the first of them replies, and with more than the sockets hold.
             for stream in (0..CONVERSATIONS).map(|number| 1 + 2 * number) {
-                raw.open(stream, stream.into(), "blocking");
+                raw.open(stream, stream.into(), "async");
                 raw.ask(stream, 1, say::BULK_LATER.as_bytes());
             }
             for _ in 0..CONVERSATIONS {
