@@ -265,9 +265,8 @@ pub fn replies_that_wait_are_bounded(transport: &dyn Transport) {
                 raw.open(stream, stream.into(), "async");
                 raw.ask(stream, 1, say::BULK_LATER.as_bytes());
             }
-            for _ in 0..CONVERSATIONS {
-                assert_eq!(world.await_left(), liminal_core::Leaving::OwnerLost, "{dialect:?}");
-            }
+            // Nobody closes a conversation, so who leaves has lost its owner; some may have found no room to join.
+            assert_eq!(world.await_left(), liminal_core::Leaving::OwnerLost, "{dialect:?}");
         });
     }
 }
