@@ -36,15 +36,18 @@ pub(crate) fn measure(report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How many replies each connection had. One thread asks for all of them, in turn: what is not fair then
-/// is the server, and not the system that chooses between threads of clients.
+/// How many replies each connection had. One thread asks for all of them, and begins each turn with
+/// another one: what is not fair then is the server, and not the system that chooses between threads of
+/// clients.
 fn round(peers: &mut [Box<dyn Peer>]) -> Result<Vec<usize>, Failure> {
     let end = Instant::now() + TIME;
     let mut replies = vec![0; peers.len()];
     let mut outstanding = peers.len();
+    let mut first = 0;
     peers.iter_mut().try_for_each(|peer| peer.ask(1))?;
     while outstanding > 0 {
-        for at in readable(peers)? {
+        first += 1;
+        for at in readable(peers, first % peers.len())? {
             let (Some(peer), Some(had)) = (peers.get_mut(at), replies.get_mut(at)) else { continue };
             let arrived = peer.replies()?;
             *had += arrived;
@@ -58,12 +61,15 @@ fn round(peers: &mut [Box<dyn Peer>]) -> Result<Vec<usize>, Failure> {
     Ok(replies)
 }
 
-/// Waits until some of them have input, and says which.
-fn readable(peers: &[Box<dyn Peer>]) -> Result<Vec<usize>, Failure> {
+/// Waits until some of them have input, and says which, from the `first` on and around.
+fn readable(peers: &[Box<dyn Peer>], first: usize) -> Result<Vec<usize>, Failure> {
     let mut all: Vec<_> = peers.iter().map(|peer| PollFd::new(peer.stream(), PollFlags::IN)).collect();
     poll(&mut all, None)?;
-    let ready = all.iter().enumerate().filter(|(_, one)| !one.revents().is_empty());
-    Ok(ready.map(|(at, _)| at).collect())
+    let ready = all.iter().enumerate().filter(|(_, one)| !one.revents().is_empty()).map(|(at, _)| at);
+    let mut ready: Vec<_> = ready.collect();
+    let before = ready.partition_point(|&at| at < first);
+    ready.rotate_left(before);
+    Ok(ready)
 }
 
 fn spread(replies: &[usize]) -> f64 {
