@@ -70,8 +70,8 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 /// The time of one call in nanoseconds, when it is too short to be timed alone: the best of several
 /// batches, because everything that disturbs a batch only makes it longer.
 pub(crate) fn nanos<R>(mut call: impl FnMut() -> R) -> f64 {
-    const BATCH: u32 = 200_000;
-    const BATCHES: usize = 15;
+    const BATCH: u32 = 20_000;
+    const BATCHES: usize = 200;
     let time = || {
         let start = Instant::now();
         for _ in 0..BATCH {
