@@ -103,8 +103,10 @@ pub struct Counters {
     pub late_replies: u64,
     /// Replies and parts to what asked for none. Dropped.
     pub unasked_replies: u64,
-    /// Answers with a ticket that is not out. Dropped.
+    /// Answers with a ticket that is not out, or of a participant that has exited. Dropped.
     pub ignored_answers: u64,
+    /// Exits of who was not the active participant of the conversation. Dropped.
+    pub ignored_exits: u64,
     /// Requests that ended at their deadline.
     pub deadlines: u64,
     /// Participants that exited.

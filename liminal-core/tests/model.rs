@@ -27,6 +27,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<u8>().prop_map(|link| Op::Lose { link }),
         14 => (any::<u8>(), 0..12_u8).prop_map(|(ticket, kind)| Op::Answer { ticket, kind }),
         1 => (any::<u8>(), 0..12_u8).prop_map(|(ticket, kind)| Op::AnswerAnew { ticket, kind }),
+        3 => (any::<u8>(), any::<u8>()).prop_map(|(call, pid)| Op::Exit { call, pid }),
         3 => (0..40_u8).prop_map(|time| Op::Tick { time }),
         1 => any::<u8>().prop_map(|link| Op::Full { link }),
         2 => any::<u8>().prop_map(|link| Op::Ready { link }),

@@ -27,7 +27,7 @@ fn an_exact_subject_wins_over_any() {
     let taken = Err(RegisterError::Taken("a".into()));
     assert_eq!(bus.register("a".into(), Offer::TraceOnly), taken);
     assert_eq!(bus.register(Subject::Any, Offer::TraceOnly), Err(RegisterError::Taken(Subject::Any)));
-    let mut kit = Kit { bus, now: Instant::ORIGIN, tickets: Vec::new() };
+    let mut kit = Kit { bus, now: Instant::ORIGIN, tickets: Vec::new(), keys: Vec::new() };
     let link = kit.link();
     for (id, subject, offer) in [(1, "a", exact), (2, "b", any)] {
         kit.open(link, id, subject);
@@ -168,6 +168,121 @@ fn l1_l2_an_exit_is_one_event_and_nothing_comes_after_it() {
     assert_eq!(kit.bus.counters().ignored_answers, 2);
     kit.pass(secs(100));
     follows!(kit, []);
+}
+
+// An exit that no call told of.
+
+#[test]
+fn an_exit_between_two_calls_is_told_at_once() {
+    let (mut kit, link) = Kit::active();
+    kit.exited(1, 1, "killed");
+    kit.exited(1, 1, "again");
+    kit.ask(link, 1, 1, "a");
+    follows!(
+        kit,
+        [
+            "l1 c1 p1 exited r2: crashed: killed",
+            "l1 c1 m1 refused: the participant has exited (participant 1 has exited)",
+        ]
+    );
+    assert_eq!((kit.bus.counters().exits, kit.bus.counters().ignored_exits), (1, 1));
+}
+
+#[test]
+fn l2_l3_q3_an_exit_while_a_call_is_out_ends_its_requests_at_once_and_silences_it() {
+    let (mut kit, link) = Kit::active();
+    kit.ask(link, 1, 1, "a");
+    kit.ask(link, 1, 2, "b");
+    kit.drain();
+    kit.answer_last(part("x"));
+    kit.exited(1, 1, "killed");
+    assert_eq!((kit.bus.load().requests, kit.bus.load().held_bytes), (0, 0), "L5");
+    kit.answer_last(reply("from the grave"));
+    follows!(kit, ["l1 c1 m1 part r4 \"x\"", "t2 cancel", "l1 c1 p1 exited r5: crashed: killed"]);
+    kit.close(link, 1);
+    follows!(kit, ["l1 c1 ended"]);
+    assert_eq!((kit.bus.load().running, kit.bus.load().conversations), (1, 1), "its seat is taken");
+    kit.answer_last(crash("it says so, too"));
+    follows!(kit, []);
+    assert_eq!(kit.bus.load(), Load { links: 1, ..Load::default() });
+    let counters = kit.bus.counters();
+    assert_eq!((counters.exits, counters.ignored_exits, counters.ignored_answers), (1, 0, 2));
+}
+
+#[test]
+fn an_exit_while_joining_is_an_exit_of_an_open_conversation() {
+    let mut kit = Kit::new(Settings::default());
+    let link = kit.link();
+    kit.open(link, 1, "echo");
+    kit.ask(link, 1, 1, "a");
+    follows!(kit, ["t1 p1 join echo"]);
+    kit.exited(1, 1, "killed");
+    kit.answer_last(Answer::Joined);
+    follows!(kit, ["t1 cancel", "l1 c1 opened by p1", "l1 c1 p1 exited r3: crashed: killed"]);
+}
+
+#[test]
+fn an_exit_while_it_waits_or_completes_ends_that() {
+    let (mut kit, link) = Kit::active();
+    kit.ask(link, 1, 1, "a");
+    kit.drain();
+    kit.answer_last(Answer::WakeAfter(secs(1)));
+    kit.exited(1, 1, "killed");
+    follows!(kit, ["l1 c1 p1 exited r3: crashed: killed"]);
+    kit.pass(secs(2));
+    follows!(kit, []);
+
+    let (mut kit, link) = Kit::active();
+    kit.ask(link, 1, 1, "a");
+    kit.close(link, 1);
+    kit.drain();
+    kit.exited(1, 1, "killed");
+    follows!(kit, ["t2 cancel", "l1 c1 p1 exited r3: crashed: killed", "l1 c1 ended"]);
+    kit.answer_last(Answer::Done);
+    assert_eq!(kit.bus.load(), Load { links: 1, ..Load::default() });
+}
+
+#[test]
+fn l1_an_exit_after_the_leave_is_no_second_end() {
+    for joined in [false, true] {
+        let mut kit = Kit::recording();
+        let link = kit.link();
+        kit.open(link, 1, "echo");
+        kit.drain();
+        if joined {
+            kit.answer_last(Answer::Joined);
+            kit.say(link, 1, 1, "a");
+            kit.drain();
+        }
+        kit.lose(link);
+        if joined {
+            follows!(kit, ["t2 cancel", "log1 r3 Left(1, OwnerLost)"]);
+        } else {
+            follows!(kit, ["t1 cancel"]);
+        }
+        kit.exited(1, 1, "killed");
+        follows!(kit, []);
+        kit.answer_last(Answer::Joined);
+        follows!(kit, []);
+        assert_eq!(kit.bus.load(), Load::default(), "there is nobody to call to leave");
+        assert_eq!((kit.bus.counters().exits, kit.bus.counters().ignored_exits), (0, 0));
+    }
+}
+
+#[test]
+fn an_exit_during_its_last_call_or_of_somebody_else_is_counted_and_ignored() {
+    let (mut kit, link) = Kit::active();
+    kit.join(link, 2);
+    kit.exited(1, 2, "another participant");
+    kit.exited(2, 1, "another conversation");
+    kit.close(link, 1);
+    follows!(kit, ["l1 c1 ended", "t3 p1 leave Closed"]);
+    kit.exited(1, 1, "gone");
+    kit.answer_last(Answer::Done);
+    kit.exited(1, 1, "gone");
+    follows!(kit, []);
+    assert_eq!((kit.bus.counters().exits, kit.bus.counters().ignored_exits), (0, 4));
+    assert_eq!(kit.bus.load(), Load { links: 1, conversations: 1, ..Load::default() });
 }
 
 #[test]

@@ -268,6 +268,22 @@ pub enum ExitReason {
         /// What it said, cut to the limit of reason texts.
         text: String,
     },
+    /// It broke a rule of its host, which ended it.
+    Violated {
+        /// What it did.
+        text: String,
+    },
+    /// It was a process, and ended with this status; of 0 it is said that it ended
+    /// [normally](Self::Normal).
+    Status {
+        /// As the process gave it.
+        status: u8,
+    },
+    /// It was a process, and was killed by a signal.
+    Signal {
+        /// The number of the signal on the machine of the process.
+        signal: u8,
+    },
     /// A cause that this version does not know.
     Other {
         /// Its number.
@@ -283,6 +299,9 @@ impl fmt::Display for ExitReason {
             Self::Normal => f.write_str("ended normally"),
             Self::Crashed { text } if text.is_empty() => f.write_str("crashed"),
             Self::Crashed { text } => write!(f, "crashed: {}", text.escape_debug()),
+            Self::Violated { text } => write!(f, "broke the rules: {}", text.escape_debug()),
+            Self::Status { status } => write!(f, "exited with status {status}"),
+            Self::Signal { signal } => write!(f, "killed by signal {signal}"),
             Self::Other { cause, text } => write!(f, "exited (cause {cause}): {}", text.escape_debug()),
         }
     }

@@ -176,6 +176,11 @@ fn exit_causes_are_on_the_wire_as_assigned() {
     let cases = [
         (ExitReason::Normal, 0, None),
         (ExitReason::Crashed { text: "boom".to_owned() }, 1, Some("boom")),
+        (ExitReason::Violated { text: "babbled".to_owned() }, 2, Some("babbled")),
+        (ExitReason::Status { status: 3 }, 0x0103, None),
+        (ExitReason::Status { status: 255 }, 0x01FF, None),
+        (ExitReason::Signal { signal: 9 }, 0x0209, None),
+        (ExitReason::Other { cause: 0x0300, text: "odd".to_owned() }, 0x0300, Some("odd")),
         (ExitReason::Other { cause: 77, text: "odd".to_owned() }, 77, Some("odd")),
     ];
     for (reason, cause, text) in cases {

@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::time::Duration;
 
 use bytes::Bytes;
-use liminal_proto::{Exit, ExitReason, Instant, MessageId, Outcome, ReasonCode, RecordNumber, Reply};
+use liminal_proto::{Exit, ExitReason, Instant, MessageId, Outcome, Pid, ReasonCode, RecordNumber, Reply};
 
 use super::common::Common;
 use super::conversation::{Conversation, Queued};
@@ -21,6 +21,10 @@ pub(super) enum Seat {
         call: CallKind,
         cancelled: bool,
     },
+    /// The participant exited while this call was out: nothing is awaited but that it returns.
+    Returning {
+        ticket: Ticket,
+    },
     /// Until then no call is made; then this one.
     Waiting {
         until: Instant,
@@ -35,7 +39,7 @@ impl Seat {
 
     pub(super) const fn ticket(&self) -> Option<Ticket> {
         match self {
-            Self::Running { ticket, .. } => Some(*ticket),
+            Self::Running { ticket, .. } | Self::Returning { ticket } => Some(*ticket),
             Self::Idle | Self::Waiting { .. } => None,
         }
     }
@@ -43,8 +47,13 @@ impl Seat {
     pub(super) const fn wakes(&self) -> Option<Instant> {
         match self {
             Self::Waiting { until, .. } => Some(*until),
-            Self::Idle | Self::Running { .. } => None,
+            Self::Idle | Self::Running { .. } | Self::Returning { .. } => None,
         }
+    }
+
+    /// Whether the participant was called to join and has not answered.
+    const fn is_joining(&self) -> bool {
+        matches!(self, Self::Running { call: CallKind::Join, .. })
     }
 
     /// Ends a wait early.
@@ -135,7 +144,12 @@ impl Conversation {
     // Answers.
 
     pub(super) fn on_answer(&mut self, common: &mut Common, answer: Answer) {
-        if answer.returns() {
+        if let Seat::Returning { .. } = self.seat {
+            common.counters.ignored_answers += 1;
+            if answer.returns() {
+                self.seat = Seat::Idle;
+            }
+        } else if answer.returns() {
             self.on_return(common, answer);
         } else if let Answer::Part(payload) = answer {
             self.on_reply(common, payload, false);
@@ -244,6 +258,30 @@ impl Conversation {
         common.tell(self.link(), Command::Refused { conversation: self.id, reason, text });
     }
 
+    /// Its host says that the participant is no more, at work or not. False: that is not the participant
+    /// of this conversation, or nobody's any more.
+    pub(super) fn on_death(&mut self, common: &mut Common, pid: Pid, reason: ExitReason) -> bool {
+        let joins = self.seat.is_joining();
+        if self.pid != Some(pid) || !(self.present || joins) {
+            return false;
+        }
+        self.cancel_call(common);
+        if let Some(ticket) = self.seat.ticket() {
+            self.seat = Seat::Returning { ticket };
+        }
+        if self.phase() == Phase::Closed {
+            // It has left already, or never joined: its life has its record.
+            self.present = false;
+            self.drop_hand(common);
+            return true;
+        }
+        if joins {
+            self.on_joined(common);
+        }
+        self.on_exited(common, reason);
+        true
+    }
+
     /// The participant is no more. What it held is released before anybody can read of it.
     fn on_exited(&mut self, common: &mut Common, reason: ExitReason) {
         let Some(pid) = self.pid else { return };
@@ -304,6 +342,7 @@ impl Conversation {
 fn cut_reason(reason: ExitReason, max: usize) -> ExitReason {
     match reason {
         ExitReason::Crashed { text } => ExitReason::Crashed { text: cut(text, max) },
+        ExitReason::Violated { text } => ExitReason::Violated { text: cut(text, max) },
         ExitReason::Other { cause, text } => ExitReason::Other { cause, text: cut(text, max) },
         reason @ (ExitReason::Normal | _) => reason,
     }

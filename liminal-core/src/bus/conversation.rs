@@ -242,7 +242,7 @@ impl Conversation {
     /// The call to make now, if there is one.
     pub(super) fn next_call(&self, now: Instant) -> Option<CallKind> {
         match &self.seat {
-            Seat::Running { .. } => None,
+            Seat::Running { .. } | Seat::Returning { .. } => None,
             Seat::Waiting { until, .. } if *until > now => None,
             Seat::Waiting { call: CallKind::Wake, .. } => Some(CallKind::Wake),
             Seat::Waiting { .. } | Seat::Idle => match self.phase {

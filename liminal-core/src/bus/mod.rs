@@ -10,7 +10,7 @@ mod open;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use liminal_proto::{Event, Instant, Message, Outcome, ReasonCode, Wake};
+use liminal_proto::{Event, ExitReason, Instant, Message, Outcome, Pid, ReasonCode, Wake};
 
 use self::common::Common;
 use self::conversation::Conversation;
@@ -139,6 +139,19 @@ impl Bus {
             self.common.tickets.remove(&ticket);
         }
         self.with(key, |conversation, common| conversation.on_answer(common, answer));
+    }
+
+    /// A host says that a participant is no more, whenever it learns of it: between two calls or while
+    /// one is out. It is dead at once for everyone. A call that is out is cancelled: it must return
+    /// nevertheless, and whatever it still answers is counted and ignored.
+    ///
+    /// What does not name the participant that is active in that conversation is counted and ignored.
+    pub fn exited(&mut self, now: Instant, conversation: ConversationKey, pid: Pid, reason: ExitReason) {
+        self.advance(now);
+        let died = self.with(conversation, |it, common| it.on_death(common, pid, reason));
+        if died != Some(true) {
+            self.common.counters.ignored_exits += 1;
+        }
     }
 
     /// Time has passed. A tick too many costs nothing; an earlier `now` counts as the latest one seen.

@@ -7,7 +7,9 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use liminal_proto::{CloseReason, Config, Event, Instant, LinkError, TimerReason, Wake, Wants};
+use liminal_proto::{
+    CloseReason, Config, Event, ExitReason, Instant, LinkError, Pid, TimerReason, Wake, Wants,
+};
 
 use self::local::Local;
 pub use self::local::NotLocal;
@@ -167,6 +169,12 @@ impl Node {
     pub fn answer(&mut self, now: Instant, ticket: Ticket, answer: Answer) {
         self.see(now);
         self.bus.answer(self.now, ticket, answer);
+    }
+
+    /// A host says that a participant is no more; see [`Bus::exited`].
+    pub fn exited(&mut self, now: Instant, conversation: ConversationKey, pid: Pid, reason: ExitReason) {
+        self.see(now);
+        self.bus.exited(self.now, conversation, pid, reason);
     }
 
     /// Time has passed. A tick too many costs nothing.

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use liminal_core::{
-    Answer, Bus, BusNext, Call, Command, Invocation, LinkId, Offer, Settings, Subject, Ticket,
+    Answer, Bus, BusNext, Call, Command, ConversationKey, Invocation, LinkId, Offer, Settings, Subject,
+    Ticket,
 };
 use liminal_proto::{
-    CloseReason, ConversationId, Event, ExitReason, Expects, Instant, Message, MessageId, Outcome, Wake,
+    CloseReason, ConversationId, Event, ExitReason, Expects, Instant, Message, MessageId, Outcome, Pid, Wake,
 };
 
 pub struct Kit {
@@ -19,6 +20,8 @@ pub struct Kit {
     pub now: Instant,
     /// The calls that were started, in their order.
     pub tickets: Vec<Ticket>,
+    /// The conversations that they were in.
+    pub keys: Vec<ConversationKey>,
 }
 
 pub fn crash(text: &str) -> Answer {
@@ -43,7 +46,7 @@ impl Kit {
         let mut bus = Bus::new(settings);
         bus.register("echo".into(), Offer::Participant).unwrap();
         bus.register(Subject::from("log"), Offer::TraceOnly).unwrap();
-        Self { bus, now: Instant::ORIGIN, tickets: Vec::new() }
+        Self { bus, now: Instant::ORIGIN, tickets: Vec::new(), keys: Vec::new() }
     }
 
     pub fn recording() -> Self {
@@ -107,6 +110,12 @@ impl Kit {
         self.answer(ticket, answer);
     }
 
+    /// The host says that a participant is no more, in a conversation in which somebody was called.
+    pub fn exited(&mut self, conversation: u64, pid: u64, text: &str) {
+        let key = *self.keys.iter().find(|key| key.get() == conversation).unwrap();
+        self.bus.exited(self.now, key, Pid::new(pid), ExitReason::Crashed { text: text.into() });
+    }
+
     pub fn pass(&mut self, time: Duration) {
         self.now = self.now.after(time);
         self.bus.tick(self.now);
@@ -129,7 +138,10 @@ impl Kit {
                 assert_eq!(self.bus.load(), self.bus.recount(), "R2: the accounts equal a recount");
                 return None;
             }
-            BusNext::Run(ticket, _) => self.tickets.push(*ticket),
+            BusNext::Run(ticket, invocation) => {
+                self.tickets.push(*ticket);
+                self.keys.push(invocation.conversation);
+            }
             _ => {}
         }
         Some(next)

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use liminal_core::{Answer, Call, Command, Invocation, Leaving, LinkId, Settings, Ticket};
+use liminal_core::{Answer, Call, Command, ConversationKey, Invocation, Leaving, LinkId, Settings, Ticket};
 use liminal_proto::{
-    ConversationId, Event, Exit, Expects, Instant, Message, MessageId, Outcome, Pid, ReasonCode,
+    ConversationId, Event, Exit, ExitReason, Expects, Instant, Message, MessageId, Outcome, Pid, ReasonCode,
     RecordNumber, Reply, Wake,
 };
 
@@ -50,6 +50,8 @@ enum Kind {
 enum Seat {
     Idle,
     Running(Ticket, Kind),
+    /// Of one that has exited.
+    Returning(Ticket),
     Waiting(Instant, Kind),
 }
 
@@ -92,7 +94,7 @@ impl Conversation {
 
     fn next_call(&self, now: Instant) -> Option<Kind> {
         match self.seat {
-            Seat::Running(..) => return None,
+            Seat::Running(..) | Seat::Returning(_) => return None,
             Seat::Waiting(until, _) if until > now => return None,
             Seat::Waiting(_, Kind::Wake) => return Some(Kind::Wake),
             Seat::Waiting(..) | Seat::Idle => {}
@@ -179,15 +181,50 @@ impl Reference {
     }
 
     pub(crate) fn answer(&mut self, ticket: Ticket, answer: Answer) {
-        let place =
-            self.conversations.iter().position(|it| matches!(it.seat, Seat::Running(t, _) if t == ticket));
-        let Some(at) = place else { return };
+        let is_out = |it: &Conversation| match it.seat {
+            Seat::Running(out, _) | Seat::Returning(out) => out == ticket,
+            Seat::Idle | Seat::Waiting(..) => false,
+        };
+        let Some(at) = self.conversations.iter().position(is_out) else { return };
         match answer {
+            answer if matches!(self.conversations[at].seat, Seat::Returning(_)) => {
+                if answer.returns() {
+                    self.conversations[at].seat = Seat::Idle;
+                }
+            }
             Answer::Part(payload) => self.reply(at, payload, false),
             Answer::Reply(payload) => self.reply(at, payload, true),
             returned => self.returned(at, returned),
         }
         self.settle(at);
+    }
+
+    /// Says whether there was anybody to exit.
+    pub(crate) fn exited(&mut self, key: ConversationKey, pid: Pid, reason: ExitReason) -> bool {
+        let at = usize::try_from(key.get()).unwrap() - 1;
+        let Some(it) = self.conversations.get(at) else { return false };
+        let joins = matches!(it.seat, Seat::Running(_, Kind::Join));
+        if it.pid != Some(pid.get()) || !(it.present || joins) {
+            return false;
+        }
+        self.cancel(at);
+        let it = &mut self.conversations[at];
+        if let Seat::Running(ticket, _) = it.seat {
+            it.seat = Seat::Returning(ticket);
+        }
+        if matches!(it.seat, Seat::Waiting(..)) {
+            it.seat = Seat::Idle;
+        }
+        if it.phase == Phase::Closed {
+            it.present = false;
+            it.hand = None;
+            return true;
+        }
+        if joins {
+            self.join(at);
+        }
+        self.exit(at, reason);
+        true
     }
 
     fn open(&mut self, link: LinkId, id: ConversationId, subject: &str) {
@@ -412,7 +449,7 @@ impl Reference {
         self.refuse_open(link, id, reason, text);
     }
 
-    fn exit(&mut self, at: usize, reason: liminal_proto::ExitReason) {
+    fn exit(&mut self, at: usize, reason: ExitReason) {
         let record = RecordNumber::new(self.record(at));
         let it = &mut self.conversations[at];
         let asked = it.queue.iter().chain(&it.hand).map(|said| said.id.get()).max().unwrap_or(0);

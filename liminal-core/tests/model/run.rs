@@ -7,7 +7,9 @@ use bytes::Bytes;
 use liminal_core::{
     Answer, Bus, BusNext, Command, ConversationKey, LinkId, Load, Offer, Record, Recorded, Settings, Ticket,
 };
-use liminal_proto::{CloseReason, ConversationId, Event, ExitReason, Expects, Instant, Outcome, ReasonCode};
+use liminal_proto::{
+    CloseReason, ConversationId, Event, ExitReason, Expects, Instant, Outcome, Pid, ReasonCode,
+};
 
 use crate::kit::says;
 use crate::reference::Reference;
@@ -21,6 +23,7 @@ pub(crate) enum Op {
     Lose { link: u8 },
     Answer { ticket: u8, kind: u8 },
     AnswerAnew { ticket: u8, kind: u8 },
+    Exit { call: u8, pid: u8 },
     Tick { time: u8 },
     Full { link: u8 },
     Ready { link: u8 },
@@ -36,6 +39,8 @@ pub(crate) struct World {
     /// Calls that are out, and all there ever were.
     running: Vec<Ticket>,
     tickets: Vec<Ticket>,
+    /// Whom there ever was a call for, and where.
+    called: Vec<(ConversationKey, Pid)>,
     logs: BTreeMap<ConversationKey, Log>,
     /// Q1: what was asked and has not ended.
     open: BTreeSet<(LinkId, ConversationId, u64)>,
@@ -89,6 +94,7 @@ impl World {
             messages: 0,
             running: Vec::new(),
             tickets: Vec::new(),
+            called: Vec::new(),
             logs: BTreeMap::new(),
             open: BTreeSet::new(),
             trace: Vec::new(),
@@ -111,6 +117,7 @@ impl World {
                 let _ = (0..times).all(|_| self.poll());
             }
             Op::Answer { ticket, kind } => self.answer(pick(&self.running, ticket), kind),
+            Op::Exit { call, pid } => self.exit(call, pid),
             Op::AnswerAnew { ticket, kind } => self.answer(pick(&self.tickets, ticket), kind),
             Op::Open { link, .. }
             | Op::Say { link, .. }
@@ -176,6 +183,17 @@ impl World {
         self.reference.answer(ticket, answer);
     }
 
+    /// Mostly of the one that was called there, and now and then of another.
+    fn exit(&mut self, call: u8, pid: u8) {
+        let Some((conversation, called)) = pick(&self.called, call) else { return };
+        let other = pick(&self.called, pid).filter(|_| pid < 16).map_or(called, |(_, pid)| pid);
+        let reason = ExitReason::Crashed { text: "killed".into() };
+        let ignored = self.bus.counters().ignored_exits;
+        self.bus.exited(self.now, conversation, other, reason.clone());
+        let exited = self.reference.exited(conversation, other, reason);
+        assert_eq!(self.bus.counters().ignored_exits, ignored + u64::from(!exited));
+    }
+
     /// One poll, checked. False: it waits.
     fn poll(&mut self) -> bool {
         let next = self.bus.poll();
@@ -189,6 +207,7 @@ impl World {
                 assert!(self.tickets.iter().all(|old| *old < ticket), "a ticket is never used again");
                 self.running.push(ticket);
                 self.tickets.push(ticket);
+                self.called.push((invocation.conversation, invocation.pid));
                 self.reference.expect_run(ticket, &invocation);
             }
             BusNext::Cancel(ticket) => self.reference.expect_cancel(ticket),

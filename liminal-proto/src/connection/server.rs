@@ -424,15 +424,22 @@ impl ExitReason {
         match self {
             Self::Normal => (0, None),
             Self::Crashed { text } => (1, Some(text.as_str())),
+            Self::Violated { text } => (2, Some(text.as_str())),
+            Self::Status { status } => (u16::from_be_bytes([1, *status]), None),
+            Self::Signal { signal } => (u16::from_be_bytes([2, *signal]), None),
             Self::Other { cause, text } => (*cause, Some(text.as_str())),
         }
     }
 
     /// The reason with this cause and text.
     pub(super) fn from_wire(cause: u16, text: Option<String>) -> Self {
+        let [_, number] = cause.to_be_bytes();
         match cause {
             0 => Self::Normal,
             1 => Self::Crashed { text: text.unwrap_or_default() },
+            2 => Self::Violated { text: text.unwrap_or_default() },
+            0x0100..=0x01FF => Self::Status { status: number },
+            0x0200..=0x02FF => Self::Signal { signal: number },
             cause => Self::Other { cause, text: text.unwrap_or_default() },
         }
     }

@@ -23,6 +23,7 @@ pub mod cases;
 pub mod puppet;
 pub mod raw;
 pub mod stage;
+pub mod threads;
 pub mod transport;
 
 use std::panic::{self, AssertUnwindSafe};

@@ -26,6 +26,10 @@ pub mod say {
     pub const PANIC: &str = "panic";
     /// Exits of its own will.
     pub const EXIT: &str = "exit";
+    /// Replies; the hosted one is killed by signal 9 between this call and the next.
+    pub const EXIT_AFTERWARDS: &str = "exit afterwards";
+    /// Replies, but the hosted one has been killed by signal 9 before, while it was called.
+    pub const EXIT_DURING: &str = "exit during";
     /// Returns without a reply.
     pub const NOTHING: &str = "nothing";
     /// Replies twice.
@@ -83,11 +87,13 @@ pub enum Host {
     Blocking,
     /// As a task.
     Async,
+    /// Elsewhere: with a host of its own.
+    Hosted,
 }
 
 impl Host {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Inline, Self::Blocking, Self::Async];
+    pub const ALL: [Self; 4] = [Self::Inline, Self::Blocking, Self::Async, Self::Hosted];
 
     /// The subject of the puppet in this kind of host.
     #[must_use]
@@ -96,6 +102,7 @@ impl Host {
             Self::Inline => "inline",
             Self::Blocking => "blocking",
             Self::Async => "async",
+            Self::Hosted => "hosted",
         }
     }
 }
@@ -136,6 +143,7 @@ impl Puppet {
             Host::Inline => Role::Inline(Arc::new(create)),
             Host::Blocking => Role::Blocking(Arc::new(move || Blocking(create()))),
             Host::Async => Role::Async(Arc::new(create)),
+            Host::Hosted => Role::Hosted(Arc::new(move || Blocking(create()))),
         }
     }
 

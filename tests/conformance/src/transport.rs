@@ -126,6 +126,8 @@ pub enum Role {
     Blocking(Arc<dyn Factory>),
     /// As a task.
     Async(Arc<dyn AsyncFactory>),
+    /// With a host of its own: here, a thread for each participant.
+    Hosted(Arc<dyn Factory>),
     /// Nobody.
     TraceOnly,
 }
@@ -136,6 +138,7 @@ impl fmt::Debug for Role {
             Self::Inline(_) => "Inline",
             Self::Blocking(_) => "Blocking",
             Self::Async(_) => "Async",
+            Self::Hosted(_) => "Hosted",
             Self::TraceOnly => "TraceOnly",
         })
     }

@@ -45,7 +45,8 @@ pub use handle::{Conversation, Handle};
 pub use liminal_core::participant::{
     AsyncContext, AsyncParticipant, Context, Participant, Received, async_fn, from_fn,
 };
-pub use liminal_core::{RegisterError, Subject};
+pub use liminal_core::{Answer, Call, Invocation, RegisterError, Subject};
+pub use liminal_driver::server::{Answers, Host, Hosted};
 pub use liminal_driver::{Address, ServerOptions, error};
 pub use liminal_proto::Config;
 pub use server::{Server, Stopper, bind, bind_with};

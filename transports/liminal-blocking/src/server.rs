@@ -12,7 +12,7 @@ use liminal_core::participant::AsyncFactory;
 use liminal_core::{Factory, RegisterError, Subject};
 use liminal_driver::client::{link_error, wake_at};
 use liminal_driver::error::BindError;
-use liminal_driver::server::{Hub, Kind, Pool, ServerLink, Spawn, Task};
+use liminal_driver::server::{Host, Hub, Kind, Pool, ServerLink, Spawn, Task};
 use liminal_driver::{Address, ServerOptions, with_scratch};
 use liminal_proto::{Connection, Wants};
 
@@ -130,6 +130,15 @@ impl Server {
         factory: impl AsyncFactory + 'static,
     ) -> Result<(), RegisterError> {
         self.register(subject.into(), Kind::Async(Arc::new(factory)))
+    }
+
+    /// Serves a subject with participants that `host` calls, because they live outside this program.
+    ///
+    /// # Errors
+    ///
+    /// The subject is served already, or too long.
+    pub fn register_hosted(&self, subject: impl Into<Subject>, host: impl Host) -> Result<(), RegisterError> {
+        self.register(subject.into(), Kind::Hosted(Arc::new(host)))
     }
 
     /// Serves a subject with nobody: opening succeeds, messages are recorded, requests are refused.

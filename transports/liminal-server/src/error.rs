@@ -15,6 +15,12 @@ pub(crate) enum Error {
     Twice(Subject),
     #[error("--participant: {0}")]
     Register(#[from] RegisterError),
+    #[cfg(unix)]
+    #[error("--participant for {subject}: {source}")]
+    Program { subject: Subject, source: liminal_process::NotStartable },
+    #[cfg(unix)]
+    #[error("cannot start the thread of the child processes: {0}")]
+    Processes(io::Error),
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
     #[error("{0}")]
@@ -26,6 +32,10 @@ impl Error {
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
             Self::Bind(_) => 2,
+            #[cfg(unix)]
+            Self::Program { .. } => 3,
+            #[cfg(unix)]
+            Self::Processes(_) => 1,
             Self::Twice(_) | Self::Register(_) | Self::Signals(_) | Self::Run(_) => 1,
         }
     }

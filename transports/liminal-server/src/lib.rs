@@ -1,6 +1,7 @@
 //! What the program `liminal-server` is made of. A program that wants a server inside itself uses a
 //! transport crate instead.
 
+mod children;
 mod error;
 mod log;
 mod offer;

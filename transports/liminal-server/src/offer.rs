@@ -5,15 +5,20 @@ use std::str::FromStr;
 
 use liminal_core::Subject;
 use liminal_core::participant::{Context, Received};
+#[cfg(unix)]
+use liminal_process::{Command, CommandError, Protocol};
 use thiserror::Error;
 
 /// A participant that can be chosen by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Replies to each request with what it was sent.
     Echo,
     /// Nobody: messages are recorded, a request is refused.
     None,
+    /// A process of this command for each conversation.
+    #[cfg(unix)]
+    Process(Command),
 }
 
 /// Who serves a subject.
@@ -30,8 +35,17 @@ pub(crate) enum OfferError {
     NoKind,
     #[error("the subject is missing; write SUBJECT=KIND, or '*=KIND' for any subject")]
     NoSubject,
-    #[error("there is no kind {0:?}; choose echo (replies with what it is sent) or none (only records)")]
+    #[error(
+        "there is no kind {0:?}; choose echo (replies with what it is sent), none (only records), \
+             exec:COMMAND or exec-frames:COMMAND (a child process)"
+    )]
     UnknownKind(String),
+    #[cfg(unix)]
+    #[error("{0}")]
+    Command(#[from] CommandError),
+    #[cfg(not(unix))]
+    #[error("this system has no child processes that could take part: that needs Unix")]
+    NoProcesses,
 }
 
 impl Offer {
@@ -42,9 +56,12 @@ impl Offer {
 impl FromStr for Offer {
     type Err = OfferError;
 
-    /// The kind stands behind the last `=`, so a subject may have some.
+    /// A command stands behind the first `=` that begins one, so it may have some; any other kind stands
+    /// behind the last, so a subject may have some.
     fn from_str(text: &str) -> Result<Self, OfferError> {
-        let (subject, kind) = text.rsplit_once('=').ok_or(OfferError::NoKind)?;
+        let commands = PROCESSES.iter().filter_map(|prefix| text.find(&format!("={prefix}")));
+        let at = commands.min().or_else(|| text.rfind('=')).ok_or(OfferError::NoKind)?;
+        let (subject, kind) = (&text[..at], &text[at + 1..]);
         let subject = match subject {
             "" => return Err(OfferError::NoSubject),
             "*" => Subject::Any,
@@ -53,18 +70,42 @@ impl FromStr for Offer {
         let kind = match kind {
             "echo" => Kind::Echo,
             "none" => Kind::None,
-            kind => return Err(OfferError::UnknownKind(kind.to_owned())),
+            kind => process(kind)?,
         };
         Ok(Self { subject, kind })
     }
 }
 
+/// What a kind begins with that is a command.
+const PROCESSES: [&str; 2] = ["exec:", "exec-frames:"];
+
+#[cfg(unix)]
+fn process(kind: &str) -> Result<Kind, OfferError> {
+    let [lines, frames] = PROCESSES.map(|prefix| kind.strip_prefix(prefix));
+    let (protocol, command) = match (lines, frames) {
+        (Some(command), _) => (Protocol::Lines, command),
+        (None, Some(command)) => (Protocol::Frames, command),
+        (None, None) => return Err(OfferError::UnknownKind(kind.to_owned())),
+    };
+    Ok(Kind::Process(Command::parse(protocol, command)?))
+}
+
+#[cfg(not(unix))]
+fn process(kind: &str) -> Result<Kind, OfferError> {
+    if PROCESSES.iter().any(|prefix| kind.starts_with(prefix)) {
+        return Err(OfferError::NoProcesses);
+    }
+    Err(OfferError::UnknownKind(kind.to_owned()))
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Echo => "echo",
-            Self::None => "none",
-        })
+        match self {
+            Self::Echo => f.write_str("echo"),
+            Self::None => f.write_str("none"),
+            #[cfg(unix)]
+            Self::Process(command) => write!(f, "the command {command}"),
+        }
     }
 }
 
@@ -91,6 +132,28 @@ mod tests {
             ("=echo", Err(OfferError::NoSubject)),
             ("a=", Err(OfferError::UnknownKind(String::new()))),
             ("a=Echo", Err(OfferError::UnknownKind("Echo".into()))),
+        ] {
+            assert_eq!(text.parse(), expected, "{text}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_command_may_have_equals_signs_and_so_may_its_subject() {
+        let offer = |subject: Subject, protocol, command| {
+            let kind = Kind::Process(Command::parse(protocol, command).unwrap());
+            Ok(Offer { subject, kind })
+        };
+        for (text, expected) in [
+            ("a=exec:cat", offer("a".into(), Protocol::Lines, "cat")),
+            ("*=exec:env A=b c", offer(Subject::Any, Protocol::Lines, "env A=b c")),
+            ("a=b=exec-frames:x y=z", offer("a=b".into(), Protocol::Frames, "x y=z")),
+            ("a=exec:sh -c 'b=exec-frames:c'", offer("a".into(), Protocol::Lines, "sh -c b=exec-frames:c")),
+            ("a=exec:x=echo", offer("a".into(), Protocol::Lines, "x=echo")),
+            ("a=exec:", Err(OfferError::Command(CommandError::Empty))),
+            ("=exec:x", Err(OfferError::NoSubject)),
+            ("a=exec", Err(OfferError::UnknownKind("exec".into()))),
+            ("a=exec:'x", Err(OfferError::Command(CommandError::Quote("'x".into())))),
         ] {
             assert_eq!(text.parse(), expected, "{text}");
         }

@@ -9,6 +9,7 @@ use liminal_driver::error::BindError;
 use liminal_driver::{Address, ServerOptions};
 
 use crate::NAME;
+use crate::children::Children;
 use crate::error::Error;
 use crate::offer::{self, Kind, Offer};
 use crate::options::Options;
@@ -16,34 +17,65 @@ use crate::signals;
 
 /// Listens, says so on stdout, and serves until a signal comes.
 pub(crate) fn serve(options: &Options) -> Result<(), Error> {
-    let offers = options.offers()?;
+    let mut children = Children::new(options);
+    let cast = |offer: &Offer| Ok((offer.subject.clone(), role(offer, &mut children)?));
+    let cast = options.offers()?.iter().map(cast).collect::<Result<Cast, Error>>()?;
+    let begin = Begin { cast, children: children.clone(), transport: options.transport };
+    let served = serve_with(options, begin);
+    children.close();
+    served?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn serve_with(options: &Options, begin: Begin) -> Result<(), Error> {
     match options.transport {
         Transport::Blocking => {
             let server = liminal_blocking::bind_with(&options.listen, options.server())?;
-            begin(&server, offers, options.transport)?;
-            server.run().map_err(Error::Run)?;
+            begin.on(&server)?;
+            server.run().map_err(Error::Run)
         }
-        Transport::Smol => smol::block_on(run(liminal_smol::bind_with, options, offers))?,
-        Transport::AsyncStd => async_std::task::block_on(run(liminal_async_std::bind_with, options, offers))?,
+        Transport::Smol => smol::block_on(run(liminal_smol::bind_with, options, begin)),
+        Transport::AsyncStd => async_std::task::block_on(run(liminal_async_std::bind_with, options, begin)),
     }
-    tracing::info!("stopped");
-    Ok(())
+}
+
+/// Who serves what.
+type Cast = Vec<(Subject, Role)>;
+
+/// How a subject is served.
+enum Role {
+    Echo,
+    None,
+    #[cfg(unix)]
+    Process(liminal_process::Participants),
+}
+
+#[cfg_attr(not(unix), allow(clippy::unnecessary_wraps, unused_variables, reason = "only processes can fail"))]
+fn role(offer: &Offer, children: &mut Children) -> Result<Role, Error> {
+    tracing::debug!("{} is served by {}", offer.subject, offer.kind);
+    match &offer.kind {
+        Kind::Echo => Ok(Role::Echo),
+        Kind::None => Ok(Role::None),
+        #[cfg(unix)]
+        Kind::Process(command) => children.serve(&offer.subject, command).map(Role::Process),
+    }
 }
 
 async fn run(
     bind: impl AsyncFnOnce(Address, ServerOptions) -> Result<Server, BindError>,
     options: &Options,
-    offers: &[Offer],
+    begin: Begin,
 ) -> Result<(), Error> {
     let server = bind(options.listen.clone(), options.server()).await?;
-    begin(&server, offers, options.transport)?;
+    begin.on(&server)?;
     server.run().await.map_err(Error::Run)
 }
 
 /// A server that listens and does not run yet.
 trait Listening {
     fn address(&self) -> &Address;
-    fn register(&self, subject: Subject, kind: Kind) -> Result<(), RegisterError>;
+    fn register(&self, subject: Subject, role: Role) -> Result<(), RegisterError>;
     fn stopper(&self) -> Box<dyn Fn() + Send>;
 }
 
@@ -54,10 +86,12 @@ macro_rules! listening {
                 self.local_address()
             }
 
-            fn register(&self, subject: Subject, kind: Kind) -> Result<(), RegisterError> {
-                match kind {
-                    Kind::Echo => self.register_inline(subject, || offer::echo),
-                    Kind::None => self.register_trace_only(subject),
+            fn register(&self, subject: Subject, role: Role) -> Result<(), RegisterError> {
+                match role {
+                    Role::Echo => self.register_inline(subject, || offer::echo),
+                    Role::None => self.register_trace_only(subject),
+                    #[cfg(unix)]
+                    Role::Process(participants) => self.register_hosted(subject, participants),
                 }
             }
 
@@ -73,14 +107,27 @@ listening!(liminal_blocking::Server);
 listening!(Server);
 
 /// What there is to do between listening and serving.
-fn begin(server: &impl Listening, offers: &[Offer], transport: Transport) -> Result<(), Error> {
-    for offer in offers {
-        server.register(offer.subject.clone(), offer.kind)?;
-        tracing::debug!("{} is served by {}", offer.subject, offer.kind);
+struct Begin {
+    cast: Cast,
+    children: Children,
+    transport: Transport,
+}
+
+impl Begin {
+    fn on(self, server: &impl Listening) -> Result<(), Error> {
+        let Self { cast, children, transport } = self;
+        for (subject, role) in cast {
+            server.register(subject, role)?;
+        }
+        let (stopping, stop) = (children.clone(), server.stopper());
+        let stop = move || {
+            stopping.stopping();
+            stop();
+        };
+        signals::stop_on_one(stop, move || children.kill()).map_err(Error::Signals)?;
+        announce(server.address(), transport);
+        Ok(())
     }
-    signals::stop_on_one(server.stopper()).map_err(Error::Signals)?;
-    announce(server.address(), transport);
-    Ok(())
 }
 
 /// Tells whoever started the server that it accepts connections.

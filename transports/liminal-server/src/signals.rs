@@ -11,8 +11,11 @@ const ENDED: i32 = 130;
 /// What stops a server. A hangup does not, so that `nohup` does what it says.
 const STOPPING: &[Signal] = if cfg!(unix) { &[Signal::Int, Signal::Term] } else { &[Signal::Int] };
 
-/// Calls `stop` when a signal comes, and ends the process when another one comes.
-pub(crate) fn stop_on_one(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
+/// Calls `stop` when a signal comes; when another one comes, calls `end` and ends the process.
+pub(crate) fn stop_on_one(
+    stop: impl FnOnce() + Send + 'static,
+    end: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
     let mut signals = Signals::new(STOPPING)?;
     let watch = async move {
         signals.next().await;
@@ -20,6 +23,7 @@ pub(crate) fn stop_on_one(stop: impl FnOnce() + Send + 'static) -> io::Result<()
         stop();
         signals.next().await;
         tracing::warn!("ended by a second signal");
+        end();
         process::exit(ENDED);
     };
     thread::Builder::new().name("signals".into()).spawn(|| smol::block_on(watch))?;

@@ -40,8 +40,9 @@ use liminal_driver::error::{BindError, ConnectError};
 pub use liminal_core::participant::{
     AsyncContext, AsyncParticipant, Context, Participant, Received, async_fn, from_fn,
 };
-pub use liminal_core::{RegisterError, Subject};
+pub use liminal_core::{Answer, Call, Invocation, RegisterError, Subject};
 pub use liminal_driver::asynchronous::{Conversation, Driver, Handle, Server, Stopper};
+pub use liminal_driver::server::{Answers, Host, Hosted};
 pub use liminal_driver::{Address, ServerOptions, error};
 pub use liminal_proto::Config;
 

@@ -17,6 +17,7 @@ use liminal_driver::error::{
 use liminal_driver::{Address, ServerOptions};
 use liminal_proto::{Config, MessageId, Pid, Reply, Version};
 
+use crate::threads::Threads;
 use crate::transport::{AsyncBoxed, Boxed, Cast, Conversation, Handle, Role, Server, Transport};
 
 /// `liminal-smol`.
@@ -65,6 +66,7 @@ fn run(
             Role::Inline(factory) => server.register_inline(subject, Boxed::factory(factory)),
             Role::Blocking(factory) => server.register_blocking(subject, Boxed::factory(factory)),
             Role::Async(factory) => server.register_async(subject, AsyncBoxed::factory(factory)),
+            Role::Hosted(factory) => server.register_hosted(subject, Threads::new(factory)),
             Role::TraceOnly => server.register_trace_only(subject),
         };
         registered.expect("the subject is free");

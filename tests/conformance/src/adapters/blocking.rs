@@ -12,6 +12,7 @@ use liminal_blocking::error::{
 use liminal_blocking::{Address, Config, Driver, ServerOptions, Stopper};
 use liminal_proto::{MessageId, Pid, Reply, Version};
 
+use crate::threads::Threads;
 use crate::transport::{AsyncBoxed, Boxed, Cast, Conversation, Handle, Role, Server, Transport};
 
 /// `liminal-blocking`.
@@ -26,6 +27,7 @@ impl Transport for Blocking {
                 Role::Inline(factory) => server.register_inline(subject, Boxed::factory(factory)),
                 Role::Blocking(factory) => server.register_blocking(subject, Boxed::factory(factory)),
                 Role::Async(factory) => server.register_async(subject, AsyncBoxed::factory(factory)),
+                Role::Hosted(factory) => server.register_hosted(subject, Threads::new(factory)),
                 Role::TraceOnly => server.register_trace_only(subject),
             };
             registered.expect("the subject is free");

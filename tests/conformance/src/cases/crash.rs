@@ -246,6 +246,37 @@ pub fn a_crash_that_crashes_again_is_one_exit(transport: &dyn Transport) {
     }
 }
 
+/// A participant that lives elsewhere may exit while nobody calls it. Who listens is told then, and who
+/// does not when it says something next.
+pub fn an_exit_between_two_calls_is_told_at_once(transport: &dyn Transport) {
+    for &setup in Setup::ALL {
+        let world = Stage::default().serve(transport, setup);
+        let (_handle, conversation) = world.open(Host::Hosted.subject());
+        assert_eq!(conversation.ask(say::EXIT_AFTERWARDS.into(), WAIT).unwrap(), say::EXIT_AFTERWARDS);
+        let crash = if setup.is_v1() { None } else { Some(conversation.await_crash(WAIT).unwrap()) };
+        let reason = crash.as_ref().map(|crash| crash.reason.clone());
+        assert!(reason.is_none_or(|reason| reason == ExitReason::Signal { signal: 9 }));
+        // On a 1.0 link nothing tells of it before something is asked, so it may still be alive then.
+        let asked = (0..).map(|_| conversation.ask("hello?".into(), WAIT)).find(Result::is_err);
+        assert_eq!(asked, Some(Err(AskError::Exited(crash))));
+        world.finish();
+    }
+}
+
+/// One that exits during a call ends its requests then, whenever the call may return, and is silent from
+/// then on.
+pub fn an_exit_while_a_call_is_out_is_told_at_once(transport: &dyn Transport) {
+    for &setup in Setup::ALL {
+        let world = Stage::default().serve(transport, setup);
+        let (_handle, conversation) = world.open(Host::Hosted.subject());
+        let crash = crash_of(conversation.ask(say::EXIT_DURING.into(), WAIT));
+        assert_eq!(crash.is_some(), !setup.is_v1());
+        assert!(crash.is_none_or(|crash| crash.reason == ExitReason::Signal { signal: 9 }));
+        assert!(matches!(conversation.ask("hello?".into(), WAIT), Err(AskError::Exited(_))));
+        world.finish();
+    }
+}
+
 /// A request that nobody answers ends at its deadline; the conversation goes on when the participant does.
 pub fn a_request_that_is_not_answered_ends_at_its_deadline(transport: &dyn Transport) {
     for &setup in Setup::ALL {
@@ -282,7 +313,7 @@ pub fn the_reply_time_of_the_server_ends_a_request(transport: &dyn Transport) {
                 "{host:?} {setup:?}"
             );
             assert!(begun.elapsed() < WAIT / 2);
-            if host != Host::Blocking {
+            if ![Host::Blocking, Host::Hosted].contains(&host) {
                 assert_eq!(conversation.ask("go on".into(), WAIT).unwrap(), "go on");
             }
         }

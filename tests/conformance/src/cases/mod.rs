@@ -53,6 +53,8 @@ macro_rules! for_every_case {
                 a_crash_while_joining_is_an_exit
                 a_crash_while_leaving_takes_nothing_down
                 a_crash_that_crashes_again_is_one_exit
+                an_exit_between_two_calls_is_told_at_once
+                an_exit_while_a_call_is_out_is_told_at_once
                 a_request_that_is_not_answered_ends_at_its_deadline
                 the_reply_time_of_the_server_ends_a_request
                 replies_that_nobody_asked_for_do_not_surface

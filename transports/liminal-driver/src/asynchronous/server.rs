@@ -20,7 +20,7 @@ use super::connect::Halves;
 use super::link::{ReadHalf, WriteHalf};
 use super::sleep::{Alarm, Sleeper};
 use crate::client::{link_error, wake_at};
-use crate::server::{Connected, Hub, Kind, Pool, ServerLink, ServerOptions, Spawn, Task, TryWrite};
+use crate::server::{Connected, Host, Hub, Kind, Pool, ServerLink, ServerOptions, Spawn, Task, TryWrite};
 use crate::{Address, with_scratch};
 
 /// How long accepting pauses after a failure such as too many open files: long enough not to spin, short
@@ -160,6 +160,15 @@ impl Server {
         factory: impl AsyncFactory + 'static,
     ) -> Result<(), RegisterError> {
         self.register(subject.into(), Kind::Async(Arc::new(factory)))
+    }
+
+    /// Serves a subject with participants that `host` calls, because they live outside this program.
+    ///
+    /// # Errors
+    ///
+    /// The subject is served already, or too long.
+    pub fn register_hosted(&self, subject: impl Into<Subject>, host: impl Host) -> Result<(), RegisterError> {
+        self.register(subject.into(), Kind::Hosted(Arc::new(host)))
     }
 
     /// Serves a subject with nobody: opening succeeds, messages are recorded, requests are refused.

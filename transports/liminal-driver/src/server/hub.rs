@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -11,13 +12,13 @@ use std::time::{self, Duration};
 
 use liminal_core::participant::{AnswerSink, AsyncFactory, AsyncParticipant};
 use liminal_core::{
-    Answer, Bus, BusNext, Call, Command, Factory, Invocation, LinkId, OfferId, Participant, RegisterError,
-    Subject, Ticket,
+    Answer, Bus, BusNext, Call, Command, ConversationKey, Factory, Invocation, LinkId, OfferId, Participant,
+    RegisterError, Subject, Ticket,
 };
 use liminal_proto::{CloseReason, Event, ExitReason, Instant, LinkError, Pid, ReasonCode, Wake};
 
 use super::task_host::Cancel;
-use super::{Kind, Pool, ServerLink, ServerOptions, sync_host, task_host};
+use super::{Answers, Host, Kind, Pool, ServerLink, ServerOptions, sync_host, task_host};
 use crate::Clock;
 use crate::asynchronous::{Sleep, Sleeper};
 
@@ -96,6 +97,8 @@ struct Seat {
 pub(super) enum Instance {
     Sync(Box<dyn Participant>),
     Async(Box<dyn AsyncParticipant>),
+    /// Its host has it.
+    Hosted,
 }
 
 /// A call to be made.
@@ -251,6 +254,15 @@ impl Hub {
         });
     }
 
+    /// A participant is no more, whatever it was doing.
+    pub(super) fn exited(self: &Arc<Self>, conversation: ConversationKey, pid: Pid, reason: ExitReason) {
+        log_exit(&reason);
+        self.drive(|core, now| {
+            core.seats.remove(&pid);
+            core.bus.exited(now, conversation, pid, reason);
+        });
+    }
+
     pub(super) fn sleep(&self, time: Duration) -> Sleep {
         self.sleeper.sleep_until(crate::asynchronous::after(time))
     }
@@ -296,6 +308,7 @@ impl Hub {
             Some(Kind::Inline(factory)) => self.make_inline(run, &*factory, round),
             Some(Kind::Blocking(factory)) => self.make_blocking(run, factory, round),
             Some(Kind::Async(factory)) => self.make_async(run, factory, round),
+            Some(Kind::Hosted(host)) => self.make_hosted(run, &*host),
             Some(Kind::TraceOnly) | None => {
                 let refused = Answer::Refused { reason: ReasonCode::NO_PARTICIPANT, text: None };
                 self.give_back(&run, None, refused, round);
@@ -340,8 +353,7 @@ impl Hub {
     }
 
     fn make_async(self: &Arc<Self>, run: Run, factory: Arc<dyn AsyncFactory>, round: &mut Round) {
-        let cancel = Arc::new(Cancel::default());
-        self.lock().cancels.insert(run.ticket, Arc::clone(&cancel));
+        let cancel = self.cancel_of(run.ticket);
         let hub = Arc::clone(self);
         let seat = Arc::new(Mutex::new(Some(run)));
         let taken = Arc::clone(&seat);
@@ -358,6 +370,20 @@ impl Hub {
             let instance = run.instance.take();
             self.give_back(&run, instance, Answer::Busy, round);
         }
+    }
+
+    fn make_hosted(self: &Arc<Self>, run: Run, host: &dyn Host) {
+        let cancel = self.cancel_of(run.ticket);
+        let answers = Answers::new(Arc::clone(self), run.ticket, &run.invocation, cancel);
+        // Dropping the answers ends the call, whatever the host did.
+        let _ = catch_unwind(AssertUnwindSafe(|| host.call(run.invocation, answers)));
+    }
+
+    /// What tells a call that nobody needs it any more.
+    fn cancel_of(&self, ticket: Ticket) -> Arc<Cancel> {
+        let cancel = Arc::new(Cancel::default());
+        self.lock().cancels.insert(ticket, Arc::clone(&cancel));
+        cancel
     }
 
     /// A call was not made.
@@ -450,14 +476,14 @@ impl Instance {
     fn sync(self) -> Option<Box<dyn Participant>> {
         match self {
             Self::Sync(participant) => Some(participant),
-            Self::Async(_) => None,
+            Self::Async(_) | Self::Hosted => None,
         }
     }
 
     fn asynchronous(self) -> Option<Box<dyn AsyncParticipant>> {
         match self {
             Self::Async(participant) => Some(participant),
-            Self::Sync(_) => None,
+            Self::Sync(_) | Self::Hosted => None,
         }
     }
 }
@@ -496,9 +522,13 @@ impl Drop for Connected {
 
 /// Says that a participant did not end well. Not while the bus is locked: a log is a file.
 fn log(answer: &Answer) {
-    if let Answer::Exited(reason) = answer
-        && *reason != ExitReason::Normal
-    {
+    if let Answer::Exited(reason) = answer {
+        log_exit(reason);
+    }
+}
+
+fn log_exit(reason: &ExitReason) {
+    if *reason != ExitReason::Normal {
         tracing::warn!("a participant {reason}");
     }
 }

@@ -1,10 +1,12 @@
-//! The three kinds of participants in process, and none.
+//! The kinds of participants: three in process, those of a host outside, and none.
 
 use std::fmt;
 use std::sync::Arc;
 
 use liminal_core::participant::AsyncFactory;
 use liminal_core::{Factory, Offer};
+
+use super::Host;
 
 /// Where a participant runs.
 #[derive(Clone)]
@@ -16,6 +18,8 @@ pub enum Kind {
     Blocking(Arc<dyn Factory>),
     /// As a task. It may wait for other things.
     Async(Arc<dyn AsyncFactory>),
+    /// With a host of its own, outside this program perhaps.
+    Hosted(Arc<dyn Host>),
     /// Nobody: messages are recorded, requests are refused.
     TraceOnly,
 }
@@ -25,7 +29,7 @@ impl Kind {
     #[must_use]
     pub const fn offer(&self) -> Offer {
         match self {
-            Self::Inline(_) | Self::Blocking(_) | Self::Async(_) => Offer::Participant,
+            Self::Inline(_) | Self::Blocking(_) | Self::Async(_) | Self::Hosted(_) => Offer::Participant,
             Self::TraceOnly => Offer::TraceOnly,
         }
     }
@@ -37,6 +41,7 @@ impl fmt::Debug for Kind {
             Self::Inline(_) => "Inline",
             Self::Blocking(_) => "Blocking",
             Self::Async(_) => "Async",
+            Self::Hosted(_) => "Hosted",
             Self::TraceOnly => "TraceOnly",
         })
     }

@@ -1,6 +1,7 @@
 //! The server's side: the bus behind a lock, the links around it, and the hosts of participants.
 //! No sockets: the transports accept and move the bytes.
 
+mod hosted;
 mod hub;
 mod kind;
 mod link;
@@ -8,6 +9,7 @@ mod pool;
 mod sync_host;
 mod task_host;
 
+pub use hosted::{Answers, Host, Hosted};
 pub use hub::{Connected, Hub, Returned, Spawn, Task};
 pub use kind::Kind;
 pub use link::{ServerLink, TryWrite};

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,12 +33,14 @@ impl Cancel {
         }
     }
 
+    /// Wakes the one who asked last.
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        if self.cancelled.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     async fn cancelled(&self) {
-        poll_fn(|cx| {
-            *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
-            if self.cancelled.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        poll_fn(|cx| self.poll(cx)).await;
     }
 }
 

@@ -1,0 +1,115 @@
+//! Participants that live elsewhere: a host of their own calls them, and says when they are no more.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use liminal_core::{Answer, Call, ConversationKey, Invocation, Ticket};
+use liminal_proto::{ExitReason, Instant, Pid};
+
+use super::Hub;
+use super::hub::Instance;
+use super::task_host::Cancel;
+
+/// Calls participants that live outside this program, or in it but by rules of their own.
+///
+/// A host keeps its participants by [`Invocation::pid`]: it begins one at a [`Call::Join`] and gives it up
+/// at a [`Call::Leave`], which is answered when nothing is left of it.
+pub trait Host: Send + Sync + 'static {
+    /// Makes a call. It must not block: whoever has something to say to any participant comes by here. A
+    /// message should not be answered before this returns: its answer makes the next call, and so on.
+    fn call(&self, invocation: Invocation, answers: Answers);
+}
+
+/// Takes the answers to one call, over any time and from any thread.
+///
+/// Dropped before the call has returned, it says that the participant crashed: its conversation would stand
+/// still otherwise.
+pub struct Answers {
+    hub: Arc<Hub>,
+    ticket: Ticket,
+    participant: (ConversationKey, Pid),
+    /// Whether this is its first call, and whether its last.
+    joins: bool,
+    leaves: bool,
+    cancel: Arc<Cancel>,
+    returned: bool,
+}
+
+impl Answers {
+    pub(super) fn new(hub: Arc<Hub>, ticket: Ticket, invocation: &Invocation, cancel: Arc<Cancel>) -> Self {
+        let participant = (invocation.conversation, invocation.pid);
+        let joins = matches!(invocation.what, Call::Join { .. });
+        let leaves = matches!(invocation.what, Call::Leave { .. });
+        Self { hub, ticket, participant, joins, leaves, cancel, returned: false }
+    }
+
+    /// The next answer. What comes after the one that [returns](Answer::returns) is ignored.
+    pub fn answer(&mut self, answer: Answer) {
+        if self.returned {
+            return;
+        }
+        if !answer.returns() {
+            return self.hub.answer(self.ticket, answer);
+        }
+        self.returned = true;
+        let gone = match answer {
+            Answer::Exited(_) => true,
+            Answer::Refused { .. } | Answer::Busy => self.joins || self.leaves,
+            _ => self.leaves,
+        };
+        self.hub.returned(self.ticket, self.participant.1, answer, (!gone).then_some(Instance::Hosted));
+    }
+
+    /// Whether nobody needs the answers any more; wakes the one who asked last when that comes about. The
+    /// call must return nevertheless, and soon: until then its conversation stands still.
+    pub fn poll_cancelled(&self, cx: &Context<'_>) -> Poll<()> {
+        self.cancel.poll(cx)
+    }
+
+    /// The time, by the clock that deadlines are named in.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.hub.clock().now()
+    }
+
+    /// The participant that was called, for the time between two calls.
+    #[must_use]
+    pub fn participant(&self) -> Hosted {
+        Hosted { hub: Arc::clone(&self.hub), participant: self.participant }
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        self.answer(Answer::Exited(ExitReason::Crashed { text: "its host gave up the call".into() }));
+    }
+}
+
+/// A participant that lives elsewhere.
+#[derive(Clone)]
+pub struct Hosted {
+    hub: Arc<Hub>,
+    participant: (ConversationKey, Pid),
+}
+
+impl Hosted {
+    /// It is no more, whether or not it is being called. It is dead at once for everyone; a call that is
+    /// out is cancelled and must still return. Of one that has left or exited already this does nothing.
+    pub fn exited(&self, reason: ExitReason) {
+        let (conversation, pid) = self.participant;
+        self.hub.exited(conversation, pid, reason);
+    }
+}
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answers").field("ticket", &self.ticket).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Hosted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hosted").field("participant", &self.participant).finish_non_exhaustive()
+    }
+}
