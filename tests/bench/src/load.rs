@@ -104,7 +104,8 @@ pub(crate) fn measure(report: &mut Report) -> Result<(), Failure> {
             [ratio(*kind, &|it| it.per_second), ratio(*kind, &|it| it.cpu)],
         ));
     }
-    for ((_, rig, _), (kind, [per_second, cpu, wakes], [against, cpu_against])) in rigs.iter_mut().zip(lines) {
+    for ((_, rig, _), (kind, [per_second, cpu, wakes], [against, cpu_against])) in rigs.iter_mut().zip(lines)
+    {
         let label = |what: &str| format!("{}: {what}", kind.name());
         let bare = kind.bare().name();
         report.tell(label("requests"), per_second, Unit::PerSecond)?;

@@ -39,8 +39,7 @@ impl Table {
     fn row(&self, at: usize) -> Vec<String> {
         let figures: Vec<_> = self.columns.iter().map(|(_, figures)| figures.get(at)).collect();
         let there = || figures.iter().copied().flatten();
-        let values =
-            figures.iter().map(|figure| figure.map(|it| it.unit.show(it.value)).unwrap_or_default());
+        let values = figures.iter().map(|figure| figure.map(|it| it.unit.show(it.value)).unwrap_or_default());
         let label = there().next().map(|figure| figure.label.clone()).unwrap_or_default();
         let judged = self.columns.iter().zip(&figures).find_map(|((cores, _), figure)| {
             figure.filter(|figure| figure.asked.is_some()).map(|figure| (*cores, figure))
