@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kit::{secs, tell_command};
-use liminal_core::{Answer, Call, LinkId, Load, Node, NodeNext, NotLocal, Offer, Settings, Ticket};
+use liminal_core::{
+    Answer, Call, ConversationKey, LinkId, Load, Node, NodeNext, NotLocal, Offer, Settings, Ticket,
+};
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
-    CloseReason, Config, Connection, Event, Expects, Instant, Limits, LinkError, Next, Outcome, ReasonCode,
-    Wake,
+    CloseReason, Config, Connection, Event, ExitReason, Expects, Instant, Limits, LinkError, Next, Outcome,
+    Pid, ReasonCode, Wake,
 };
 
 struct Wire {
@@ -22,6 +24,8 @@ struct Wire {
     link: LinkId,
     /// Calls that wait for their answer.
     calls: Vec<(Ticket, Call)>,
+    /// Who was called last, and where.
+    called: Option<(ConversationKey, Pid)>,
     closed: Option<CloseReason>,
 }
 
@@ -36,7 +40,7 @@ impl Wire {
         node.register("echo".into(), Offer::Participant).unwrap();
         let link = node.accept(now, config.clone());
         let client = Connection::client(now, config);
-        let mut wire = Self { node, now, client, link, calls: Vec::new(), closed: None };
+        let mut wire = Self { node, now, client, link, calls: Vec::new(), called: None, closed: None };
         assert!(matches!(wire.turn()[..], [Event::Connected { .. }]));
         wire
     }
@@ -78,7 +82,10 @@ impl Wire {
     fn run(&mut self) -> usize {
         for steps in 0.. {
             match self.node.poll() {
-                NodeNext::Run(ticket, call) => self.calls.push((ticket, call.what)),
+                NodeNext::Run(ticket, call) => {
+                    self.called = Some((call.conversation, call.pid));
+                    self.calls.push((ticket, call.what));
+                }
                 NodeNext::LinkClosed(link, reason) => {
                     assert_eq!(link, self.link);
                     assert!(self.closed.replace(reason).is_none(), "closed twice");
@@ -204,6 +211,18 @@ fn replies_without_room_wait_in_order_and_no_call_is_started_meanwhile() {
     let end = kinds.iter().position(|it| *it == (slow, "reply")).unwrap();
     assert!(exit < end, "{kinds:?}");
     assert_eq!(wire.calls.len(), 1, "and now the second request was delivered");
+}
+
+#[test]
+fn an_exit_that_no_call_told_of_comes_back() {
+    let mut wire = Wire::new(Dialect::V2);
+    let conversation = wire.client.open(wire.now, "echo").unwrap();
+    wire.turn();
+    wire.answer([Answer::Joined]);
+    let (key, pid) = wire.called.unwrap();
+    wire.node.exited(wire.now, key, pid, ExitReason::Signal { signal: 9 });
+    let [Event::Exited { conversation: of, exit }] = &wire.turn()[..] else { panic!("no exit") };
+    assert_eq!((*of, &exit.reason), (conversation, &ExitReason::Signal { signal: 9 }));
 }
 
 #[test]

@@ -17,9 +17,9 @@ const CONNECTIONS: usize = 1_000;
 /// How long nothing happens.
 const QUIET: Duration = Duration::from_secs(10);
 /// How long a request may take, which is looked at once when it is over.
-const ASK_TIME: Duration = Duration::from_secs(2);
+const ASK_TIME: Duration = Duration::from_secs(1);
 /// After this a server has put away what a burst of connections and their requests needed.
-const SETTLE: Duration = Duration::from_secs(3);
+const SETTLE: Duration = Duration::from_secs(2);
 const WARM_UP: usize = 16;
 
 /// A server and what its clients hold.

@@ -25,6 +25,10 @@ impl Running {
     fn on(address: impl Into<Address>, options: ServerOptions) -> Self {
         let server = smol::block_on(liminal_smol::bind_with(address, options)).unwrap();
         register(&server);
+        Self::run_beside(server)
+    }
+
+    fn run_beside(server: Server) -> Self {
         let (address, stopper) = (server.local_address().to_string(), server.stopper());
         let thread = Some(thread::spawn(move || smol::block_on(server.run()).unwrap()));
         Self { address, stopper, thread }
@@ -113,6 +117,34 @@ fn a_participant_that_exits_is_exit_code_3() {
         assert!(ended.err.starts_with("liminal: participant "), "{ended:?}");
         assert_eq!(ended.out, b"");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_participant_that_is_killed_is_exit_code_3_and_named_by_its_signal() {
+    use liminal_process::{Command, Options, Processes, Protocol};
+
+    let processes = Processes::start(Options::default()).unwrap();
+    let server = smol::block_on(liminal_smol::bind("127.0.0.1:0")).unwrap();
+    for (subject, command) in [
+        ("killed", "sh -c 'read line; kill -KILL $$'"),
+        ("failed", "sh -c 'read line; exit 3'"),
+        ("ended", "sh -c 'read line'"),
+        ("first", "sh -c 'read line; echo $line; kill -KILL $$'"),
+    ] {
+        let command = Command::parse(Protocol::Lines, command).unwrap();
+        server.register_hosted(subject, processes.serve(command)).unwrap();
+    }
+    let server = Running::run_beside(server);
+    for transport in TRANSPORTS {
+        let ask = |subject| server.run(&["ask", subject, "x", "--transport", transport], b"");
+        ask("killed").fails(3, "killed by signal 9");
+        ask("failed").fails(3, "exited with status 3");
+        ask("ended").fails(3, "ended normally");
+        assert_eq!(ask("first").succeeds(), b"x\n");
+    }
+    drop(server);
+    assert!(processes.close(Instant::now() + DEADLINE), "nothing is left");
 }
 
 #[test]

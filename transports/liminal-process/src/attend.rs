@@ -41,6 +41,10 @@ pub(crate) async fn attend(
     calls: Receiver<Called>,
 ) {
     let (invocation, mut answers) = joining;
+    if matches!(&invocation.what, Call::Join { subject } if subject.contains('\0')) {
+        let text = Some("no environment holds a subject with a NUL".to_owned());
+        return answers.answer(Answer::Refused { reason: ReasonCode::INVALID_NAME, text });
+    }
     let hosted = answers.participant();
     let child = match start(&command, &invocation).await {
         Ok(child) => child,
@@ -53,8 +57,16 @@ pub(crate) async fn attend(
     let dialogue = dialogue::begin(command.protocol(), &shared.options);
     let (calls, hurry) = (Box::pin(calls), Box::pin(shared.hurried.clone()));
     let shared_too = Arc::clone(&shared);
-    let attending =
-        Attending { shared: shared_too, child, dialogue, calls, hurry, current: None, mute: None };
+    let attending = Attending {
+        shared: shared_too,
+        child,
+        dialogue,
+        calls,
+        hurry,
+        current: None,
+        in_parts: false,
+        mute: None,
+    };
     let (child, last_call) = attending.run(&hosted).await;
     child.end(&shared.options, &shared.hurried).await;
     if let Some(mut answers) = last_call {
@@ -86,6 +98,9 @@ struct Attending {
     hurry: Pin<Box<Receiver<()>>>,
     /// The call that is out.
     current: Option<Answers>,
+    /// Whether it was answered in part. Then there may be any number of parts, and the child is read from
+    /// only while there is room for them.
+    in_parts: bool,
     /// What it closed, and when it counts as exited unless it exits. Closing is mostly how an exit begins,
     /// so its true reason is waited for.
     mute: Option<(Fault, Timer)>,
@@ -192,6 +207,9 @@ impl Attending {
 
     /// Says whether there was anything.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
+        if self.in_parts && self.current.as_ref().is_some_and(|current| current.poll_room(cx).is_pending()) {
+            return Ok(false);
+        }
         match self.child.poll_read(cx) {
             Poll::Ready(Read::Some(bytes)) => {
                 let mut said = Vec::new();
@@ -212,6 +230,7 @@ impl Attending {
         for answer in said.into_iter().flat_map(dialogue::Said::answers) {
             let Some(current) = &mut self.current else { return };
             let ends = answer.returns();
+            self.in_parts = matches!(answer, Answer::Part(_));
             current.answer(answer);
             if ends {
                 self.current = None;

@@ -180,3 +180,44 @@ fn adopt(process: &mut process::Child) -> io::Result<Adopted> {
     let stdout = process.stdout.take().map(Async::new).transpose()?;
     Ok((death, stdin, stdout))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Protocol;
+
+    fn start(command: &str) -> Child {
+        let command = Command::parse(Protocol::Lines, command).unwrap();
+        Child::start(&command, "subject", Pid::new(1)).unwrap()
+    }
+
+    #[test]
+    fn one_that_is_dropped_is_killed_and_released_with_its_group() {
+        let child = start("sh -c 'sleep 1000 & sleep 1000'");
+        let group = child.group;
+        drop(child);
+        assert!((0..500).any(|_| is_gone(group)));
+    }
+
+    /// What was a child of the process is the system's now, which takes its time to release it.
+    fn is_gone(group: Group) -> bool {
+        let list = process::Command::new("ps").args(["-A", "-o", "pgid=,stat="]).output().unwrap();
+        let list = String::from_utf8(list.stdout).unwrap();
+        let own = |line: &&str| line.trim_start().starts_with(&format!("{} ", group.as_raw_nonzero()));
+        list.lines().filter(own).all(|line| line.contains('Z'))
+    }
+
+    #[test]
+    fn without_time_there_is_no_asking() {
+        let (hurry, hurried) = smol::channel::bounded(1);
+        let options = Options { terminate_after: MANY, kill_after: MANY, ..Options::default() };
+        let child = start("sh -c 'trap : TERM; while :; do sleep 1; done'");
+        let group = child.group;
+        hurry.close();
+        smol::block_on(child.end(&options, &hurried));
+        assert!(rustix::process::test_kill_process(group).is_err(), "it is released");
+    }
+
+    /// Longer than any test takes.
+    const MANY: std::time::Duration = std::time::Duration::from_secs(1000);
+}

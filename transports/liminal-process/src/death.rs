@@ -71,7 +71,24 @@ pub(crate) fn reason(status: io::Result<ExitStatus>) -> ExitReason {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::process::Command;
+
     use super::*;
+
+    #[test]
+    fn an_end_is_an_event_with_and_without_a_descriptor() {
+        let by_signal = || Death::Signals(Box::new(Signals::new([Signal::Child]).unwrap()));
+        for by_descriptor in [true, false] {
+            for script in ["exit 3", "sleep 0.1; exit 3"] {
+                let signals = by_signal();
+                let mut process = Command::new("sh").args(["-c", script]).spawn().unwrap();
+                let mut death = if by_descriptor { Death::of(&process).unwrap() } else { signals };
+                let status = smol::block_on(poll_fn(|cx| death.poll(&mut process, cx)));
+                assert_eq!(reason(status), ExitReason::Status { status: 3 });
+            }
+        }
+    }
 
     #[test]
     fn statuses_and_signals_are_reasons() {

@@ -25,7 +25,7 @@ Examples:
   liminal-server --listen '[::]:0'                 any free port, on every interface
   liminal-server --listen unix:/run/liminal.sock   for this machine and user alone
   liminal-server --participant greeter=echo --participant audit=none
-  liminal-server --participant 'leet=exec:sed -u y/elt/317/'
+  liminal-server --participant 'leet=exec:sed -u y/elo/310/'
   liminal ask greeter hello                        a conversation with it
 
 A child process (exec:COMMAND) is started for each conversation, without a shell; COMMAND is split at

@@ -136,7 +136,7 @@ fn what_is_wrong_is_said_in_one_line_with_its_own_exit_code() {
     let file = format!("unix:{}", file.display());
     let long = format!("unix:/tmp/{}", "x".repeat(200));
     let name = format!("{}=echo", "x".repeat(300));
-    let cases: [(&[&str], i32, &str); 18] = [
+    let cases: [(&[&str], i32, &str); 24] = [
         (&["--listen", taken.address()], 2, "choose another address"),
         (&["--listen", "192.0.2.1:1"], 2, "this machine has no such address"),
         (&["--listen", "no.such.host.invalid:1"], 2, "--listen"),
@@ -152,6 +152,12 @@ fn what_is_wrong_is_said_in_one_line_with_its_own_exit_code() {
         (&["--participant", "a=parrot"], 1, "there is no kind \"parrot\"; choose echo"),
         (&["--participant", "a=echo", "--participant", "a=none"], 1, "twice"),
         (&["--participant", &name, "--listen", "127.0.0.1:0"], 1, "above the limit of 256"),
+        (&["--participant", "a=exec:"], 1, "the command is missing"),
+        (&["--participant", "a=exec:sh -c 'open"], 1, "is not closed"),
+        (&["--participant", "a=exec:no-such-program x"], 3, "no program \"no-such-program\" in PATH"),
+        (&["--participant", "a=exec-frames:/no/such/program"], 3, "cannot be executed: No such file"),
+        (&["--participant", "a=exec:/etc/passwd"], 3, "cannot be executed: Permission denied"),
+        (&["--processes-max", "many"], 1, "--processes-max"),
         (&["--stop-time", "5"], 1, "5s"),
         (&["--lisen", "x"], 1, "--listen"),
         (&["two\nlines"], 1, "--help"),

@@ -67,6 +67,13 @@ impl Answers {
         self.cancel.poll(cx)
     }
 
+    /// Whether a reply would find room in the output of its connection; wakes the one who asked last when it
+    /// may. Replies are taken without, and pile up there, until the connection is given up as one that
+    /// nobody reads from: a host that could say much keeps its replies until there is room.
+    pub fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.hub.has_room(self.ticket, cx.waker()) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     /// The time, by the clock that deadlines are named in.
     #[must_use]
     pub fn now(&self) -> Instant {

@@ -80,6 +80,8 @@ struct Core {
     seats: BTreeMap<Pid, Seat>,
     links: BTreeMap<LinkId, Arc<ServerLink>>,
     cancels: BTreeMap<Ticket, Arc<Cancel>>,
+    /// Calls whose replies would find no room.
+    crowded: BTreeMap<Ticket, Waker>,
     /// When the bus is due, and when the timer will look.
     due: Option<Instant>,
     armed: Option<Instant>,
@@ -139,6 +141,7 @@ impl Hub {
             seats: BTreeMap::new(),
             links: BTreeMap::new(),
             cancels: BTreeMap::new(),
+            crowded: BTreeMap::new(),
             due: None,
             armed: None,
             timer: None,
@@ -249,9 +252,20 @@ impl Hub {
         log(&answer);
         self.drive(|core, now| {
             core.cancels.remove(&ticket);
+            core.crowded.remove(&ticket);
             core.keep(pid, instance);
             core.bus.answer(now, ticket, answer);
         });
+    }
+
+    /// Whether a reply to this call would find room; wakes `waker` when that may have changed.
+    pub(super) fn has_room(&self, ticket: Ticket, waker: &Waker) -> bool {
+        let mut core = self.lock();
+        let has_room = core.bus.has_room(ticket);
+        if !has_room {
+            core.crowded.insert(ticket, waker.clone());
+        }
+        has_room
     }
 
     /// A participant is no more, whatever it was doing.
@@ -294,6 +308,8 @@ impl Hub {
                         core.bus.link_full(id);
                     } else {
                         core.bus.link_ready(id);
+                        // Each looks for itself whether the room is for it.
+                        std::mem::take(&mut core.crowded).into_values().for_each(Waker::wake);
                     }
                     core.collect(&mut round);
                 }
