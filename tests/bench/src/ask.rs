@@ -82,7 +82,7 @@ impl Round {
 }
 
 fn start(kind: Kind, len: usize) -> Result<Box<dyn Asker>, Failure> {
-    let server = Served::start(kind, len)?;
+    let server = Served::alone(kind, len)?;
     Ok(match kind {
         Kind::BareStd => Box::new(BareStd::connect(server, len)?),
         Kind::BareSmol => Box::new(BareSmol { server }),

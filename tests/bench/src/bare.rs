@@ -90,6 +90,19 @@ pub(crate) fn serve_smol(listener: TcpListener, payload: usize) -> Result<(), Fa
     }))
 }
 
+/// Serves one connection after the other over smol: without an executor, which takes a tenth more.
+pub(crate) fn serve_smol_alone(listener: TcpListener, payload: usize) -> Result<(), Failure> {
+    let replies = replies(payload);
+    smol::block_on(async {
+        let listener = smol::net::TcpListener::try_from(listener)?;
+        loop {
+            let (peer, _) = listener.accept().await?;
+            peer.set_nodelay(true)?;
+            echo_smol(peer, Echo::new(payload, &replies)).await;
+        }
+    })
+}
+
 async fn echo_smol(mut peer: smol::net::TcpStream, mut echo: Echo) {
     while let Ok(read @ 1..) = peer.read(&mut echo.chunk).await {
         let replies = echo.replies(read);

@@ -62,6 +62,9 @@ pub(crate) struct Serve {
     /// The length of every payload, which a bare server must know.
     #[arg(long, default_value_t = 64)]
     payload: usize,
+    /// Serve one connection at a time, where that takes less; a server of ours never does.
+    #[arg(long)]
+    alone: bool,
     /// Never ask a silent client for a sign of life.
     #[arg(long)]
     no_keepalive: bool,
@@ -80,6 +83,11 @@ impl Served {
     /// An echo for payloads of this length.
     pub(crate) fn start(kind: Kind, payload: usize) -> Result<Self, Failure> {
         Self::with(&["serve", &kind.value(), "--payload", &payload.to_string()])
+    }
+
+    /// The same for one client, with which a bare server has an even easier time.
+    pub(crate) fn alone(kind: Kind, payload: usize) -> Result<Self, Failure> {
+        Self::with(&["serve", &kind.value(), "--payload", &payload.to_string(), "--alone"])
     }
 
     /// An echo that leaves silent clients alone.
@@ -143,6 +151,7 @@ impl Serve {
         thread::Builder::new().name("control".into()).spawn(move || obey(counter))?;
         match self.kind {
             Kind::BareStd => bare::serve_std(&listen()?, self.payload),
+            Kind::BareSmol if self.alone => bare::serve_smol_alone(listen()?, self.payload),
             Kind::BareSmol => bare::serve_smol(listen()?, self.payload),
             Kind::Blocking => {
                 let server = liminal_blocking::bind_with(ANY, self.options())?;
