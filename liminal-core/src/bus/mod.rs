@@ -145,6 +145,8 @@ impl Bus {
     /// one is out. It is dead at once for everyone. A call that is out is cancelled: it must return
     /// nevertheless, and whatever it still answers is counted and ignored.
     ///
+    /// A call that [`poll`](Self::poll) has not given out yet may still come, and must be answered, too.
+    ///
     /// What does not name the participant that is active in that conversation is counted and ignored.
     pub fn exited(&mut self, now: Instant, conversation: ConversationKey, pid: Pid, reason: ExitReason) {
         self.advance(now);

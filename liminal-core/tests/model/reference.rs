@@ -199,6 +199,11 @@ impl Reference {
         self.settle(at);
     }
 
+    pub(crate) fn is_about_to_leave(&self, key: ConversationKey, pid: Pid) -> bool {
+        let it = &self.conversations[usize::try_from(key.get()).unwrap() - 1];
+        it.pid == Some(pid.get()) && it.next_call(self.now) == Some(Kind::Leave)
+    }
+
     /// Says whether there was anybody to exit.
     pub(crate) fn exited(&mut self, key: ConversationKey, pid: Pid, reason: ExitReason) -> bool {
         let at = usize::try_from(key.get()).unwrap() - 1;

@@ -190,8 +190,12 @@ impl World {
         let reason = ExitReason::Crashed { text: "killed".into() };
         let ignored = self.bus.counters().ignored_exits;
         self.bus.exited(self.now, conversation, other, reason.clone());
-        let exited = self.reference.exited(conversation, other, reason);
-        assert_eq!(self.bus.counters().ignored_exits, ignored + u64::from(!exited));
+        let ignored = self.bus.counters().ignored_exits > ignored;
+        if ignored && self.reference.is_about_to_leave(conversation, other) {
+            // Its last call stands behind the record of that in the output of the bus.
+            return;
+        }
+        assert_eq!(ignored, !self.reference.exited(conversation, other, reason));
     }
 
     /// One poll, checked. False: it waits.

@@ -20,7 +20,7 @@ use crate::host::{Called, Shared};
 use crate::{Command, death};
 
 /// Reads of one child before the others get their turn.
-const READS_MAX: usize = 8;
+const TURNS_MAX: usize = 8;
 
 /// What is read of a child that has exited, in bytes: what it had written is in its pipe, and no pipe holds
 /// more. Somebody else who holds the pipe may go on writing for ever.
@@ -133,26 +133,25 @@ impl Attending {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        loop {
+        for _ in 0..TURNS_MAX {
             if let Some(answers) = self.take_calls(cx) {
                 return Poll::Ready(End::Left(answers));
             }
             let mut moved = self.mind_cancellation(cx);
             moved |= self.write(cx);
-            for _ in 0..READS_MAX {
-                match self.read(cx) {
-                    Ok(true) => moved = true,
-                    Ok(false) => break,
-                    Err(fault) => return Poll::Ready(End::Exited(self.exit_or(cx, fault))),
-                }
-            }
             if let Some(end) = self.look_for_end(cx) {
                 return Poll::Ready(End::Exited(end));
+            }
+            match self.read(cx) {
+                Ok(read) => moved |= read,
+                Err(fault) => return Poll::Ready(End::Exited(self.exit_or(cx, fault))),
             }
             if !moved {
                 return Poll::Pending;
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Takes the next call, if none is out. Gives back the one to leave.

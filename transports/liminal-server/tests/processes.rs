@@ -271,6 +271,21 @@ fn one_that_says_more_than_its_asker_can_take_waits_for_it() {
 }
 
 #[test]
+fn one_that_never_stops_talking_holds_up_nobody_else() {
+    let babble =
+        "_, n, _ = read()\nmany = H.pack(b\"a\", n, 0) * 5000\nwhile True: sys.stdout.buffer.write(many)";
+    let server = serve("smol", &[&frames("babble", babble), "cat=exec:cat"]);
+    let handle = connect(&server);
+    let (babble, cat) = (handle.open("babble").unwrap(), handle.open("cat").unwrap());
+    assert_eq!(ask(&babble, "x"), "");
+    for _ in 0..20 {
+        assert_eq!(ask(&cat, "meanwhile"), "meanwhile");
+    }
+    drop((babble, cat));
+    eventually("it is made to go", || children(&server).is_empty());
+}
+
+#[test]
 fn frames_that_break_the_rules_are_named() {
     for (program, text) in [
         (

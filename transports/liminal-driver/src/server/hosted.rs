@@ -15,6 +15,7 @@ use super::task_host::Cancel;
 ///
 /// A host keeps its participants by [`Invocation::pid`]: it begins one at a [`Call::Join`] and gives it up
 /// at a [`Call::Leave`], which is answered when nothing is left of it.
+/// A call of one that has [exited](Hosted::exited) may still be on its way then; it is answered like any other.
 pub trait Host: Send + Sync + 'static {
     /// Makes a call. It must not block: whoever has something to say to any participant comes by here. A
     /// message should not be answered before this returns: its answer makes the next call, and so on.
