@@ -1,7 +1,5 @@
 //! A connection holds a timer only while something is due.
 
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread;
