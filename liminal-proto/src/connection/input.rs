@@ -20,6 +20,8 @@ pub(super) struct Input {
     wanted: usize,
     /// The most that the current allocation has held: what a payload sliced from it would pin.
     chunk: usize,
+    /// Room for copies of small parts of a large chunk, many to an allocation.
+    copies: BytesMut,
 }
 
 impl Input {
@@ -95,13 +97,20 @@ impl Input {
     }
 
     /// A part of a frame, to be kept: shared with the buffer it arrived in, or copied when it is a
-    /// small part of a large one, so that 64 kept bytes never pin 64 KiB.
-    pub(super) fn keep(&self, frame: &Bytes, part: &[u8]) -> Bytes {
+    /// small part of a large one, so that 64 kept bytes never pin 64 KiB. Copies share a small
+    /// allocation with others: one each would cost more than all the rest of taking a message.
+    pub(super) fn keep(&mut self, frame: &Bytes, part: &[u8]) -> Bytes {
         if self.chunk <= SMALL || part.len() >= self.chunk / 4 {
-            frame.slice_ref(part)
-        } else {
-            Bytes::copy_from_slice(part)
+            return frame.slice_ref(part);
         }
+        if part.len() >= SMALL / 4 {
+            return Bytes::copy_from_slice(part);
+        }
+        if self.copies.capacity() < part.len() {
+            self.copies = BytesMut::with_capacity(SMALL);
+        }
+        self.copies.extend_from_slice(part);
+        self.copies.split().freeze()
     }
 
     /// Lets go of the buffer when it is empty and not lent: an idle connection holds none.
@@ -175,6 +184,20 @@ mod tests {
         assert_ne!(input.keep(&small, &small[10..]).as_ptr(), small[10..].as_ptr());
         let large = input.next_frame(1 << 20).unwrap().unwrap();
         assert_eq!(input.keep(&large, &large[10..]).as_ptr(), large[10..].as_ptr());
+    }
+
+    #[test]
+    fn copies_of_small_parts_share_small_allocations() {
+        let mut input = Input::default();
+        input.append(&vec![frame(64); 200].concat(), MAX);
+        let mut kept = Vec::new();
+        while let Some(frame) = input.next_frame(100).unwrap() {
+            kept.push(input.keep(&frame, &frame[10..]));
+        }
+        assert_eq!(kept.len(), 200);
+        assert!(kept.iter().all(|copy| copy[..] == frame(64)[10..]));
+        let breaks = kept.windows(2).filter(|pair| pair[0].as_ptr_range().end != pair[1].as_ptr()).count();
+        assert!(breaks <= 200 * 64 / SMALL + 1, "{breaks} allocations too many");
     }
 
     #[test]

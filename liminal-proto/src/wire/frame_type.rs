@@ -58,9 +58,12 @@ macro_rules! frame_types {
                 match self { $(Self::$name => StreamRule::$rule),* }
             }
 
-            const fn with_id(id: u8) -> Option<Self> {
-                match id { $($id => Some(Self::$name),)* _ => None }
-            }
+            /// By the first byte: decoding looks here first, and a table has no branches.
+            const BY_ID: &'static [Option<Self>; 256] = &{
+                let mut by_id = [None; 256];
+                $(by_id[$id] = Some(Self::$name);)*
+                by_id
+            };
         }
     };
 }
@@ -105,7 +108,7 @@ impl FrameType {
     #[inline]
     #[must_use]
     pub fn of(dialect: Dialect, id: u8) -> Option<Self> {
-        Self::with_id(id).filter(|frame_type| frame_type.since() <= dialect)
+        Self::BY_ID.get(usize::from(id)).copied().flatten().filter(|frame_type| frame_type.since() <= dialect)
     }
 
     /// The type with this name in the specification.

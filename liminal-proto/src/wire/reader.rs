@@ -61,7 +61,8 @@ impl<'a> Reader<'a> {
         Self { rest: contents, end: self.offset(), flags: self.flags }
     }
 
-    #[inline]
+    /// Always inlined, for the sake of [`envelope`](Self::envelope).
+    #[inline(always)]
     fn opt<T>(
         &mut self,
         field: &'static str,

@@ -2,15 +2,17 @@
 //! the fastest there is, and one over smol, because what a runtime itself adds is not ours. Client and
 //! server are processes of their own.
 
-use std::error::Error;
-use std::io::Write;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use bytes::Bytes;
+use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::bare::{BareBlocking, BareSmol};
-use crate::served::Served;
+use crate::report::{Report, Unit};
+use crate::served::{Kind, Served};
 use crate::stats::{Samples, Times, median, try_sample};
+use crate::{Failure, bare};
 
 const ROUNDS: usize = 7;
 const WARM_UP: usize = 500;
@@ -18,50 +20,122 @@ const REQUESTS: usize = 5_000;
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One way to ask, connected.
-pub(crate) trait Asker {
-    fn measure(&mut self, payload: &Bytes, count: usize) -> Result<Samples, Box<dyn Error>>;
+trait Asker {
+    fn measure(&mut self, payload: &Bytes, count: usize) -> Result<Samples, Failure>;
 }
 
-pub(crate) fn run(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
-    writeln!(out, "| payload | what | p50 µs | p99 µs | against bare std | against bare smol |")?;
-    writeln!(out, "|---|---|---|---|---|---|")?;
+pub(crate) fn measure(report: &mut Report) -> Result<(), Failure> {
     for payload in [64, 1024] {
-        table(out, payload)?;
+        table(report, payload)?;
     }
     Ok(())
 }
 
-fn table(out: &mut impl Write, len: usize) -> Result<(), Box<dyn Error>> {
+fn table(report: &mut Report, len: usize) -> Result<(), Failure> {
     let payload = Bytes::from(vec![7; len]);
-    let mut askers: Vec<(&str, Box<dyn Asker>)> = vec![
-        ("bare std", Box::new(BareBlocking::start(len)?)),
-        ("bare smol", Box::new(BareSmol::start(len)?)),
-        ("liminal blocking", Box::new(Blocking::start()?)),
-        ("liminal smol", Box::new(Smol { server: Served::start("smol")? })),
-        ("liminal async-std", Box::new(AsyncStd { server: Served::start("async-std")? })),
-    ];
-    for (_, asker) in &mut askers {
+    let mut askers: Vec<(Kind, Box<dyn Asker>)> = Vec::new();
+    for kind in Kind::ALL {
+        let mut asker = start(kind, len)?;
         asker.measure(&payload, WARM_UP)?;
+        askers.push((kind, asker));
     }
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        let round: Result<Vec<_>, _> =
-            askers.iter_mut().map(|(_, asker)| asker.measure(&payload, REQUESTS)).collect();
-        rounds.push(round?);
+        let mut round = Vec::new();
+        for (kind, asker) in &mut askers {
+            round.push((*kind, asker.measure(&payload, REQUESTS)?));
+        }
+        rounds.push(Round(round));
     }
-    for (i, (name, _)) in askers.iter().enumerate() {
-        let p50 = |round: &Vec<Samples>, of: usize| round.get(of).map_or(f64::NAN, |it| it.micros(50));
-        let of = |figure: &dyn Fn(&Vec<Samples>) -> f64| median(rounds.iter().map(figure).collect());
-        writeln!(
-            out,
-            "| {len} | {name} | {:.1} | {:.1} | {:.2} | {:.2} |",
-            of(&|round| p50(round, i)),
-            of(&|round| round.get(i).map_or(f64::NAN, |it| it.micros(99))),
-            of(&|round| p50(round, i) / p50(round, 0)),
-            of(&|round| p50(round, i) / p50(round, 1)),
-        )?;
+    for kind in Kind::ALL {
+        tell(report, &rounds, kind, len)?;
     }
     Ok(())
+}
+
+fn tell(report: &mut Report, rounds: &[Round], kind: Kind, len: usize) -> Result<(), Failure> {
+    let of = |figure: &dyn Fn(&Round) -> f64| median(rounds.iter().map(figure).collect());
+    let against = |bare: Kind| of(&|round| round.micros(kind, 50) / round.micros(bare, 50));
+    let label = |what| format!("{len} B, {}: {what}", kind.name());
+    report.tell(label("p50"), of(&|round| round.micros(kind, 50)), Unit::Micros)?;
+    report.tell(label("p99"), of(&|round| round.micros(kind, 99)), Unit::Micros)?;
+    match kind {
+        Kind::BareStd | Kind::BareSmol => Ok(()),
+        Kind::Blocking => {
+            report.judge_pinned(label("p50 against bare std"), against(Kind::BareStd), Unit::Ratio, 1.2)
+        }
+        Kind::Smol | Kind::AsyncStd => {
+            report.judge_pinned(label("p50 against bare smol"), against(Kind::BareSmol), Unit::Ratio, 1.4)?;
+            report.tell(label("p50 against bare std"), against(Kind::BareStd), Unit::Ratio)
+        }
+    }
+}
+
+/// What every asker took in one round.
+struct Round(Vec<(Kind, Samples)>);
+
+impl Round {
+    fn micros(&self, kind: Kind, percent: usize) -> f64 {
+        let found = self.0.iter().find(|(of, _)| *of == kind);
+        found.map_or(f64::NAN, |(_, samples)| samples.micros(percent))
+    }
+}
+
+fn start(kind: Kind, len: usize) -> Result<Box<dyn Asker>, Failure> {
+    let server = Served::alone(kind, len)?;
+    Ok(match kind {
+        Kind::BareStd => Box::new(BareStd::connect(server, len)?),
+        Kind::BareSmol => Box::new(BareSmol { server }),
+        Kind::Blocking => Box::new(Blocking::connect(server)?),
+        Kind::Smol => Box::new(Smol { server }),
+        Kind::AsyncStd => Box::new(AsyncStd { server }),
+    })
+}
+
+struct BareStd {
+    stream: TcpStream,
+    reply: Vec<u8>,
+    _server: Served,
+}
+
+impl BareStd {
+    fn connect(server: Served, len: usize) -> Result<Self, Failure> {
+        let stream = TcpStream::connect(&server.address)?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, reply: bare::reply(len), _server: server })
+    }
+}
+
+impl Asker for BareStd {
+    fn measure(&mut self, payload: &Bytes, count: usize) -> Result<Samples, Failure> {
+        let request = bare::request(payload.len());
+        try_sample(count, || {
+            self.stream.write_all(&request)?;
+            Ok(self.stream.read_exact(&mut self.reply)?)
+        })
+    }
+}
+
+struct BareSmol {
+    server: Served,
+}
+
+impl Asker for BareSmol {
+    fn measure(&mut self, payload: &Bytes, count: usize) -> Result<Samples, Failure> {
+        let (request, mut reply) = (bare::request(payload.len()), bare::reply(payload.len()));
+        smol::block_on(async {
+            let mut stream = smol::net::TcpStream::connect(&self.server.address).await?;
+            stream.set_nodelay(true)?;
+            let mut times = Times::with_capacity(count);
+            for _ in 0..count {
+                times.start();
+                stream.write_all(&request).await?;
+                stream.read_exact(&mut reply).await?;
+                times.stop();
+            }
+            Ok(times.samples())
+        })
+    }
 }
 
 struct Blocking {
@@ -70,15 +144,14 @@ struct Blocking {
 }
 
 impl Blocking {
-    fn start() -> Result<Self, Box<dyn Error>> {
-        let server = Served::start("blocking")?;
+    fn connect(server: Served) -> Result<Self, Failure> {
         let handle = liminal_blocking::connect_and_spawn(&server.address)?;
         Ok(Self { conversation: handle.open("echo")?, _server: server })
     }
 }
 
 impl Asker for Blocking {
-    fn measure(&mut self, payload: &Bytes, count: usize) -> Result<Samples, Box<dyn Error>> {
+    fn measure(&mut self, payload: &Bytes, count: usize) -> Result<Samples, Failure> {
         try_sample(count, || Ok(self.conversation.ask(payload.clone(), TIMEOUT).map(drop)?))
     }
 }
@@ -88,20 +161,10 @@ struct Smol {
 }
 
 impl Asker for Smol {
-    fn measure(&mut self, payload: &Bytes, count: usize) -> Result<Samples, Box<dyn Error>> {
+    fn measure(&mut self, payload: &Bytes, count: usize) -> Result<Samples, Failure> {
         smol::block_on(async {
-            let (handle, driver) = liminal_smol::connect(&self.server.address).await?;
-            beside(driver.run(), async {
-                let conversation = handle.open("echo").await?;
-                let mut times = Times::with_capacity(count);
-                for _ in 0..count {
-                    times.start();
-                    conversation.ask(payload.clone(), TIMEOUT).await?;
-                    times.stop();
-                }
-                Ok(times.samples())
-            })
-            .await
+            let connected = liminal_smol::connect(&self.server.address).await?;
+            ask_again_and_again(connected, payload, count).await
         })
     }
 }
@@ -111,32 +174,33 @@ struct AsyncStd {
 }
 
 impl Asker for AsyncStd {
-    fn measure(&mut self, payload: &Bytes, count: usize) -> Result<Samples, Box<dyn Error>> {
+    fn measure(&mut self, payload: &Bytes, count: usize) -> Result<Samples, Failure> {
         async_std::task::block_on(async {
-            let (handle, driver) = liminal_async_std::connect(&self.server.address).await?;
-            beside(driver.run(), async {
-                let conversation = handle.open("echo").await?;
-                let mut times = Times::with_capacity(count);
-                for _ in 0..count {
-                    times.start();
-                    conversation.ask(payload.clone(), TIMEOUT).await?;
-                    times.stop();
-                }
-                Ok(times.samples())
-            })
-            .await
+            let connected = liminal_async_std::connect(&self.server.address).await?;
+            ask_again_and_again(connected, payload, count).await
         })
     }
 }
 
-/// Runs the driver in the same task as what uses its handle.
-async fn beside<T>(driver: impl Future, work: impl Future<Output = T>) -> T {
-    smol::future::or(
-        async {
-            driver.await;
-            std::future::pending().await
-        },
-        work,
-    )
-    .await
+/// The driver runs in the same task as what uses its handle.
+async fn ask_again_and_again(
+    (handle, driver): (liminal_smol::Handle, liminal_smol::Driver),
+    payload: &Bytes,
+    count: usize,
+) -> Result<Samples, Failure> {
+    let driven = async {
+        driver.run().await;
+        std::future::pending().await
+    };
+    let asking = async {
+        let conversation = handle.open("echo").await?;
+        let mut times = Times::with_capacity(count);
+        for _ in 0..count {
+            times.start();
+            conversation.ask(payload.clone(), TIMEOUT).await?;
+            times.stop();
+        }
+        Ok(times.samples())
+    };
+    smol::future::or(driven, asking).await
 }

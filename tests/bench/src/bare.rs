@@ -1,99 +1,113 @@
-//! Bare ping-pongs: the same bytes over the same kind of socket, and nothing else.
+//! Bare echoes: the same bytes over the same kind of socket, and nothing else.
 
-use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
 
-use bytes::Bytes;
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::ask::Asker;
-use crate::served::Served;
-use crate::stats::{Samples, Times, try_sample};
+use crate::Failure;
 
 /// What a 2.0 request with a timeout adds to its payload, and what its reply does.
 const REQUEST_OVERHEAD: usize = 10 + 8 + 4;
 const REPLY_OVERHEAD: usize = 10 + 8 + 8;
 
-/// A client of an echo that knows no protocol, over std.
-pub(crate) struct BareBlocking {
-    stream: TcpStream,
-    request: Vec<u8>,
-    reply: Vec<u8>,
-    _server: Served,
+/// As many bytes as a request with a payload of this length has.
+pub(crate) fn request(payload: usize) -> Vec<u8> {
+    vec![1; payload + REQUEST_OVERHEAD]
 }
 
-impl BareBlocking {
-    pub(crate) fn start(payload: usize) -> Result<Self, Box<dyn Error>> {
-        let server = Served::start(&format!("bare-std:{payload}"))?;
-        let stream = TcpStream::connect(&server.address)?;
-        stream.set_nodelay(true)?;
-        let (request, reply) = (vec![1; payload + REQUEST_OVERHEAD], vec![2; payload + REPLY_OVERHEAD]);
-        Ok(Self { stream, request, reply, _server: server })
+/// As many bytes as a reply with a payload of this length has.
+pub(crate) fn reply(payload: usize) -> Vec<u8> {
+    vec![2; payload + REPLY_OVERHEAD]
+}
+
+/// What one read may bring.
+const CHUNK: usize = 64 << 10;
+
+/// What a bare server knows of one connection.
+struct Echo {
+    chunk: Vec<u8>,
+    /// Bytes of a request that is not complete.
+    rest: usize,
+    request: usize,
+    reply: usize,
+    /// As many replies as a chunk can ask for.
+    replies: Arc<[u8]>,
+}
+
+impl Echo {
+    fn new(payload: usize, replies: &Arc<[u8]>) -> Self {
+        let (request, reply) = (request(payload).len(), reply(payload).len());
+        Self { chunk: vec![0; CHUNK], rest: 0, request, reply, replies: Arc::clone(replies) }
+    }
+
+    /// What to write after so many bytes were read.
+    fn replies(&mut self, read: usize) -> &[u8] {
+        let requests = (self.rest + read) / self.request;
+        self.rest = (self.rest + read) % self.request;
+        self.replies.get(..requests * self.reply).unwrap_or_default()
     }
 }
 
-impl Asker for BareBlocking {
-    fn measure(&mut self, _payload: &Bytes, count: usize) -> Result<Samples, Box<dyn Error>> {
-        try_sample(count, || {
-            self.stream.write_all(&self.request)?;
-            Ok(self.stream.read_exact(&mut self.reply)?)
-        })
-    }
+fn replies(payload: usize) -> Arc<[u8]> {
+    reply(payload).repeat(CHUNK / request(payload).len() + 1).into()
 }
 
-/// The same over smol.
-pub(crate) struct BareSmol {
-    payload: usize,
-    server: Served,
-}
-
-impl BareSmol {
-    pub(crate) fn start(payload: usize) -> Result<Self, Box<dyn Error>> {
-        Ok(Self { payload, server: Served::start(&format!("bare-smol:{payload}"))? })
-    }
-}
-
-impl Asker for BareSmol {
-    fn measure(&mut self, _payload: &Bytes, count: usize) -> Result<Samples, Box<dyn Error>> {
-        let (request, mut reply) =
-            (vec![1; self.payload + REQUEST_OVERHEAD], vec![2; self.payload + REPLY_OVERHEAD]);
-        smol::block_on(async {
-            let mut stream = smol::net::TcpStream::connect(&self.server.address).await?;
-            stream.set_nodelay(true)?;
-            let mut times = Times::with_capacity(count);
-            for _ in 0..count {
-                times.start();
-                stream.write_all(&request).await?;
-                stream.read_exact(&mut reply).await?;
-                times.stop();
-            }
-            Ok(times.samples())
-        })
-    }
-}
-
-/// Serves one bare connection after the other over std.
-pub(crate) fn serve_std(listener: &TcpListener, payload: usize) -> Result<(), Box<dyn Error>> {
-    let (mut asked, answer) = (vec![0; payload + REQUEST_OVERHEAD], vec![2; payload + REPLY_OVERHEAD]);
+/// Serves each connection with a thread over std.
+pub(crate) fn serve_std(listener: &TcpListener, payload: usize) -> Result<(), Failure> {
+    let replies = replies(payload);
     loop {
-        let (mut peer, _) = listener.accept()?;
+        let (peer, _) = listener.accept()?;
         peer.set_nodelay(true)?;
-        // Its end is the end of its client.
-        while peer.read_exact(&mut asked).and_then(|()| peer.write_all(&answer)).is_ok() {}
+        let echo = Echo::new(payload, &replies);
+        thread::spawn(move || echo_std(peer, echo));
     }
 }
 
-/// The same over smol.
-pub(crate) fn serve_smol(listener: TcpListener, payload: usize) -> Result<(), Box<dyn Error>> {
-    let (mut asked, answer) = (vec![0; payload + REQUEST_OVERHEAD], vec![2; payload + REPLY_OVERHEAD]);
+/// The end of a connection is the end of its client.
+fn echo_std(mut peer: TcpStream, mut echo: Echo) {
+    while let Ok(read @ 1..) = peer.read(&mut echo.chunk) {
+        let replies = echo.replies(read);
+        if !replies.is_empty() && peer.write_all(replies).is_err() {
+            return;
+        }
+    }
+}
+
+/// Serves each connection with a task over smol, all of them on this thread.
+pub(crate) fn serve_smol(listener: TcpListener, payload: usize) -> Result<(), Failure> {
+    let replies = replies(payload);
+    let executor = smol::LocalExecutor::new();
+    smol::block_on(executor.run(async {
+        let listener = smol::net::TcpListener::try_from(listener)?;
+        loop {
+            let (peer, _) = listener.accept().await?;
+            peer.set_nodelay(true)?;
+            executor.spawn(echo_smol(peer, Echo::new(payload, &replies))).detach();
+        }
+    }))
+}
+
+/// Serves one connection after the other over smol: without an executor, which takes a tenth more.
+pub(crate) fn serve_smol_alone(listener: TcpListener, payload: usize) -> Result<(), Failure> {
+    let replies = replies(payload);
     smol::block_on(async {
         let listener = smol::net::TcpListener::try_from(listener)?;
         loop {
-            let (mut peer, _) = listener.accept().await?;
+            let (peer, _) = listener.accept().await?;
             peer.set_nodelay(true)?;
-            // Its end is the end of its client.
-            while peer.read_exact(&mut asked).await.is_ok() && peer.write_all(&answer).await.is_ok() {}
+            echo_smol(peer, Echo::new(payload, &replies)).await;
         }
     })
+}
+
+async fn echo_smol(mut peer: smol::net::TcpStream, mut echo: Echo) {
+    while let Ok(read @ 1..) = peer.read(&mut echo.chunk).await {
+        let replies = echo.replies(read);
+        if !replies.is_empty() && peer.write_all(replies).await.is_err() {
+            return;
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! Decoding and encoding a message of 64 bytes, against copying the same bytes.
 
 use std::hint::black_box;
-use std::io::Write;
 
 use bytes::{Bytes, BytesMut};
 use liminal_proto::wire::{
@@ -9,54 +8,65 @@ use liminal_proto::wire::{
 };
 use liminal_proto::{ConversationId, MessageId, StreamId};
 
+use crate::Failure;
+use crate::report::{Report, Unit};
 use crate::stats::nanos;
 
-const PAYLOAD_MAX: u32 = 1 << 20;
+pub(crate) const PAYLOAD_MAX: u32 = 1 << 20;
 
 type Message = Frame<&'static str, Bytes>;
 
-pub(crate) fn run(out: &mut impl Write) -> Result<(), Box<dyn std::error::Error>> {
-    writeln!(out, "## Codec, a message with a payload of 64 bytes, ns (ratio to copying its bytes)\n")?;
-    writeln!(out, "| frame | bytes | copy | decode, borrowed | decode, owned | encode |")?;
-    writeln!(out, "|---|---|---|---|---|---|")?;
-    for (name, dialect, frame) in [("1.0", Dialect::V1, message_1_0()), ("2.0", Dialect::V2, message_2_0())] {
-        row(out, name, dialect, &frame)?;
+/// The messages that are measured.
+pub(crate) fn messages() -> [(&'static str, Dialect, Message); 2] {
+    [("1.0", Dialect::V1, message_1_0()), ("2.0", Dialect::V2, message_2_0())]
+}
+
+pub(crate) fn encoded(dialect: Dialect, frame: &Message) -> Result<Bytes, Failure> {
+    let mut encoded = BytesMut::new();
+    encode(dialect, frame, &mut encoded)?;
+    Ok(encoded.freeze())
+}
+
+pub(crate) fn measure(report: &mut Report) -> Result<(), Failure> {
+    for (name, dialect, frame) in messages() {
+        rows(report, name, dialect, &frame)?;
     }
     Ok(())
 }
 
-fn row(
-    out: &mut impl Write,
-    name: &str,
-    dialect: Dialect,
-    frame: &Message,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let mut encoded = BytesMut::new();
-    encode(dialect, frame, &mut encoded)?;
-    let encoded = encoded.freeze();
-
+fn rows(report: &mut Report, name: &str, dialect: Dialect, frame: &Message) -> Result<(), Failure> {
+    let encoded = encoded(dialect, frame)?;
     let mut target = vec![0; encoded.len()];
     let copy = nanos(|| black_box(&mut target).copy_from_slice(black_box(&encoded)));
-    let borrowed = nanos(|| {
-        decode(dialect, PAYLOAD_MAX, black_box(&encoded)).is_ok_and(|(it, _)| black_box(&it).flags == 0)
+    let owned_copy = nanos(|| Bytes::copy_from_slice(black_box(&encoded)));
+    let mut buffer = Vec::with_capacity(encoded.len());
+    let appended = nanos(|| {
+        buffer.clear();
+        black_box(&mut buffer).extend_from_slice(black_box(&encoded));
     });
-    let owned = nanos(|| decode_shared(dialect, PAYLOAD_MAX, black_box(&encoded)).is_ok());
+    // By reference, or moving the frame out of the result would be measured as well.
+    let borrowed = nanos(|| {
+        black_box(&decode(dialect, PAYLOAD_MAX, black_box(&encoded)));
+    });
+    let owned = nanos(|| {
+        black_box(&decode_shared(dialect, PAYLOAD_MAX, black_box(&encoded)));
+    });
     let mut tail = BytesMut::with_capacity(encoded.len());
     let encoding = nanos(|| {
         tail.clear();
         encode(dialect, black_box(frame), &mut tail).is_ok()
     });
 
-    let ratio = |time: f64| format!("{time:.1} ({:.1} ×)", time / copy);
-    let len = encoded.len();
-    writeln!(
-        out,
-        "| {name} | {len} | {copy:.1} | {} | {} | {} |",
-        ratio(borrowed),
-        ratio(owned),
-        ratio(encoding)
-    )?;
-    Ok(())
+    let label = |what: &str| format!("{name}, {} bytes: {what}", encoded.len());
+    report.tell(label("copied into memory that is there"), copy, Unit::Nanos)?;
+    report.tell(label("appended to a buffer"), appended, Unit::Nanos)?;
+    report.tell(label("copied into memory of their own"), owned_copy, Unit::Nanos)?;
+    report.tell(label("decoded, borrowed"), borrowed, Unit::Nanos)?;
+    report.judge(label("decoded, borrowed, against copied"), borrowed / copy, Unit::Ratio, 3.0)?;
+    report.tell(label("decoded, owned"), owned, Unit::Nanos)?;
+    report.tell(label("decoded, owned, against copied"), owned / copy, Unit::Ratio)?;
+    report.tell(label("encoded"), encoding, Unit::Nanos)?;
+    report.tell(label("encoded, against copied"), encoding / copy, Unit::Ratio)
 }
 
 fn payload() -> Bytes {

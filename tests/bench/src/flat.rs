@@ -1,20 +1,21 @@
 //! What the 4,000th request on a conversation costs against the first ones.
 
-use std::error::Error;
-use std::io::Write;
+use bytes::Bytes;
 
+use crate::Failure;
 use crate::ask::TIMEOUT;
-use crate::served::Served;
+use crate::report::{Report, Unit};
+use crate::served::{Kind, Served};
 use crate::stats::{median, try_sample};
 
 const ROUNDS: usize = 7;
 const WINDOW: usize = 200;
 const REQUESTS: usize = 4_000;
 
-pub(crate) fn run(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
-    let server = Served::start("blocking")?;
+pub(crate) fn measure(report: &mut Report) -> Result<(), Failure> {
+    let server = Served::start(Kind::Blocking, 64)?;
     let handle = liminal_blocking::connect_and_spawn(&server.address)?;
-    let payload = bytes::Bytes::from_static(&[7; 64]);
+    let payload = Bytes::from_static(&[7; 64]);
     let mut ratios = Vec::new();
     let (mut firsts, mut lasts) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
@@ -30,13 +31,7 @@ pub(crate) fn run(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
             ratios.push(last / first);
         }
     }
-    writeln!(
-        out,
-        "\nOne conversation, blocking, p50 µs: requests 1 to {WINDOW} {:.1}, requests {} to {REQUESTS} {:.1}, ratio {:.2}",
-        median(firsts),
-        REQUESTS - WINDOW + 1,
-        median(lasts),
-        median(ratios)
-    )?;
-    Ok(())
+    report.tell("the first 200, p50", median(firsts), Unit::Micros)?;
+    report.tell("the last 200, p50", median(lasts), Unit::Micros)?;
+    report.tell("the last against the first", median(ratios), Unit::Ratio)
 }

@@ -1,13 +1,14 @@
 //! Medians and percentiles.
 
-use std::error::Error;
 use std::time::{Duration, Instant};
+
+use crate::Failure;
 
 /// Times each of `count` calls.
 pub(crate) fn try_sample(
     count: usize,
-    mut call: impl FnMut() -> Result<(), Box<dyn Error>>,
-) -> Result<Samples, Box<dyn Error>> {
+    mut call: impl FnMut() -> Result<(), Failure>,
+) -> Result<Samples, Failure> {
     let mut times = Times::with_capacity(count);
     for _ in 0..count {
         times.start();
@@ -33,7 +34,12 @@ impl Times {
     }
 
     pub(crate) fn stop(&mut self) {
-        self.times.push(self.started.elapsed());
+        self.stop_at(Instant::now());
+    }
+
+    /// Stops what was over at that moment, which another thread may have seen.
+    pub(crate) fn stop_at(&mut self, moment: Instant) {
+        self.times.push(moment.saturating_duration_since(self.started));
     }
 
     pub(crate) fn samples(mut self) -> Samples {
@@ -64,8 +70,8 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 /// The time of one call in nanoseconds, when it is too short to be timed alone: the best of several
 /// batches, because everything that disturbs a batch only makes it longer.
 pub(crate) fn nanos<R>(mut call: impl FnMut() -> R) -> f64 {
-    const BATCH: u32 = 200_000;
-    const BATCHES: usize = 15;
+    const BATCH: u32 = 20_000;
+    const BATCHES: usize = 200;
     let time = || {
         let start = Instant::now();
         for _ in 0..BATCH {

@@ -9,6 +9,7 @@ use liminal_proto::wire::Dialect;
 
 use crate::ask::Ask;
 use crate::decode::Decode;
+use crate::demo::Demo;
 use crate::encode::Encode;
 use crate::error::Error;
 use crate::ping::Ping;
@@ -18,6 +19,7 @@ const NAME: &str = "liminal";
 
 const HELP: &str = "\
 Examples:
+  liminal demo                                 what all this is about, in a second
   liminal ask echo 'hello'                     ask the server on this machine
   liminal ask echo < letter.txt                what to say comes from stdin
   liminal ask echo hi --server unix:/run/liminal.sock --timeout 300ms
@@ -90,6 +92,14 @@ Examples:
   echo '{\"frame_type\":\"Ping\",\"stream_id\":0}' | liminal encode --hex
   liminal decode < recorded.bin | liminal encode | cmp - recorded.bin";
 
+const DEMO_HELP: &str = "\
+It needs nothing: it starts servers of its own, on free ports of this machine, and stops them again. The
+child process that is killed is its own, too.
+
+Exit codes:
+  0      everything that it shows has really happened
+  other  something of it has not; stderr says what";
+
 /// liminal: a messaging bus whose unit is the conversation
 ///
 /// This command asks a question from a terminal or a script, and shows what a connection says.
@@ -103,6 +113,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(after_help = DEMO_HELP)]
+    Demo(Demo),
     #[command(after_help = ASK_HELP)]
     Ask(Ask),
     #[command(after_help = PING_HELP)]
@@ -135,6 +147,7 @@ impl Command {
     fn run(self) -> Result<(), Error> {
         let (input, mut out) = (io::stdin().lock(), BufWriter::new(io::stdout().lock()));
         let done = match self {
+            Self::Demo(demo) => demo.run(&mut out),
             Self::Ask(ask) => ask.run(input, &mut out),
             Self::Ping(ping) => ping.run(&mut out),
             Self::Decode(decode) => decode.run(input, &mut out),

@@ -78,6 +78,10 @@ impl Clock {
 }
 
 impl Target {
+    pub(crate) const fn new(server: Address, timeout: Duration, transport: Transport) -> Self {
+        Self { server, timeout, transport }
+    }
+
     /// Connects and does the work, on a thread of its own: whatever it hangs in, a name that does not
     /// resolve included, it is given up when its time is over.
     pub(crate) fn run<W: Work>(self, work: W) -> Result<W::Outcome, Error> {

@@ -3,8 +3,9 @@
 use std::io;
 use std::time::Duration;
 
+use liminal_blocking::RegisterError;
 use liminal_driver::Address;
-use liminal_driver::error::{AskError, ConnectError, Lost, OpenError, Refusal};
+use liminal_driver::error::{AskError, BindError, CloseError, ConnectError, Lost, OpenError, Refusal};
 use liminal_proto::ReasonCode;
 use thiserror::Error;
 
@@ -45,8 +46,27 @@ pub(crate) enum Error {
     Open(OpenError),
     #[error("{0}{hint}", hint = ask_hint(.0))]
     Ask(AskError),
+    #[error("the conversation was not closed: {0}")]
+    Close(CloseError),
     #[error("{0}")]
     Lost(Lost),
+    #[error("{0}")]
+    Bind(#[from] BindError),
+    #[error("{0}")]
+    Register(#[from] RegisterError),
+    #[error("the server failed: {0}")]
+    Serve(io::Error),
+    #[cfg(unix)]
+    #[error("{0}")]
+    Command(liminal_process::CommandError),
+    #[cfg(unix)]
+    #[error("{0}")]
+    NotStartable(liminal_process::NotStartable),
+    #[cfg(unix)]
+    #[error("cannot kill the process: {0}")]
+    Kill(io::Error),
+    #[error("{question:?} was answered {answer:?}: this is a fault of liminal")]
+    Answer { question: &'static str, answer: String },
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
     #[error("the command failed inside: this is a fault of liminal")]
@@ -75,9 +95,16 @@ impl Error {
             | Self::NoFrame { .. }
             | Self::Open(_)
             | Self::Ask(_)
+            | Self::Close(_)
             | Self::Lost(_)
+            | Self::Bind(_)
+            | Self::Register(_)
+            | Self::Serve(_)
+            | Self::Answer { .. }
             | Self::Thread(_)
             | Self::Inside => 1,
+            #[cfg(unix)]
+            Self::Command(_) | Self::NotStartable(_) | Self::Kill(_) => 1,
         }
     }
 

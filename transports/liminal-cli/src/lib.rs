@@ -5,6 +5,7 @@ mod ask;
 mod command;
 mod connect;
 mod decode;
+mod demo;
 mod encode;
 mod error;
 mod fault;

@@ -343,7 +343,12 @@ impl Serving {
     fn step(&mut self, cx: &mut Context<'_>, wants: Wants) -> Poll<Wants> {
         let Self { connected, read, alarm, .. } = self;
         let (hub, link) = (connected.hub(), connected.link());
-        if alarm.poll(cx, wake_at(&wants, hub.clock())).is_ready() {
+        let wake = wake_at(&wants, hub.clock());
+        if wake.is_none() {
+            // Nothing is due any more, such as the handshake: who idles neither holds a timer nor wakes up.
+            alarm.disarm();
+        }
+        if alarm.poll(cx, wake).is_ready() {
             return Poll::Ready(link.advance(hub, |_, _| ()).0);
         }
         if !wants.read {

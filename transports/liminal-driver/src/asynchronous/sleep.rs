@@ -43,6 +43,11 @@ impl Alarm {
         Poll::Ready(())
     }
 
+    /// Does not ring any more.
+    pub(crate) fn disarm(&mut self) {
+        self.armed = None;
+    }
+
     /// When it will ring.
     pub(crate) fn armed(&self) -> Option<Instant> {
         self.armed.as_ref().map(|(at, _)| *at)
