@@ -184,6 +184,7 @@ impl Link {
             // Without a driver whoever reads writes on, too.
             self.flush(Some(cx.waker()));
         }
+        reader.alarm.is_for(wants.wake);
         if reader.alarm.poll(cx, wake).is_ready() {
             self.lock().client.take_events();
             self.flush(Some(cx.waker()));

@@ -344,8 +344,9 @@ impl Serving {
         let Self { connected, read, alarm, .. } = self;
         let (hub, link) = (connected.hub(), connected.link());
         let wake = wake_at(&wants, hub.clock());
+        alarm.is_for(wants.wake);
         if wake.is_none() {
-            // Nothing is due any more, such as the handshake: who idles neither holds a timer nor wakes up.
+            // Nothing is due any more: who idles neither holds a timer nor wakes up.
             alarm.disarm();
         }
         if alarm.poll(cx, wake).is_ready() {

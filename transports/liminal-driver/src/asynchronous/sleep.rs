@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use liminal_proto::{TimerReason, Wake};
+
 /// A future that is ready at some moment.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -21,11 +23,12 @@ pub trait Sleeper: Send + Sync + 'static {
 pub(crate) struct Alarm {
     sleeper: Arc<dyn Sleeper>,
     armed: Option<(Instant, Sleep)>,
+    for_handshake: bool,
 }
 
 impl Alarm {
     pub(crate) const fn new(sleeper: Arc<dyn Sleeper>) -> Self {
-        Self { sleeper, armed: None }
+        Self { sleeper, armed: None, for_handshake: false }
     }
 
     /// Whether the moment has come; rings at `at` at the latest, perhaps earlier.
@@ -41,6 +44,17 @@ impl Alarm {
         }
         self.armed = None;
         Poll::Ready(())
+    }
+
+    /// What it is for from now on. When the handshake is through its alarm goes with it, instead of ringing
+    /// once in every connection for nothing.
+    pub(crate) fn is_for(&mut self, wake: Wake) {
+        let for_handshake = matches!(wake, Wake::At(_, TimerReason::Handshake));
+        let is_over = self.for_handshake && !for_handshake;
+        self.for_handshake = for_handshake;
+        if is_over {
+            self.armed = None;
+        }
     }
 
     /// Does not ring any more.
