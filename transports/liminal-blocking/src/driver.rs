@@ -64,8 +64,8 @@ impl Driver {
         if !state.reading && state.turns == turns {
             state.reading = true;
             drop(state);
-            link.read_what_is_there();
-            link.release(&mut link.lock());
+            let (mut state, _) = link.read_what_is_there();
+            link.release(&mut state);
         }
     }
 }

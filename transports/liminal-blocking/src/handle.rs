@@ -186,9 +186,8 @@ impl Conversation {
         }
         state.reading = true;
         drop(state);
-        self.owner.link.read_what_is_there();
-        self.owner.link.flush();
-        let mut state = self.owner.link.lock();
+        let (state, _) = self.owner.link.read_what_is_there();
+        let (mut state, _) = self.owner.link.flush_from(state);
         self.owner.link.release(&mut state);
         state.client.crash(self.id).is_some()
     }

@@ -90,8 +90,9 @@ impl Link {
     /// Lets the client do something and sends what came of it, waiting with `patience` for the socket to
     /// take it all. A rest is sent by the driver, or by whoever comes next.
     pub(crate) fn act<R>(&self, patience: &mut Patience, act: impl FnOnce(&mut Client) -> R) -> R {
-        let result = act(&mut self.lock().client);
-        if !self.flush() {
+        let mut state = self.lock();
+        let result = act(&mut state.client);
+        if !self.flush_from(state).1 {
             self.wait(Topic::Room, *patience, |_, all_sent| all_sent.then_some(()));
             patience.since = Instant::now();
         }
@@ -136,9 +137,16 @@ impl Link {
     /// Takes the turn to write, if it is free, and writes what the socket takes at once. Says whether
     /// that was all.
     pub(crate) fn flush(&self) -> bool {
-        let mut state = self.lock();
+        self.flush_from(self.lock()).1
+    }
+
+    /// The same by who holds the state, and holds it again afterwards.
+    pub(crate) fn flush_from<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+    ) -> (MutexGuard<'a, State>, bool) {
         if state.writing {
-            return true;
+            return (state, true);
         }
         while state.has_unsent() {
             let mut taken = std::mem::take(&mut state.unsent);
@@ -155,7 +163,7 @@ impl Link {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     state.unsent = taken;
-                    return false;
+                    return (state, false);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => state.unsent = taken,
                 failed => {
@@ -164,7 +172,7 @@ impl Link {
                 }
             }
         }
-        true
+        (state, true)
     }
 
     /// Waits until `check` has an answer, reading while the turn to read is free. `None`: it had none
@@ -175,21 +183,14 @@ impl Link {
         patience: Patience,
         mut check: impl FnMut(&mut Client, bool) -> Option<T>,
     ) -> Option<T> {
-        let mut waiting = Waiting { link: self, waiter: None, reads: false };
+        let mut waiting = Waiting { link: self, waiter: None, reads: false, over: false };
         // The time as far as it is known without another look at the clock.
         let mut known = Some(patience.since);
         let mut read = None;
         loop {
-            let mut state = self.lock();
-            let mut wants = match (read.take(), known) {
-                (Some(wants), _) => wants,
-                (None, Some(_)) => state.client.deliver(),
-                (None, None) => state.client.take_events(),
-            };
+            let (mut state, mut wants) = read.take().unwrap_or_else(|| self.look(known.is_some()));
             if wants.write || !state.unsent.is_empty() {
-                drop(state);
-                self.flush();
-                state = self.lock();
+                (state, _) = self.flush_from(state);
                 wants = state.client.take_events();
             }
             let all_sent = state.unsent.is_empty();
@@ -198,6 +199,7 @@ impl Link {
                 self.shutdown();
             }
             if let Some(answer) = check(&mut state.client, all_sent) {
+                waiting.end(&mut state);
                 return Some(answer);
             }
             let now = known.take().unwrap_or_else(Instant::now);
@@ -217,8 +219,21 @@ impl Link {
         }
     }
 
+    /// What the connection wants, as of now, or of the time that it was told last.
+    fn look(&self, knows_the_time: bool) -> (MutexGuard<'_, State>, Wants) {
+        let mut state = self.lock();
+        let wants = if knows_the_time { state.client.deliver() } else { state.client.take_events() };
+        (state, wants)
+    }
+
     /// Waits for one thing to happen. Says what the connection wants now, if it was read from.
-    fn wait_once(&self, reads: bool, all_sent: bool, until: Option<Instant>, now: Instant) -> Option<Wants> {
+    fn wait_once(
+        &self,
+        reads: bool,
+        all_sent: bool,
+        until: Option<Instant>,
+        now: Instant,
+    ) -> Option<(MutexGuard<'_, State>, Wants)> {
         match (reads, all_sent) {
             (true, true) => Some(self.read_until(until, now)),
             (reads, false) => {
@@ -236,7 +251,7 @@ impl Link {
     }
 
     /// Reads once, waiting until `until` at the latest, and delivers what came.
-    pub(crate) fn read_until(&self, until: Option<Instant>, now: Instant) -> Wants {
+    fn read_until(&self, until: Option<Instant>, now: Instant) -> (MutexGuard<'_, State>, Wants) {
         with_scratch(|scratch| {
             let read = self.socket.read(scratch, until.map(|until| until.saturating_duration_since(now)));
             self.deliver(scratch, read)
@@ -244,7 +259,7 @@ impl Link {
     }
 
     /// Reads without waiting.
-    pub(crate) fn read_what_is_there(&self) -> Wants {
+    pub(crate) fn read_what_is_there(&self) -> (MutexGuard<'_, State>, Wants) {
         with_scratch(|scratch| {
             let read = match self.socket.read_now(scratch) {
                 Ok(n) => Ok(Some(n)),
@@ -255,14 +270,16 @@ impl Link {
         })
     }
 
-    fn deliver(&self, scratch: &[u8], read: io::Result<Option<usize>>) -> Wants {
-        let client = &mut self.lock().client;
-        match read {
+    fn deliver(&self, scratch: &[u8], read: io::Result<Option<usize>>) -> (MutexGuard<'_, State>, Wants) {
+        let mut state = self.lock();
+        let client = &mut state.client;
+        let wants = match read {
             Ok(None) => client.take_events(),
             Ok(Some(0)) => client.eof(),
             Ok(Some(n)) => client.receive(scratch.get(..n).unwrap_or_default()),
             Err(error) => client.link_lost(&error),
-        }
+        };
+        (state, wants)
     }
 
     /// The driver waits. Nobody rings for what it finds by itself.
@@ -320,6 +337,8 @@ struct Waiting<'a> {
     link: &'a Link,
     waiter: Option<Waiter>,
     reads: bool,
+    /// Whether it waits no more.
+    over: bool,
 }
 
 impl Waiting<'_> {
@@ -334,19 +353,26 @@ impl Waiting<'_> {
             self.waiter = Some(state.client.wait(self.waiter, topic, &waker()));
         }
     }
-}
 
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        let mut state = self.link.lock();
+    /// Waits no more.
+    fn end(&mut self, state: &mut State) {
+        self.over = true;
         if let Some(waiter) = self.waiter.take() {
             state.client.stop_waiting(waiter);
         }
         if self.reads {
-            self.link.release(&mut state);
+            self.link.release(state);
         } else if !state.reading {
             // The turn may have been passed to this thread, which has no use for it any more.
-            self.link.pass_turn(&state);
+            self.link.pass_turn(state);
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.end(&mut self.link.lock());
         }
     }
 }
