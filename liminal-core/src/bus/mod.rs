@@ -148,15 +148,26 @@ impl Bus {
 
     /// What a host says of a call. An answer with a ticket that is not out is counted and ignored.
     pub fn answer(&mut self, now: Instant, ticket: Ticket, answer: Answer) {
+        self.answers(now, ticket, [answer]);
+    }
+
+    /// The same for all that it says at once.
+    pub fn answers(&mut self, now: Instant, ticket: Ticket, answers: impl IntoIterator<Item = Answer>) {
         self.advance(now);
-        let Some(&key) = self.common.tickets.get(&ticket) else {
-            self.common.counters.ignored_answers += 1;
-            return;
-        };
-        if answer.returns() {
-            self.common.tickets.remove(&ticket);
+        let mut answers = answers.into_iter();
+        if let Some(&key) = self.common.tickets.get(&ticket) {
+            self.with(key, |conversation, common| {
+                let mut is_out = true;
+                while is_out && let Some(answer) = answers.next() {
+                    is_out = !answer.returns();
+                    conversation.on_answer(common, answer);
+                }
+                if !is_out {
+                    common.tickets.remove(&ticket);
+                }
+            });
         }
-        self.with(key, |conversation, common| conversation.on_answer(common, answer));
+        self.common.counters.ignored_answers += answers.count() as u64;
     }
 
     /// A host says that a participant is no more, whenever it learns of it: between two calls or while

@@ -276,6 +276,12 @@ impl Connection {
         if self.input_is_over() { 0 } else { self.input.room(self.config.limits.input_max) }
     }
 
+    /// Bytes of input that were taken and not yet delivered.
+    #[must_use]
+    pub const fn input_len(&self) -> usize {
+        self.input.len()
+    }
+
     /// Bytes of output that are not yet written.
     #[must_use]
     pub const fn output_len(&self) -> usize {

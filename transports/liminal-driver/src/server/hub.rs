@@ -419,9 +419,7 @@ impl Hub {
         answers.0.iter().for_each(log);
         let mut core = self.lock();
         core.keep(run.invocation.pid, participant.map(Instance::Sync));
-        for answer in answers.0 {
-            core.bus.answer(round.now, run.ticket, answer);
-        }
+        core.bus.answers(round.now, run.ticket, answers.0);
         core.collect(round);
     }
 

@@ -48,6 +48,8 @@ pub struct ServerLink {
     state: Mutex<State>,
     /// What the bus has to say, in its order. Filled while the bus is locked, and so by itself.
     outbox: Mutex<Outbox>,
+    /// Whether something was put into the outbox since it was last emptied.
+    said: AtomicBool,
     /// Whether a reply found no room at the last try. Changed while the state is locked.
     full: AtomicBool,
 }
@@ -84,15 +86,6 @@ struct Outbox {
     bytes: usize,
 }
 
-/// What applying the commands of the bus came to.
-#[derive(Clone, Copy, Debug, Default)]
-struct Applied {
-    /// Some were.
-    some: bool,
-    /// Some found no room.
-    held: bool,
-}
-
 impl ServerLink {
     /// A new connection. `waker` is woken when it must be looked at.
     #[must_use]
@@ -115,8 +108,8 @@ impl ServerLink {
             over: false,
             attention: true,
         };
-        let full = AtomicBool::new(false);
-        Arc::new(Self { id, admitted, state: Mutex::new(state), outbox: Mutex::default(), full })
+        let (said, full) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { id, admitted, state: Mutex::new(state), outbox: Mutex::default(), said, full })
     }
 
     /// Its id on the bus.
@@ -174,6 +167,10 @@ impl ServerLink {
                 Next::Event(event) => events.push(event),
                 Next::Wait(wait) => wants = Some(wait),
             }
+            if wants.is_none() && state.connection.input_len() == 0 {
+                // What it waits for is asked once what has happened was dealt with.
+                break;
+            }
         }
         if let Some(wants) = &mut wants {
             // What was taken out of the connection and not written yet is output, too.
@@ -229,6 +226,7 @@ impl ServerLink {
     pub(super) fn push(&self, command: Command) -> bool {
         let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
         let first = outbox.commands.is_empty();
+        self.said.store(true, Ordering::Release);
         outbox.bytes += len(&command);
         outbox.commands.push_back(command);
         first
@@ -238,12 +236,10 @@ impl ServerLink {
     /// whether [`is_full`](Self::is_full) has changed.
     pub(super) fn flush(&self, now: Instant, held_max: usize) -> bool {
         let mut state = self.lock();
-        let mut held;
+        let mut held = self.is_full();
         let mut moved = false;
         loop {
-            let applied = self.apply(&mut state, now, held_max);
-            held = applied.held;
-            moved |= applied.some;
+            moved |= self.apply(&mut state, now, held_max, &mut held);
             let Some(mut writer) = state.take_writer() else { break };
             let mut taken = std::mem::take(&mut state.unsent);
             drop(state);
@@ -266,9 +262,7 @@ impl ServerLink {
                 Poll::Pending => {
                     state.unsent = taken;
                     state.block();
-                    let applied = self.apply(&mut state, now, held_max);
-                    held = applied.held;
-                    moved |= applied.some;
+                    moved |= self.apply(&mut state, now, held_max, &mut held);
                     break;
                 }
             }
@@ -280,18 +274,23 @@ impl ServerLink {
         self.full.swap(held, Ordering::AcqRel) != held
     }
 
-    /// Moves commands into the connection. One that finds no room holds back those of its own
-    /// conversation and no others. Of those that are held there may be `held_max` bytes.
-    fn apply(&self, state: &mut State, now: Instant, held_max: usize) -> Applied {
+    /// Moves commands into the connection, and says whether there were any. One that finds no room holds
+    /// back those of its own conversation and no others. Of those that are held there may be `held_max`
+    /// bytes.
+    fn apply(&self, state: &mut State, now: Instant, held_max: usize, held: &mut bool) -> bool {
+        // Whoever pushes into an empty outbox flushes, so nothing is missed by not looking.
+        if !self.said.swap(false, Ordering::AcqRel) && !*held {
+            return false;
+        }
         let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
         let some = outbox.apply(state, now);
-        let held = !outbox.held.is_empty();
+        *held = !outbox.held.is_empty();
         let too_much = outbox.bytes > held_max;
         drop(outbox);
         if too_much {
             state.lose(now, LinkError::TimedOut);
         }
-        Applied { some, held }
+        some
     }
 
     /// Notes who is through the handshake, and tells the log.
