@@ -276,6 +276,17 @@ impl Connection {
         if self.input_is_over() { 0 } else { self.input.room(self.config.limits.input_max) }
     }
 
+    /// Bytes that this side holds: input that was not delivered yet, output that was not written yet, and
+    /// answers that wait for those before them.
+    #[must_use]
+    pub const fn held_bytes(&self) -> usize {
+        let answers = match &self.role {
+            Role::Client(_) => 0,
+            Role::Server(server) => server.held_bytes(),
+        };
+        self.input.len() + self.output_len() + answers
+    }
+
     /// Bytes of output that are not yet written.
     #[must_use]
     pub const fn output_len(&self) -> usize {

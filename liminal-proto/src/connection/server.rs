@@ -88,6 +88,11 @@ impl Server {
         self.account.outstanding > 0 || self.account.unanswered > 0
     }
 
+    /// Bytes of answers that are held back.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.account.held
+    }
+
     /// Does something to a conversation and keeps the sum of the accounts right.
     fn with<T>(
         &mut self,
