@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use kit::{DEADLINE, Server, TRANSPORTS};
 use liminal_blocking::{Conversation, Handle};
-use liminal_driver::error::{AskError, OpenError};
+use liminal_driver::error::{AskError, Exited, OpenError};
 use liminal_proto::{ExitReason, ReasonCode};
 
 /// Tells its process id for each line, and what is left of its arguments besides.
@@ -52,7 +52,7 @@ fn id(conversation: &Conversation) -> u32 {
 #[track_caller]
 fn exit_of(asked: Result<bytes::Bytes, AskError>) -> ExitReason {
     match asked {
-        Err(AskError::Exited(Some(crash))) => crash.reason,
+        Err(AskError::Exited(Exited::Crash(crash))) => crash.reason,
         other => panic!("the participant should have exited: {other:?}"),
     }
 }
