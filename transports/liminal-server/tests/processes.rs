@@ -322,6 +322,29 @@ fn whoever_asks_is_told_how_a_process_ended() {
     }
 }
 
+/// What a process says of its refusal is logged where nobody is told it, cut and in one line.
+#[test]
+fn hostile_last_words_are_cut_and_escaped_in_the_log() {
+    let refuse = "import struct,sys; i=sys.stdin.buffer.read(13); t=b'\\x1b[2J\\r\\nWARN forged\\x00'*50000; \
+        sys.stdout.buffer.write(struct.pack('>cQI',b'n',struct.unpack('>cQI',i)[1],len(t))+t); \
+        sys.stdout.buffer.flush(); sys.stdin.buffer.read()";
+    let undo = format!("undo=exec-frames:python3 -c \"{refuse}\"");
+    let die = "die=exec:sh -c 'read line; kill -KILL $$'";
+    for transport in TRANSPORTS {
+        let server = serve_with(transport, &[die, &undo], &["--on-crash", "die=compensate:undo"]);
+        let (_handle, conversation) = open(&server, "die");
+        assert_eq!(exit_of(conversation.ask("x", DEADLINE)), ExitReason::Signal { signal: 9 });
+        let line = server.logs("was not compensated");
+        assert!(line.contains("WARN forged") && !line.contains(char::is_control), "{line:?}");
+        // 1 KiB of it, each byte of which may take several to show.
+        assert!(line.len() < 8 << 10, "{} bytes", line.len());
+        drop(conversation);
+        server.signal("-TERM");
+        let ended = server.ended();
+        assert_eq!(ended.log.iter().filter(|line| line.contains("forged")).count(), 0, "{ended:?}");
+    }
+}
+
 #[test]
 fn a_process_that_dies_between_two_requests_is_known_at_once() {
     for transport in TRANSPORTS {

@@ -18,6 +18,7 @@ use liminal_core::{
 use liminal_proto::{CloseReason, Event, ExitReason, Instant, LinkError, Pid, ReasonCode};
 use smallvec::SmallVec;
 
+use super::brief::Brief;
 use super::task_host::Cancel;
 use super::{
     Admission, Answers, Host, Kind, MemoryBudget, Pool, ServerLink, ServerOptions, sync_host, task_host,
@@ -663,7 +664,7 @@ fn log(answer: &Answer) {
 
 fn log_exit(reason: &ExitReason) {
     if *reason != ExitReason::Normal {
-        tracing::warn!("a participant {reason}");
+        tracing::warn!("a participant {}", Brief::of(reason));
     }
 }
 

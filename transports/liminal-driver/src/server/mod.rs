@@ -2,6 +2,7 @@
 //! No sockets: the transports accept and move the bytes.
 
 mod admission;
+mod brief;
 mod hosted;
 mod hub;
 mod kind;
