@@ -194,7 +194,7 @@ pub enum ReceiveError {
     Unanswered {
         /// Which.
         request: liminal_proto::MessageId,
-        /// Who exited and why; on a 1.0 link it is not known.
+        /// Who exited and why; on a 1.0 link it is not said.
         crash: Option<Crash>,
     },
     /// A request ran into its deadline.

@@ -1,4 +1,7 @@
-//! What all connections of a server hold together.
+//! What all connections of a server hold together, as the operating system sees it.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test says so")]
 
 mod kit;
 
@@ -21,7 +24,6 @@ fn a_size_of_memory_that_is_none_or_too_small_is_told() {
 }
 
 /// Resident memory of a server, in bytes.
-#[cfg(target_os = "linux")]
 fn resident(server: &Server) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -30,7 +32,6 @@ fn resident(server: &Server) -> usize {
 
 /// Clients that ask for more than they ever read, in both versions: together they would hold several times
 /// what there is.
-#[cfg(target_os = "linux")]
 #[test]
 fn a_crowd_that_reads_nothing_costs_a_bounded_amount_and_a_small_client_is_served() {
     const GREEDY: usize = 64;

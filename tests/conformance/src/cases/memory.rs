@@ -15,7 +15,7 @@ use crate::transport::Transport;
 /// may hold.
 const CONNECTIONS: usize = 9;
 const REQUESTS: u64 = 200;
-const PAYLOAD: [u8; 100_000] = [7; 100_000];
+static PAYLOAD: [u8; 100_000] = [7; 100_000];
 
 /// When memory is short those who hold much of it are not read from, in 2.0 too, and everybody else is served.
 /// When they read what they asked for they go on, and nothing was lost.

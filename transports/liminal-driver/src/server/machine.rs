@@ -35,7 +35,7 @@ fn allowed() -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{installed, memory};
+    use super::installed;
 
     #[test]
     fn the_memory_of_a_machine_is_read_in_kib() {
@@ -48,6 +48,6 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn it_is_known_on_linux() {
-        assert!(memory().is_some_and(|bytes| bytes > 1 << 20));
+        assert!(super::memory().is_some_and(|bytes| bytes > 1 << 20));
     }
 }
