@@ -48,6 +48,10 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// By how many bytes what a link holds must change before [`Bus::poll_held`](crate::Bus::poll_held)
+    /// tells it again: 64 KiB, so that links with small messages never concern whoever keeps an account.
+    pub const HELD_STEP: usize = 64 << 10;
+
     /// What a held message of this length is charged: a fixed overhead on top of its bytes, so that
     /// many small messages are no way around a bound in bytes.
     #[must_use]

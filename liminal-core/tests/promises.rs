@@ -655,6 +655,42 @@ fn r2_what_is_held_is_bounded_in_bytes_for_a_conversation_and_a_link() {
 }
 
 #[test]
+fn r2_what_a_link_holds_is_told_when_it_has_changed_by_a_step() {
+    let mut kit = Kit::new(Settings::default());
+    let (large, small) = (kit.link(), kit.link());
+    for link in [large, small] {
+        kit.join(link, 1);
+    }
+    let step = Settings::HELD_STEP;
+    let says = |message, len| says(1, message, Expects::Nothing, None, Bytes::from(vec![0; len]));
+    kit.event(small, says(1, step - Settings::charge(0)));
+    kit.event(large, says(1, step));
+    kit.event(large, says(2, step));
+    let held = 2 * Settings::charge(step);
+    assert_eq!((kit.bus.poll_held(), kit.bus.poll_held()), (Some((large, held)), None));
+    kit.event(large, says(3, step / 2));
+    assert_eq!(kit.bus.poll_held(), None, "half a step");
+    kit.event(large, says(4, step / 2));
+    assert_eq!(kit.bus.poll_held(), Some((large, held + 2 * Settings::charge(step / 2))));
+    kit.drain();
+    for _ in 0..5 {
+        kit.answer_last(Answer::Done);
+        kit.answer(kit.tickets[2], Answer::Done);
+        kit.drain();
+    }
+    let told = std::iter::from_fn(|| kit.bus.poll_held()).last();
+    assert_eq!((told, kit.bus.load().held_bytes), (Some((large, 0)), 0));
+    kit.event(large, says(5, 2 * step));
+    kit.lose(large);
+    kit.drain();
+    kit.answer_last(Answer::Done);
+    kit.drain();
+    kit.answer_last(Answer::Done);
+    kit.drain();
+    assert_eq!((kit.bus.poll_held(), kit.bus.load().links), (None, 1), "nothing is told of who is gone");
+}
+
+#[test]
 fn a_full_link_has_no_calls_started_and_goes_on_where_it_was() {
     let (mut kit, link) = Kit::active();
     kit.ask(link, 1, 1, "a");

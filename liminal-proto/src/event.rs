@@ -1,5 +1,6 @@
 //! What a connection tells its embedder.
 
+use alloc::format;
 use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
@@ -280,6 +281,17 @@ pub struct Exit {
     pub goes_on: bool,
 }
 
+impl Exit {
+    /// Who exited and why, for a frame of 1.0. What the participant said stands there as it is, as in the
+    /// frames of 2.0: whoever shows it escapes it.
+    pub(crate) fn words(&self) -> String {
+        let mut words = format!("participant {} ", self.pid);
+        // A string takes what is written to it.
+        let _ = self.reason.write(&mut words, self.reason.text().unwrap_or_default());
+        words
+    }
+}
+
 /// Why a participant exited. `PROTOCOL.md` §7 assigns the numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -341,6 +353,19 @@ impl ExitReason {
         }
     }
 
+    /// Writes the reason, with what it said as it is shown by `said`.
+    fn write(&self, f: &mut impl fmt::Write, said: impl fmt::Display) -> fmt::Result {
+        match self {
+            Self::Normal => f.write_str("ended normally"),
+            Self::Crashed { text } if text.is_empty() => f.write_str("crashed"),
+            Self::Crashed { .. } => write!(f, "crashed: {said}"),
+            Self::Violated { .. } => write!(f, "broke the rules: {said}"),
+            Self::Status { status } => write!(f, "exited with status {status}"),
+            Self::Signal { signal } => write!(f, "killed by signal {signal}"),
+            Self::Other { cause, .. } => write!(f, "exited (cause {cause}): {said}"),
+        }
+    }
+
     /// The reason with this cause and text.
     pub(crate) fn from_wire(cause: u16, text: Option<String>) -> Self {
         let [_, number] = cause.to_be_bytes();
@@ -357,14 +382,6 @@ impl ExitReason {
 
 impl fmt::Display for ExitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Normal => f.write_str("ended normally"),
-            Self::Crashed { text } if text.is_empty() => f.write_str("crashed"),
-            Self::Crashed { text } => write!(f, "crashed: {}", text.escape_debug()),
-            Self::Violated { text } => write!(f, "broke the rules: {}", text.escape_debug()),
-            Self::Status { status } => write!(f, "exited with status {status}"),
-            Self::Signal { signal } => write!(f, "killed by signal {signal}"),
-            Self::Other { cause, text } => write!(f, "exited (cause {cause}): {}", text.escape_debug()),
-        }
+        self.write(f, self.text().unwrap_or_default().escape_debug())
     }
 }

@@ -8,9 +8,9 @@ mod support;
 use core::time::Duration;
 
 use bytes::Bytes;
-use liminal_proto::wire::{Body, flag};
+use liminal_proto::wire::{Body, FrameBuf, flag};
 use liminal_proto::{
-    CommandError, Config, Connection, ConversationPhase, Event, Exit, ExitReason, Expects, MessageId,
+    CommandError, Config, Connection, ConversationPhase, Event, Exit, ExitReason, Expects, Limits, MessageId,
     Outcome, Pid, ReasonCode, RecordNumber, Reply,
 };
 
@@ -233,6 +233,83 @@ fn an_exit_ends_every_request_and_refuses_what_comes_later() {
     assert_eq!(feed(&mut server, START, &request(7, b"?")), []);
     assert_eq!(answers(&mut server), [Said::Error(7, ReasonCode::EXITED)]);
     assert_eq!(server.exited(START, conversation(1), &exit()), Err(CommandError::Exited(conversation(1))));
+}
+
+/// The texts of the errors that were written.
+fn texts(server: &mut Connection) -> Vec<String> {
+    let text = |frame: FrameBuf| match frame.body {
+        Body::ConversationError { reason_code: ReasonCode::EXITED, message, .. } => message.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    written(server).into_iter().map(text).collect()
+}
+
+/// P-7.23
+#[test]
+fn an_exit_is_told_with_who_and_why_to_every_request_and_briefly_to_what_comes_later() {
+    let long = format!("{}\u{1b}[31m", "ä".repeat(100));
+    let cases = [
+        (ExitReason::Signal { signal: 9 }, "participant 1 killed by signal 9".to_owned()),
+        (ExitReason::Normal, "participant 1 ended normally".to_owned()),
+        (ExitReason::Crashed { text: long.clone() }, format!("participant 1 crashed: {long}")),
+    ];
+    for (reason, words) in cases {
+        for goes_on in [false, true] {
+            let (mut server, _) = asked(&[1, 3]);
+            server
+                .exited(START, conversation(1), &Exit { reason: reason.clone(), goes_on, ..exit() })
+                .unwrap();
+            let brief = words.chars().scan(0, |len, c| {
+                *len += c.len_utf8();
+                (*len <= 128).then_some(c)
+            });
+            let brief: String = brief.collect();
+            if goes_on {
+                server.failed(START, conversation(1)).unwrap();
+                assert_eq!(texts(&mut server), [brief.clone(), brief.clone()]);
+            } else {
+                assert_eq!(texts(&mut server), [words.clone(), words.clone()]);
+            }
+            feed(&mut server, START, &request(7, b"?"));
+            assert_eq!(texts(&mut server), [brief]);
+        }
+    }
+}
+
+#[test]
+fn what_is_told_of_an_exit_is_cut_to_its_limit_and_never_more_than_there_is_room_for() {
+    let streams: Vec<u32> = (0..4000).map(|n| 3 + 2 * n).collect();
+    let (mut server, _) = asked(&streams);
+    let reason = ExitReason::Crashed { text: "long ".repeat(1000) };
+    server.exited(START, conversation(1), &Exit { reason, ..exit() }).unwrap();
+    assert!(server.output_len() <= Limits::default().output_hard_max);
+    let texts = texts(&mut server);
+    assert_eq!((texts.len(), texts[0].len()), (4000, 1024));
+    assert!(texts[0].starts_with("participant 1 crashed: long long"));
+    assert_eq!(texts[3999], ReasonCode::EXITED.meaning().unwrap());
+}
+
+/// P-7.23
+#[test]
+fn a_client_keeps_what_it_was_told_of_an_exit() {
+    for (told, kept) in [
+        (Some("participant 7 killed by signal 9"), Some("participant 7 killed by signal 9")),
+        (ReasonCode::EXITED.meaning(), None),
+        (None, None),
+    ] {
+        let (mut client, key) = client_with_conversation(1, Config::default());
+        for _ in 0..2 {
+            client.ask(START, key, None, Bytes::new()).unwrap();
+        }
+        assert_eq!(client.exit_words(key), None);
+        let streams: Vec<_> = written(&mut client).iter().map(|frame| frame.stream.get()).collect();
+        for (stream, message) in [(streams[0], told), (streams[1], Some("something else"))] {
+            let (conversation_id, reason_code) = (key, ReasonCode::EXITED);
+            let error = Body::ConversationError { conversation_id, reason_code, message };
+            feed(&mut client, START, &frame(0, stream, error));
+        }
+        assert_eq!(client.exit_words(key), kept);
+    }
 }
 
 /// P-7.21, P-7.22

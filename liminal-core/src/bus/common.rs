@@ -1,6 +1,6 @@
 //! What the conversations of a bus share: links, timers, output, totals.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use liminal_proto::{ConversationId, Instant, ReasonCode, SmallMap, TimerReason, Wake};
@@ -35,6 +35,8 @@ pub(super) struct Common {
     pub(super) pids: Sequence,
     ticket_ids: Sequence,
     outbox: VecDeque<BusNext>,
+    /// Links that hold notably more or less than the embedder was told.
+    reweighed: BTreeSet<LinkId>,
     /// Links with a call to make; each has one call per turn.
     turns: VecDeque<LinkId>,
     /// At most one entry for each conversation.
@@ -57,6 +59,7 @@ impl Common {
             pids: Sequence::default(),
             ticket_ids: Sequence::default(),
             outbox: VecDeque::new(),
+            reweighed: BTreeSet::new(),
             turns: VecDeque::new(),
             timers: SmallMap::new(),
         }
@@ -203,15 +206,33 @@ impl Common {
     }
 
     pub(super) fn charge(&mut self, link: LinkId, charge: usize) {
-        if let Some(link) = self.links.get_mut(&link) {
-            link.held_bytes = link.held_bytes.saturating_add(charge);
-        }
+        self.reweigh(link, |held| held.saturating_add(charge));
     }
 
     pub(super) fn release(&mut self, link: LinkId, charge: usize) {
-        if let Some(link) = self.links.get_mut(&link) {
-            link.held_bytes = link.held_bytes.saturating_sub(charge);
+        self.reweigh(link, |held| held.saturating_sub(charge));
+    }
+
+    fn reweigh(&mut self, id: LinkId, change: impl FnOnce(usize) -> usize) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.held_bytes = change(link.held_bytes);
+            if link.is_worth_telling() {
+                self.reweighed.insert(id);
+            }
         }
+    }
+
+    /// A link that holds notably more or less than was told last, and how much.
+    pub(super) fn next_reweighed(&mut self) -> Option<(LinkId, usize)> {
+        while let Some(id) = self.reweighed.pop_first() {
+            if let Some(link) = self.links.get_mut(&id)
+                && link.is_worth_telling()
+            {
+                link.told_bytes = link.held_bytes;
+                return Some((id, link.held_bytes));
+            }
+        }
+        None
     }
 
     // Names.
@@ -237,6 +258,7 @@ impl Common {
         let is_over = |entry: &Link| entry.is_over() || (link == LinkId::BUS && entry.seats == 0);
         if self.links.get(&link).is_some_and(is_over) {
             self.links.remove(&link);
+            self.reweighed.remove(&link);
         }
     }
 }

@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 
 use liminal_proto::ConversationId;
 
-use crate::ConversationKey;
+use crate::{ConversationKey, Settings};
 
 /// Who opens conversations.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(super) struct Link {
     pub(super) seats: usize,
     /// What it is charged for held messages.
     pub(super) held_bytes: usize,
+    /// What the embedder was last told of that.
+    pub(super) told_bytes: usize,
     /// Its conversations with a call to make, in the order in which they came by it.
     pub(super) ready: VecDeque<ConversationKey>,
     /// Whether it stands in the queue of links with a call to make.
@@ -33,6 +35,7 @@ impl Link {
             ids: BTreeMap::new(),
             seats: 0,
             held_bytes: 0,
+            told_bytes: 0,
             ready: VecDeque::new(),
             in_turn: false,
         }
@@ -43,6 +46,11 @@ impl Link {
         let takes = !self.full && !self.in_turn && !self.ready.is_empty();
         self.in_turn |= takes;
         takes
+    }
+
+    /// Whether what it is charged has changed enough to be worth telling.
+    pub(super) const fn is_worth_telling(&self) -> bool {
+        self.held_bytes.abs_diff(self.told_bytes) >= Settings::HELD_STEP
     }
 
     /// Whether nothing is left of it.

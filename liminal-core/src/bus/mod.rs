@@ -243,6 +243,14 @@ impl Bus {
         }
     }
 
+    /// A link whose accepted messages take notably more or less memory than when this told it last, by
+    /// [`Settings::HELD_STEP`] at least, and how many bytes they take now, with their charge. For an
+    /// embedder that keeps one account for many links; others need not ask. What a link is charged that
+    /// is over is not told any more.
+    pub fn poll_held(&mut self) -> Option<(LinkId, usize)> {
+        self.common.next_reweighed()
+    }
+
     /// When [`tick`](Self::tick) is due, as things are now.
     #[must_use]
     pub fn wake(&self) -> Wake {

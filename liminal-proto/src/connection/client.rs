@@ -1,5 +1,6 @@
 //! The client's side: the conversations that it opened, and the requests that are outstanding.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use core::mem;
 use core::time::Duration;
@@ -38,6 +39,8 @@ struct Conversation {
     stream: StreamId,
     /// Messages sent so far (2.0). In 1.0 a message has no id on the wire: its stream stands for it.
     messages: u64,
+    /// What a 1.0 server said of the exit of its participant.
+    exit: Option<Box<str>>,
     /// Messages whose end is awaited, by ascending id.
     pending: VecDeque<Pending>,
 }
@@ -59,6 +62,10 @@ pub(super) struct Outgoing {
 impl Client {
     pub(super) fn phase(&self, conversation: ConversationId) -> Option<Phase> {
         self.conversations.get(&conversation).map(|conversation| conversation.phase)
+    }
+
+    pub(super) fn exit_words(&self, conversation: ConversationId) -> Option<&str> {
+        self.conversations.get(&conversation)?.exit.as_deref()
     }
 
     pub(super) const fn outstanding(&self) -> usize {
@@ -348,7 +355,7 @@ impl Client {
             return None;
         }
         if reason == ReasonCode::EXITED {
-            self.note_exit(key);
+            self.note_exit(key, sender.text(text));
         }
         self.end_silent_close(Dialect::V1, owed, key);
         let outcome = outcome_of(reason, sender.kept_text(text));
@@ -356,11 +363,14 @@ impl Client {
     }
 
     /// 1.0 tells of an exit only where it ends a message; from then on the next one is refused here.
-    fn note_exit(&mut self, key: ConversationId) {
+    fn note_exit(&mut self, key: ConversationId, text: Option<&str>) {
         if let Some(conversation) = self.conversations.get_mut(&key)
             && let Some(phase) = next(conversation.phase, Trigger::Exited)
         {
             conversation.phase = phase;
+            // What the code means anyway is no news.
+            let words = text.filter(|text| Some(*text) != ReasonCode::EXITED.meaning());
+            conversation.exit = conversation.exit.take().or(words.map(Box::from));
         }
     }
 
@@ -462,7 +472,15 @@ impl Conversation {
             Dialect::V1 => Phase::Open,
             Dialect::V2 => Phase::Opening,
         };
-        Self { phase, answered: false, exited: false, stream, messages: 0, pending: VecDeque::new() }
+        Self {
+            phase,
+            answered: false,
+            exited: false,
+            stream,
+            messages: 0,
+            exit: None,
+            pending: VecDeque::new(),
+        }
     }
 
     /// Whether this may be the id of a message whose end nobody awaits.

@@ -282,6 +282,28 @@ impl Connection {
         self.input.len()
     }
 
+    /// What a 1.0 server said when it told a client that the participant of a conversation has exited: for
+    /// people, as the server sent it, cut to the limit of texts. `None` where nothing was said, and on a 2.0
+    /// link, which has [`Event::Exited`].
+    #[must_use]
+    pub fn exit_words(&self, conversation: ConversationId) -> Option<&str> {
+        match &self.role {
+            Role::Client(client) => client.exit_words(conversation),
+            Role::Server(_) => None,
+        }
+    }
+
+    /// Bytes that this side holds: input that was not delivered yet, output that was not written yet, and
+    /// answers that wait for those before them.
+    #[must_use]
+    pub const fn held_bytes(&self) -> usize {
+        let answers = match &self.role {
+            Role::Client(_) => 0,
+            Role::Server(server) => server.held_bytes(),
+        };
+        self.input.len() + self.output_len() + answers
+    }
+
     /// Bytes of output that are not yet written.
     #[must_use]
     pub const fn output_len(&self) -> usize {

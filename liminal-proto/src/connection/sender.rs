@@ -157,7 +157,7 @@ impl Sender {
 }
 
 /// The longest prefix of `text` of at most `max` bytes that ends between two characters.
-fn cut(text: &str, max: usize) -> &str {
+pub(super) fn cut(text: &str, max: usize) -> &str {
     let end = (0..=max.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
     text.get(..end.unwrap_or(0)).unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 
 mod requests;
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
@@ -12,7 +13,7 @@ use requests::Requests;
 use super::ConversationPhase as Phase;
 use super::client::of_stream;
 use super::conversation::{Trigger, next};
-use super::sender::Sender;
+use super::sender::{Sender, cut};
 use crate::wire::{Body, Dialect, flag};
 use crate::{
     CommandError, ConversationId, Event, Exit, Expects, Limits, Message, MessageId, Outcome, Pid, ReasonCode,
@@ -40,6 +41,8 @@ struct Conversation {
     answered: bool,
     /// Its participant has exited, and none takes its place.
     exited: bool,
+    /// Who exited last and why, in 1.0, where it can only be told with the end of a message.
+    exit: Option<Box<str>>,
     /// The id of the last message (2.0), below which no new one may come.
     last_message: MessageId,
     requests: Requests,
@@ -86,6 +89,11 @@ impl Server {
     /// Whether the client still waits for an answer to anything.
     pub(super) const fn owes_answers(&self) -> bool {
         self.account.outstanding > 0 || self.account.unanswered > 0
+    }
+
+    /// Bytes of answers that are held back.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.account.held
     }
 
     /// Does something to a conversation and keeps the sum of the accounts right.
@@ -175,7 +183,12 @@ impl Server {
             conversation.check_message(id)?;
         }
         if let Some(reason) = refusal {
-            refuse_message(sender, key, stream, id, reason);
+            match (sender.dialect, &conversation.exit) {
+                (Dialect::V1, Some(words)) if reason == ReasonCode::EXITED => {
+                    conversation_error(sender, key, stream, reason, Some(words));
+                }
+                _ => refuse_message(sender, key, stream, id, reason),
+            }
             return Ok(Taken::Nothing);
         }
         if expects == Expects::Reply {
@@ -273,7 +286,7 @@ impl Server {
             let phase = next(conversation.phase, Trigger::Refused).filter(|_| !conversation.answered);
             phase.ok_or(CommandError::NotOpen(key))?;
             refuse_open(sender, key, conversation.stream, reason, text);
-            conversation.requests.end(sender, key, reason);
+            conversation.requests.end(sender, key, reason, None);
             Ok(())
         })?;
         self.remove(sender.dialect, key);
@@ -357,8 +370,10 @@ impl Server {
             let body = Body::Exited { pid: exit.pid, record: exit.record, cause, message };
             conversation.tell_v2(sender, flags, body)?;
             conversation.phase = phase;
+            let words = (sender.dialect == Dialect::V1).then(|| exit.words());
+            conversation.exit = words.as_deref().map(|words| cut(words, KEPT_WORDS_MAX).into());
             if !exit.goes_on {
-                conversation.fail(sender, key);
+                conversation.fail(sender, key, words.as_deref());
             }
             Ok(())
         })
@@ -374,6 +389,7 @@ impl Server {
             let phase = conversation.while_served(key, Trigger::Joined)?;
             conversation.tell_v2(sender, 0, Body::Joined { pid })?;
             conversation.phase = phase;
+            conversation.exit = None;
             Ok(())
         })
     }
@@ -383,7 +399,8 @@ impl Server {
             let phase = conversation.while_served(key, Trigger::Exited)?;
             conversation.tell_v2(sender, 0, Body::Failed)?;
             conversation.phase = phase;
-            conversation.fail(sender, key);
+            let words = conversation.exit.clone();
+            conversation.fail(sender, key, words.as_deref());
             Ok(())
         })
     }
@@ -395,7 +412,7 @@ impl Server {
                 let body = Body::ConversationClose { conversation_id: key, reason_code: None, message: None };
                 sender.send(0, conversation.stream, body)?;
             }
-            conversation.requests.end(sender, key, ReasonCode::CANCELLED);
+            conversation.requests.end(sender, key, ReasonCode::CANCELLED, None);
             Ok(())
         })?;
         self.remove(sender.dialect, key);
@@ -418,6 +435,7 @@ impl Conversation {
             stream,
             answered: false,
             exited: false,
+            exit: None,
             last_message: MessageId::default(),
             requests: Requests::default(),
         }
@@ -437,9 +455,9 @@ impl Conversation {
     }
 
     /// There will be no participant any more.
-    fn fail(&mut self, sender: &mut Sender, key: ConversationId) {
+    fn fail(&mut self, sender: &mut Sender, key: ConversationId, words: Option<&str>) {
         self.exited = true;
-        self.requests.end(sender, key, ReasonCode::EXITED);
+        self.requests.end(sender, key, ReasonCode::EXITED, words);
     }
 
     /// An open is owed its answer until the participant is there or gone; a close has one in 2.0 only.
@@ -465,6 +483,10 @@ impl Conversation {
         Ok(())
     }
 }
+
+/// Words about an exit that are kept for the messages after it, in bytes: enough for a status, a signal, and
+/// the beginning of what it said, and far less than a text may have, because every conversation may keep them.
+const KEPT_WORDS_MAX: usize = 128;
 
 /// The code of an Outcome that says: accepted.
 pub(super) const ACCEPTED: ReasonCode = ReasonCode::new(0);

@@ -34,11 +34,17 @@ impl Raw {
     /// Connects with as little room for input as the system allows.
     #[must_use]
     pub fn connect_narrow(address: &Address) -> Self {
+        Self::connect_with_room(address, 4096)
+    }
+
+    /// Connects with room for so many bytes of input.
+    #[must_use]
+    pub fn connect_with_room(address: &Address, bytes: usize) -> Self {
         let Address::Tcp(address) = address else { panic!("raw peers speak TCP, not {address}") };
         let address: std::net::SocketAddr = address.parse().expect("a server says where it listens");
         let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)
             .expect("there are sockets");
-        socket.set_recv_buffer_size(4096).expect("a buffer may be small");
+        socket.set_recv_buffer_size(bytes).expect("a buffer may be small");
         socket.connect(&address.into()).expect("somebody listens");
         Self::over(socket.into())
     }
@@ -66,6 +72,21 @@ impl Raw {
     pub fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a time limit can be set");
         self.stream.write_all(bytes).is_ok()
+    }
+
+    /// Sends bytes, as far as the peer takes them without a long pause, and says how many it took.
+    pub fn send_some(&mut self, bytes: &[u8]) -> usize {
+        self.stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a time limit can be set");
+        let mut sent = 0;
+        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+            match self.stream.write(rest) {
+                Ok(n) => sent += n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        self.stream.set_write_timeout(Some(WAIT)).expect("a time limit can be set");
+        sent
     }
 
     /// Sends a frame.

@@ -3,10 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
-use liminal_driver::Address;
+use async_std::net::ToSocketAddrs as _;
 use liminal_driver::asynchronous::{Accept, Accepted, Accepting};
 #[cfg(unix)]
 use liminal_driver::server::Peer;
+use liminal_driver::{Address, widen_backlog};
 
 use crate::stream::halves;
 
@@ -14,9 +15,12 @@ use crate::stream::halves;
 pub(crate) async fn bind(address: &Address) -> io::Result<(Arc<dyn Accept>, Address)> {
     match address {
         Address::Tcp(address) => {
-            let listener = async_std::net::TcpListener::bind(address).await?;
+            // Bound by std, because a listener of async-std gives nothing away that an option could be set on.
+            let resolved: Vec<_> = address.to_socket_addrs().await?.collect();
+            let listener = std::net::TcpListener::bind(&resolved[..])?;
+            widen_backlog(&listener)?;
             let bound = listener.local_addr()?;
-            Ok((Arc::new(Tcp(listener)), bound.into()))
+            Ok((Arc::new(Tcp(listener.into())), bound.into()))
         }
         #[cfg(unix)]
         Address::Unix(path) => {

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 
-use liminal_driver::Address;
 use liminal_driver::server::Peer;
+use liminal_driver::{Address, widen_backlog};
 
 use crate::socket::Socket;
 
@@ -26,6 +26,7 @@ impl Listener {
         match address {
             Address::Tcp(address) => {
                 let listener = TcpListener::bind(address)?;
+                widen_backlog(&listener)?;
                 let bound = listener.local_addr()?;
                 Ok((Self::Tcp(listener), bound.into()))
             }

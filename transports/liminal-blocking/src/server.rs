@@ -237,7 +237,8 @@ fn start(hub: &Arc<Hub>, socket: Socket, peer: Peer) -> io::Result<()> {
     let connection = Connection::server(hub.clock().now(), hub.options().connection.clone());
     let handed = Box::new(Handed(Arc::clone(&writer)));
     // Here and not in the thread: a server that stops now waits for this connection, too.
-    let connected = hub.connect(|id| ServerLink::new(id, admitted, connection, handed, Waker::noop()));
+    let connected =
+        hub.connect(|id| ServerLink::new(id, admitted, hub.memory(), connection, handed, Waker::noop()));
     thread::Builder::new().name("liminal-connection".into()).stack_size(STACK).spawn(move || {
         let (hub, link) = (connected.hub(), connected.link());
         writer.serve(link, thread::current());

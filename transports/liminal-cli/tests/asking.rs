@@ -147,6 +147,60 @@ fn a_participant_that_is_killed_is_exit_code_3_and_named_by_its_signal() {
     assert!(processes.close(Instant::now() + DEADLINE), "nothing is left");
 }
 
+/// What a participant says of its end is the participant's: on a terminal it is cut and escaped.
+#[cfg(unix)]
+#[test]
+fn hostile_last_words_are_cut_and_escaped() {
+    use liminal_process::{Command, Options, Processes, Protocol};
+
+    const RUDE: &str = "\u{1b}[2J\r\nforged\u{202e}\0";
+    let processes = Processes::start(Options::default()).unwrap();
+    for dialect in [Dialect::V1, Dialect::V2] {
+        let mut options = ServerOptions::default();
+        options.connection.max_dialect = dialect;
+        let server = smol::block_on(liminal_smol::bind_with("127.0.0.1:0", options)).unwrap();
+        let crash = || {
+            |context: &mut Context<'_>, _: Received| {
+                context.exit(liminal_proto::ExitReason::Crashed { text: RUDE.repeat(50_000) });
+            }
+        };
+        server.register_inline("crash", crash).unwrap();
+        // It refuses the first message, with words that it need not have.
+        let refusal = r"import struct,sys; i=sys.stdin.buffer.read(13); t=b'\x1b[2J\r\nforged\x00'*50000; \
+            sys.stdout.buffer.write(struct.pack('>cQI',b'n',struct.unpack('>cQI',i)[1],len(t))+t); \
+            sys.stdout.buffer.flush(); sys.stdin.buffer.read()";
+        let refusal = format!("python3 -c \"{}\"", refusal.replace("\\\n", ""));
+        let command = Command::parse(Protocol::Frames, &refusal).unwrap();
+        server.register_hosted("refuse", processes.serve(command)).unwrap();
+        let server = Running::run_beside(server);
+        for transport in TRANSPORTS {
+            for (subject, code) in [("crash", 3), ("refuse", 5)] {
+                let ended = server.run(&["ask", subject, "x", "--transport", transport], b"");
+                ended.fails(code, "\\u{1b}[2J\\r\\nforged");
+                assert_eq!(
+                    ended.err.trim_end_matches('\n').matches(char::is_control).count(),
+                    0,
+                    "{ended:?}"
+                );
+                // 1 KiB of it, each byte of which may take several to show.
+                assert!(ended.err.len() < 8 << 10, "{} bytes", ended.err.len());
+            }
+        }
+    }
+    assert!(processes.close(Instant::now() + DEADLINE), "nothing is left");
+}
+
+/// A server of 1.0 alone has no frame that says who exited and why, and says it in words.
+#[test]
+fn a_server_of_1_0_says_why_there_is_no_answer() {
+    let server = Running::of_1_0();
+    for transport in TRANSPORTS {
+        let ended = server.run(&["ask", "crash", "x", "--transport", transport], b"");
+        ended.fails(3, "the participant has exited: participant ");
+        ended.fails(3, "crashed: planned: \\u{1b}[31m two\\nlines");
+    }
+}
+
 #[test]
 fn no_reply_in_time_is_exit_code_4() {
     let server = Running::start();

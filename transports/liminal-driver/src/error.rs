@@ -1,5 +1,6 @@
 //! What can go wrong with a handle, one small enum for each operation.
 
+use std::fmt;
 use std::io;
 use std::time;
 
@@ -23,6 +24,37 @@ pub struct Crash {
     pub observed: time::Instant,
     /// Whether the conversation was to go on with another participant.
     pub goes_on: bool,
+}
+
+/// What is known of the exit that ended something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exited {
+    /// Who, why, when.
+    Crash(Crash),
+    /// A server that speaks 1.0 said no more than these words, or none: they are for people, and as it sent
+    /// them. (Shown, they are escaped.)
+    Words(Option<String>),
+}
+
+impl Exited {
+    /// Who, why, when; `None` where a server that speaks 1.0 did not say it.
+    #[must_use]
+    pub const fn crash(&self) -> Option<&Crash> {
+        match self {
+            Self::Crash(crash) => Some(crash),
+            Self::Words(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Exited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Crash(crash) => crash.fmt(f),
+            Self::Words(Some(words)) => write!(f, "the participant has exited: {}", words.escape_debug()),
+            Self::Words(None) => f.write_str("the participant has exited"),
+        }
+    }
 }
 
 /// Words of a refusal.
@@ -98,9 +130,9 @@ pub enum OpenError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum MessageError {
-    /// The participant has exited. On a 1.0 link it is not known who or why.
-    #[error("{}", exited(.0))]
-    Exited(Option<Crash>),
+    /// The participant has exited.
+    #[error("{0}")]
+    Exited(Exited),
     /// The server refused.
     #[error("refused: {0}")]
     Refused(Refusal),
@@ -122,9 +154,9 @@ pub enum AskError {
     /// No reply in time: here, or by the clock of the server.
     #[error("no reply in time")]
     Timeout,
-    /// The participant exited before it replied. On a 1.0 link it is not known who or why.
-    #[error("{}", exited(.0))]
-    Exited(Option<Crash>),
+    /// The participant exited before it replied.
+    #[error("{0}")]
+    Exited(Exited),
     /// The server refused the request, or the participant gave no reply.
     #[error("refused: {0}")]
     Refused(Refusal),
@@ -146,9 +178,9 @@ pub enum ReceiveError {
     /// None came in time.
     #[error("no reply in time")]
     Timeout,
-    /// The participant has exited. On a 1.0 link it is not known who or why.
-    #[error("{}", exited(.0))]
-    Exited(Option<Crash>),
+    /// The participant has exited.
+    #[error("{0}")]
+    Exited(Exited),
     /// A request ended without a reply.
     #[error("request {request}: {refusal}")]
     Refused {
@@ -158,11 +190,11 @@ pub enum ReceiveError {
         refusal: Refusal,
     },
     /// A request ended with its participant, and the conversation goes on with another.
-    #[error("request {request}: {}", exited(.crash))]
+    #[error("request {request}: {}", unanswered(.crash))]
     Unanswered {
         /// Which.
         request: liminal_proto::MessageId,
-        /// Who exited and why; on a 1.0 link it is not known.
+        /// Who exited and why; on a 1.0 link it is not said.
         crash: Option<Crash>,
     },
     /// A request ran into its deadline.
@@ -216,7 +248,7 @@ pub enum CloseError {
 #[error("connection lost: {0}")]
 pub struct Lost(pub CloseReason);
 
-fn exited(crash: &Option<Crash>) -> String {
+fn unanswered(crash: &Option<Crash>) -> String {
     match crash {
         Some(crash) => crash.to_string(),
         None => "the participant has exited".into(),

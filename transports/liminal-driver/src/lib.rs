@@ -17,6 +17,7 @@ pub mod error;
 pub mod server;
 
 mod address;
+mod backlog;
 mod clock;
 mod scratch;
 #[cfg(unix)]
@@ -24,6 +25,7 @@ pub mod unix_socket;
 mod unsent;
 
 pub use address::{Address, DEFAULT_PORT};
+pub use backlog::{BACKLOG, widen_backlog};
 pub use client::Client;
 pub use clock::Clock;
 pub use scratch::with_scratch;

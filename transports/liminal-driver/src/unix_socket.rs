@@ -7,6 +7,8 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::widen_backlog;
+
 /// The permissions of a socket file unless told otherwise: its owner alone may connect.
 pub const PERMISSIONS: u32 = 0o600;
 
@@ -31,6 +33,7 @@ pub fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     SocketAddr::from_pathname(path)?;
     remove_stale(path)?;
     let listener = bind_private(path)?;
+    widen_backlog(&listener)?;
     let inode = std::fs::symlink_metadata(path)?.ino();
     Ok((listener, SocketFile { path: path.into(), inode }))
 }

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::Parser;
 use liminal_cli::program::{self, Transport};
 use liminal_driver::{Address, AdmissionOptions, ServerOptions, StopOptions};
@@ -84,7 +85,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = program::duration)]
     pub(crate) stop_time: Duration,
     /// Connections at once; beyond it a client is told that the limit is reached. Each costs a file
-    /// descriptor (see ulimit -n), some KiB of memory while it is idle, and some MiB at worst
+    /// descriptor (see ulimit -n), some KiB of memory while it is idle, and at worst some MiB, of which
+    /// --memory-max bounds the sum
     #[arg(long, value_name = "N", default_value_t = some(AdmissionOptions::default().connections_max))]
     connections_max: NonZeroUsize,
     /// Connections from one address at once; an IPv6 network (/64) counts as one, and this machine and
@@ -95,12 +97,26 @@ pub(crate) struct Options {
         default_value_t = some(AdmissionOptions::default().connections_per_address_max)
     )]
     connections_per_address_max: NonZeroUsize,
+    /// Memory that all connections together may hold: 512MiB, 2GiB. When little of it is left, those that
+    /// hold the most are not read from until there is more, and the others are served. At least 16MiB
+    /// [default: a quarter of the memory of the machine]
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    memory_max: Option<usize>,
     /// How long a client may take from its connection to the end of the handshake: 300ms, 5s
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = program::duration)]
     handshake_time: Duration,
     /// What to log: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", env = "LIMINAL_LOG")]
     pub(crate) log: LevelFilter,
+}
+
+/// Less than a few of the largest frames need is a mistake.
+fn memory(text: &str) -> Result<usize, String> {
+    let size: ByteSize = text.parse().map_err(|_| "no size; write it like 512MiB or 2GiB".to_owned())?;
+    if size < ByteSize::mib(16) {
+        return Err("it must be 16MiB at least, so that it holds some of the largest frames".into());
+    }
+    Ok(usize::try_from(size.as_u64()).unwrap_or(usize::MAX))
 }
 
 /// A server that takes nobody is a mistake.
@@ -135,6 +151,7 @@ impl Options {
             ..ServerOptions::default()
         };
         options.connection.limits.handshake_time = self.handshake_time;
+        options.memory_bytes_max = self.memory_max.unwrap_or(options.memory_bytes_max);
         options
     }
 

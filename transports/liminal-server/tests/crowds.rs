@@ -155,7 +155,8 @@ fn a_thousand_who_say_nothing_make_room_for_one_who_speaks() {
         assert!(server.logs("WARN").contains("too many connections shake hands"));
         drop(strangers);
     };
-    // Beside each other, because connecting takes seconds: a backlog that is full is tried again each second.
+    // Beside each other, because connecting may take seconds: where the system allows no backlog as long as
+    // the crowd, who finds it full tries again each second.
     std::thread::scope(|scope| {
         for transport in TRANSPORTS {
             scope.spawn(move || serve_one_who_speaks(transport));

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use kit::{DEADLINE, Server, TRANSPORTS};
 use liminal_blocking::{Conversation, Handle};
-use liminal_driver::error::{AskError, OpenError};
+use liminal_driver::error::{AskError, Exited, OpenError};
 use liminal_proto::{ExitReason, ReasonCode};
 
 /// Tells its process id for each line, and what is left of its arguments besides.
@@ -52,7 +52,7 @@ fn id(conversation: &Conversation) -> u32 {
 #[track_caller]
 fn exit_of(asked: Result<bytes::Bytes, AskError>) -> ExitReason {
     match asked {
-        Err(AskError::Exited(Some(crash))) => crash.reason,
+        Err(AskError::Exited(Exited::Crash(crash))) => crash.reason,
         other => panic!("the participant should have exited: {other:?}"),
     }
 }
@@ -319,6 +319,29 @@ fn whoever_asks_is_told_how_a_process_ended() {
             assert_eq!(exit_of(conversation.ask(said, DEADLINE)), reason, "{transport}");
         }
         eventually("nothing is left", || children(&server).is_empty());
+    }
+}
+
+/// What a process says of its refusal is logged where nobody is told it, cut and in one line.
+#[test]
+fn hostile_last_words_are_cut_and_escaped_in_the_log() {
+    let refuse = "import struct,sys; i=sys.stdin.buffer.read(13); t=b'\\x1b[2J\\r\\nWARN forged\\x00'*50000; \
+        sys.stdout.buffer.write(struct.pack('>cQI',b'n',struct.unpack('>cQI',i)[1],len(t))+t); \
+        sys.stdout.buffer.flush(); sys.stdin.buffer.read()";
+    let undo = format!("undo=exec-frames:python3 -c \"{refuse}\"");
+    let die = "die=exec:sh -c 'read line; kill -KILL $$'";
+    for transport in TRANSPORTS {
+        let server = serve_with(transport, &[die, &undo], &["--on-crash", "die=compensate:undo"]);
+        let (_handle, conversation) = open(&server, "die");
+        assert_eq!(exit_of(conversation.ask("x", DEADLINE)), ExitReason::Signal { signal: 9 });
+        let line = server.logs("was not compensated");
+        assert!(line.contains("WARN forged") && !line.contains(char::is_control), "{line:?}");
+        // 1 KiB of it, each byte of which may take several to show.
+        assert!(line.len() < 8 << 10, "{} bytes", line.len());
+        drop(conversation);
+        server.signal("-TERM");
+        let ended = server.ended();
+        assert_eq!(ended.log.iter().filter(|line| line.contains("forged")).count(), 0, "{ended:?}");
     }
 }
 

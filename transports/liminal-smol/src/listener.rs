@@ -3,16 +3,17 @@
 use std::io;
 use std::sync::Arc;
 
-use liminal_driver::Address;
 use liminal_driver::asynchronous::{Accept, Accepted, Accepting, halves};
 #[cfg(unix)]
 use liminal_driver::server::Peer;
+use liminal_driver::{Address, widen_backlog};
 
 /// Listens, and says where: the real port when it was asked for port 0.
 pub(crate) async fn bind(address: &Address) -> io::Result<(Arc<dyn Accept>, Address)> {
     match address {
         Address::Tcp(address) => {
             let listener = smol::net::TcpListener::bind(address).await?;
+            widen_backlog(&listener)?;
             let bound = listener.local_addr()?;
             Ok((Arc::new(Tcp(listener)), bound.into()))
         }

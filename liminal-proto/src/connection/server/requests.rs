@@ -123,19 +123,31 @@ impl Requests {
     }
 
     /// All requests have ended. A 2.0 client knows from the frame that says why; a 1.0 client gets an
-    /// error for each, behind the answers that were held back.
-    pub(super) fn end(&mut self, sender: &mut Sender, key: ConversationId, reason: ReasonCode) {
+    /// error for each, behind the answers that were held back. It says `words` as long as there is room for
+    /// a reply of that length: many requests end at once, and what the code means is shorter.
+    pub(super) fn end(
+        &mut self,
+        sender: &mut Sender,
+        key: ConversationId,
+        reason: ReasonCode,
+        words: Option<&str>,
+    ) {
         if sender.dialect == Dialect::V1 {
             for pending in self.pending.iter_mut().filter(|pending| pending.answer.is_none()) {
                 self.held -= pending.fail(reason, None);
             }
-            self.give_answers(sender, key);
+            self.give(sender, key, words.map(|words| (reason, words)));
         }
         self.pending.clear();
     }
 
     /// Gives the answers that no earlier request holds back any more.
     fn give_answers(&mut self, sender: &mut Sender, key: ConversationId) {
+        self.give(sender, key, None);
+    }
+
+    /// The same, with words for the errors that have this reason and no text.
+    fn give(&mut self, sender: &mut Sender, key: ConversationId, words: Option<(ReasonCode, &str)>) {
         while let Some(answer) = self.pending.front_mut().and_then(|first| first.answer.take()) {
             let stream = self.pending.pop_front().map_or(StreamId::CONTROL, |first| stream_of(first.id));
             match answer {
@@ -146,7 +158,9 @@ impl Requests {
                     let _ = sender.send(flag::REPLY, stream, body);
                 }
                 Answer::Error(reason, text) => {
-                    conversation_error(sender, key, stream, reason, text.as_deref());
+                    let words = words.filter(|(of, words)| *of == reason && sender.has_room(words.len()));
+                    let text = text.as_deref().or(words.map(|(_, words)| words));
+                    conversation_error(sender, key, stream, reason, text);
                 }
             }
         }

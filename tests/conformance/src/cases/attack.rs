@@ -9,7 +9,7 @@ use bytes::Bytes;
 use liminal_core::Received;
 use liminal_core::participant::from_fn;
 use liminal_driver::Address;
-use liminal_driver::error::AskError;
+use liminal_driver::error::{AskError, Exited};
 use liminal_proto::wire::{Body, Dialect};
 use liminal_proto::{Config, ConversationId, ExitReason, Limits, MessageId, ReasonCode};
 
@@ -241,7 +241,7 @@ pub fn hostile_last_words_are_cut_and_escaped(transport: &dyn Transport) {
     for how in ["short", "long"] {
         let (_handle, conversation) = world.open("rude");
         let asked = conversation.ask(how.into(), WAIT);
-        let Err(AskError::Exited(Some(crash))) = asked else { panic!("{asked:?}") };
+        let Err(AskError::Exited(Exited::Crash(crash))) = asked else { panic!("{asked:?}") };
         let ExitReason::Crashed { text } = &crash.reason else { panic!("{crash:?}") };
         assert!(text.len() <= Limits::default().text_max && text.contains("forged"), "{} bytes", text.len());
         let shown = crash.to_string();
@@ -251,7 +251,10 @@ pub fn hostile_last_words_are_cut_and_escaped(transport: &dyn Transport) {
         raw.open(1, 1, "rude");
         raw.ask(1, 1, how.as_bytes());
         let Body::ConversationError { message, .. } = raw.expect().body else { panic!("no error") };
-        assert!(message.is_none_or(|message| message.len() <= Limits::default().text_max));
+        let message = message.unwrap();
+        assert!(message.len() <= Limits::default().text_max && message.contains("forged"), "{message:?}");
+        let shown = Exited::Words(Some(message)).to_string();
+        assert!(!shown.chars().any(char::is_control), "{shown:?}");
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use liminal_core::Received;
 use liminal_core::participant::{AsyncContext, async_fn};
-use liminal_driver::error::{AskError, AwaitCrashError, Crash, MessageError, OpenError, ReceiveError};
+use liminal_driver::error::{
+    AskError, AwaitCrashError, Crash, Exited, MessageError, OpenError, ReceiveError,
+};
 use liminal_proto::{ExitReason, ReasonCode};
 
 use crate::WAIT;
@@ -19,13 +21,17 @@ fn planned() -> ExitReason {
 }
 
 fn crash_of(asked: Result<bytes::Bytes, AskError>) -> Option<Crash> {
+    exit_of(asked).crash().cloned()
+}
+
+fn exit_of(asked: Result<bytes::Bytes, AskError>) -> Exited {
     match asked {
-        Err(AskError::Exited(crash)) => crash,
+        Err(AskError::Exited(exit)) => exit,
         other => panic!("the participant should have exited: {other:?}"),
     }
 }
 
-/// Who asks is told at once, and told who and why, where the version has words for it.
+/// Who asks is told at once, and told who and why: in 1.0, which has no word for it, as a text.
 pub fn the_asker_is_told_who_exited_and_why(transport: &dyn Transport) {
     for &setup in Setup::all(transport) {
         let world = Stage::default().serve(transport, setup);
@@ -35,11 +41,17 @@ pub fn the_asker_is_told_who_exited_and_why(transport: &dyn Transport) {
                 let conversation = handle.open(host.subject()).unwrap();
                 let pids = conversation.participant_pids();
                 let begun = Instant::now();
-                let crash = crash_of(conversation.ask(said.into(), WAIT));
+                let exit = exit_of(conversation.ask(said.into(), WAIT));
                 assert!(begun.elapsed() < WAIT / 2, "{host:?} {setup:?}");
-                assert_eq!(crash.is_some(), !setup.is_v1());
-                if let Some(crash) = crash {
-                    assert_eq!((vec![crash.pid], crash.reason), (pids.unwrap(), reason.clone()));
+                match exit {
+                    Exited::Crash(crash) => {
+                        assert_eq!((vec![crash.pid], crash.reason), (pids.unwrap(), reason.clone()));
+                    }
+                    Exited::Words(words) => {
+                        assert!(setup.is_v1());
+                        let words = words.expect("the server is ours");
+                        assert!(words.starts_with("participant ") && words.ends_with(&reason.to_string()));
+                    }
                 }
             }
         }
@@ -70,12 +82,12 @@ pub fn after_an_exit_messages_are_refused(transport: &dyn Transport) {
         let world = Stage::default().serve(transport, setup);
         for host in Host::ALL {
             let (_handle, conversation) = world.open(host.subject());
-            let crash = crash_of(conversation.ask(say::PANIC.into(), WAIT));
+            let exit = exit_of(conversation.ask(say::PANIC.into(), WAIT));
             for _ in 0..2 {
-                assert_eq!(conversation.message("hello?".into()), Err(MessageError::Exited(crash.clone())));
-                assert_eq!(conversation.ask("hello?".into(), WAIT), Err(AskError::Exited(crash.clone())));
+                assert_eq!(conversation.message("hello?".into()), Err(MessageError::Exited(exit.clone())));
+                assert_eq!(conversation.ask("hello?".into(), WAIT), Err(AskError::Exited(exit.clone())));
                 let asked = conversation.request("hello?".into(), WAIT);
-                assert_eq!(asked, Err(AskError::Exited(crash.clone())));
+                assert_eq!(asked, Err(AskError::Exited(exit.clone())));
             }
         }
     }
@@ -231,7 +243,7 @@ pub fn a_crash_that_crashes_again_is_one_exit(transport: &dyn Transport) {
         assert_eq!(reply, "go on");
         let conversation = handle.open("faulty").unwrap();
         let asked = conversation.ask(say::EXIT.into(), WAIT);
-        assert!(matches!(asked, Err(AskError::Exited(Some(_)))), "{asked:?}");
+        assert!(matches!(asked, Err(AskError::Exited(Exited::Crash(_)))), "{asked:?}");
         world.finish();
     }
 }
@@ -244,11 +256,11 @@ pub fn an_exit_between_two_calls_is_told_at_once(transport: &dyn Transport) {
         let (_handle, conversation) = world.open(Host::Hosted.subject());
         assert_eq!(conversation.ask(say::EXIT_AFTERWARDS.into(), WAIT).unwrap(), say::EXIT_AFTERWARDS);
         let crash = if setup.is_v1() { None } else { Some(conversation.await_crash(WAIT).unwrap()) };
-        let reason = crash.as_ref().map(|crash| crash.reason.clone());
-        assert!(reason.is_none_or(|reason| reason == ExitReason::Signal { signal: 9 }));
         // On a 1.0 link nothing tells of it before something is asked, so it may still be alive then.
-        let asked = (0..).map(|_| conversation.ask("hello?".into(), WAIT)).find(Result::is_err);
-        assert_eq!(asked, Some(Err(AskError::Exited(crash))));
+        let exit =
+            exit_of((0..).map(|_| conversation.ask("hello?".into(), WAIT)).find(Result::is_err).unwrap());
+        assert!(exit.to_string().ends_with("killed by signal 9"), "{exit}");
+        assert_eq!(exit.crash(), crash.as_ref());
         world.finish();
     }
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use liminal_driver::error::{Exited, ReceiveError};
+
 use crate::WAIT;
 use crate::puppet::{Host, say};
 use crate::stage::{Setup, Stage};
@@ -134,7 +136,7 @@ pub fn those_who_wait_long_delay_nobody(transport: &dyn Transport) {
             quiet.message(say::PANIC.into()).unwrap();
             let crash = crash.join().unwrap().unwrap();
             let reply = reply.join().unwrap();
-            assert_eq!(reply, Err(liminal_driver::error::ReceiveError::Exited(Some(crash))));
+            assert_eq!(reply, Err(ReceiveError::Exited(Exited::Crash(crash))));
             handle.disconnect();
             closed.join().unwrap();
         });

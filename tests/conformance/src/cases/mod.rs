@@ -9,6 +9,7 @@ pub mod framing;
 pub mod hostile;
 pub mod large;
 pub mod many;
+pub mod memory;
 pub mod narrow;
 pub mod policy;
 pub mod stop;
@@ -113,6 +114,9 @@ macro_rules! for_every_case {
                 connections_come_and_go
                 those_who_wait_long_delay_nobody
             }
+            memory {
+                those_who_hold_much_wait_while_memory_is_short
+            }
             wire_1_0 {
                 a_request_is_answered_on_its_stream
                 pipelined_requests_are_answered_in_order
@@ -204,6 +208,7 @@ mod tests {
             include_str!("stop.rs"),
             include_str!("large.rs"),
             include_str!("many.rs"),
+            include_str!("memory.rs"),
             include_str!("wire_1_0.rs"),
             include_str!("hostile.rs"),
             include_str!("admission.rs"),

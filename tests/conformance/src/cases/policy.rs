@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use liminal_core::participant::{async_fn, from_fn};
 use liminal_core::{CrashPolicy, Received};
-use liminal_driver::error::{AskError, AwaitCrashError, MessageError, ReceiveError};
+use liminal_driver::error::{AskError, AwaitCrashError, Exited, MessageError, ReceiveError};
 use liminal_proto::wire::{Body, Version, flag};
 use liminal_proto::{Config, ExitReason, MessageId, Pid, ReasonCode, RecordNumber};
 
@@ -90,10 +90,10 @@ pub fn a_request_that_was_begun_ends_with_its_participant_alone(transport: &dyn 
     everywhere(transport, |host, setup| {
         let world = routed(transport, host, setup);
         let (_handle, conversation) = world.open("work");
-        let Err(AskError::Exited(crash)) = conversation.ask(say::BEGIN.into(), WAIT) else {
+        let Err(AskError::Exited(exit)) = conversation.ask(say::BEGIN.into(), WAIT) else {
             panic!("the participant should have exited")
         };
-        assert_eq!(crash.is_some_and(|crash| crash.goes_on), !setup.is_v1());
+        assert_eq!(exit.crash().is_some_and(|crash| crash.goes_on), !setup.is_v1());
         let begun = conversation.request(say::BEGIN.into(), WAIT).unwrap();
         conversation.request("go on".into(), WAIT).unwrap();
         if !setup.is_v1() {
@@ -160,11 +160,11 @@ pub fn a_conversation_for_which_nobody_is_found_has_failed(transport: &dyn Trans
         });
         let handle = transport.connect(&address, Config::default(), true).unwrap();
         let conversation = handle.open("work").unwrap();
-        let Err(AskError::Exited(Some(crash))) = conversation.ask("hello?".into(), WAIT) else {
+        let Err(AskError::Exited(Exited::Crash(crash))) = conversation.ask("hello?".into(), WAIT) else {
             panic!("nobody was left")
         };
         assert_eq!((crash.pid, crash.goes_on), (Pid::new(2), true));
-        let exited = Some(crash.clone());
+        let exited = Exited::Crash(crash.clone());
         assert_eq!(conversation.message("hello?".into()), Err(MessageError::Exited(exited.clone())));
         assert_eq!(conversation.receive_reply(WAIT), Err(ReceiveError::Exited(exited)));
         assert_eq!(conversation.await_crash(WAIT), Ok(crash));
@@ -194,9 +194,9 @@ pub fn in_1_0_the_code_says_whether_the_conversation_goes_on(transport: &dyn Tra
         let handle = transport.connect(&address, config, true).unwrap();
         let conversation = handle.open("work").unwrap();
         for _ in 0..3 {
-            assert_eq!(conversation.ask("hello?".into(), WAIT), Err(AskError::Exited(None)));
+            assert_eq!(conversation.ask("hello?".into(), WAIT), Err(AskError::Exited(Exited::Words(None))));
         }
-        assert_eq!(conversation.message("hello?".into()), Err(MessageError::Exited(None)));
+        assert_eq!(conversation.message("hello?".into()), Err(MessageError::Exited(Exited::Words(None))));
         assert_eq!(conversation.await_crash(WAIT), Err(AwaitCrashError::NeedsVersion2));
         handle.disconnect();
     });

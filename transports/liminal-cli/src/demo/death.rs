@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use liminal_blocking::Conversation;
 use liminal_driver::Address;
-use liminal_driver::error::{AskError, Crash};
+use liminal_driver::error::{AskError, Crash, Exited};
 use liminal_process::{Command, Options, Processes, Protocol};
 use liminal_proto::ExitReason;
 use rustix::process::{Pid, Signal, kill_process};
@@ -80,7 +80,7 @@ fn ask_and_kill(conversation: &Conversation, process: Pid) -> Result<Death, Erro
         let told = Instant::now();
         let killed = killer.join().map_err(|_| Error::Inside)?.map_err(|error| Error::Kill(error.into()))?;
         match end {
-            Err(AskError::Exited(Some(crash))) if is_by_kill(&crash) => {
+            Err(AskError::Exited(Exited::Crash(crash))) if is_by_kill(&crash) => {
                 Ok(Death { process, crash, time: told.saturating_duration_since(killed) })
             }
             Err(error) => Err(Error::Ask(error)),

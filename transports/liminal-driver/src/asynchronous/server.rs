@@ -299,7 +299,8 @@ async fn drain(mut read: ReadHalf) {
 async fn serve((read, write): Halves, admitted: Admitted, hub: Arc<Hub>, sleeper: Arc<dyn Sleeper>) {
     let connection = Connection::server(hub.clock().now(), hub.options().connection.clone());
     let writer = Box::new(AsyncWriter(write));
-    let connected = hub.connect(|id| ServerLink::new(id, admitted, connection, writer, Waker::noop()));
+    let connected =
+        hub.connect(|id| ServerLink::new(id, admitted, hub.memory(), connection, writer, Waker::noop()));
     let alarm = Alarm::new(Arc::clone(&sleeper));
     let mut serving = Serving { connected, read, alarm, wants: None };
     poll_fn(|cx| serving.poll(cx)).await;

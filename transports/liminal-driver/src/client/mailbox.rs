@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::{Bytes, BytesMut};
 use liminal_proto::{MessageId, Outcome, Pid, ReasonCode, Reply, SmallMap};
 
-use crate::error::{Crash, ReceiveError, Refusal};
+use crate::error::{Crash, Exited, ReceiveError, Refusal};
 
 /// What one conversation has in store for whoever asks.
 #[derive(Debug, Default)]
@@ -14,6 +14,8 @@ pub(super) struct Mailbox {
     pub(super) crash: Option<Crash>,
     /// Whether the participant is known to have exited for good, also where nobody says who and why.
     pub(super) exited: bool,
+    /// What a 1.0 server said of that.
+    pub(super) exit_words: Option<String>,
     pub(super) ended: bool,
     /// Messages whose own end is awaited.
     slots: SmallMap<MessageId, Slot>,
@@ -140,6 +142,14 @@ impl Mailbox {
         self.exited |= !crash.goes_on;
         self.crash = Some(crash);
         self.on_served_by(None);
+    }
+
+    /// What is known of its exit.
+    pub(super) fn exit(&self) -> Exited {
+        match &self.crash {
+            Some(crash) => Exited::Crash(crash.clone()),
+            None => Exited::Words(self.exit_words.clone()),
+        }
     }
 
     /// Who serves the conversation now.

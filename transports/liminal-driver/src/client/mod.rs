@@ -17,8 +17,8 @@ use liminal_proto::{
 use self::mailbox::{Awaited, Ended, Mailbox, Opening};
 use crate::Clock;
 use crate::error::{
-    AskError, AwaitCrashError, CloseError, Crash, Lost, MessageError, NeedsVersion2, OpenError, ReceiveError,
-    Refusal,
+    AskError, AwaitCrashError, CloseError, Crash, Exited, Lost, MessageError, NeedsVersion2, OpenError,
+    ReceiveError, Refusal,
 };
 
 /// Replies kept for one conversation until they are received, in bytes. Beyond it no further request is
@@ -198,7 +198,11 @@ impl Client {
                 self.wake(Topic::Message(conversation, message));
                 let phase = self.connection.conversation_phase(conversation);
                 let failed = phase == Some(ConversationPhase::Failed);
-                self.with(conversation, |mailbox| mailbox.on_outcome(message, outcome, failed));
+                let words = self.connection.exit_words(conversation).map(String::from);
+                self.with(conversation, |mailbox| {
+                    mailbox.exit_words = mailbox.exit_words.take().or(words);
+                    mailbox.on_outcome(message, outcome, failed);
+                });
             }
             Event::Exited { conversation, exit } => {
                 let observed = std::time::Instant::now();
@@ -393,7 +397,7 @@ impl Client {
         }
         match self.standing(conversation) {
             Ok(()) => None,
-            Err(Failed::Exited(crash)) => Some(Err(ReceiveError::Exited(crash))),
+            Err(Failed::Exited(exit)) => Some(Err(ReceiveError::Exited(exit))),
             Err(Failed::Lost(end)) => Some(Err(ReceiveError::Lost(end))),
             Err(_) => Some(Err(ReceiveError::Closed)),
         }
@@ -410,6 +414,11 @@ impl Client {
     #[must_use]
     pub fn crash(&self, conversation: ConversationId) -> Option<Crash> {
         self.mailboxes.get(&conversation)?.crash.clone()
+    }
+
+    /// What is known of the exit of the participant.
+    fn exit(&self, conversation: ConversationId) -> Exited {
+        self.mailboxes.get(&conversation).map_or(Exited::Words(None), Mailbox::exit)
     }
 
     /// The crash, or that none will come.
@@ -510,7 +519,7 @@ impl Client {
     fn standing(&self, conversation: ConversationId) -> Result<(), Failed> {
         let Some(mailbox) = self.mailboxes.get(&conversation) else { return Err(Failed::Closed) };
         if mailbox.exited {
-            return Err(Failed::Exited(mailbox.crash.clone()));
+            return Err(Failed::Exited(mailbox.exit()));
         }
         if let Opening::Refused(refusal) = &mailbox.opening {
             return Err(Failed::Refused(refusal.clone()));
@@ -523,7 +532,7 @@ impl Client {
 
     fn failed(&self, conversation: ConversationId, ended: Ended) -> Failed {
         match ended {
-            Ended::Exited => Failed::Exited(self.crash(conversation)),
+            Ended::Exited => Failed::Exited(self.exit(conversation)),
             Ended::Deadline => Failed::Timeout,
             Ended::Refused(refusal) => Failed::Refused(refusal),
             Ended::Unknown => Failed::Lost(self.end.clone().unwrap_or(CloseReason::Link(LinkError::Dropped))),
@@ -533,7 +542,7 @@ impl Client {
     fn failure(&self, conversation: ConversationId, error: CommandError) -> Failed {
         match (self.end.clone(), error) {
             (Some(end), _) => Failed::Lost(end),
-            (None, CommandError::Exited(_)) => Failed::Exited(self.crash(conversation)),
+            (None, CommandError::Exited(_)) => Failed::Exited(self.exit(conversation)),
             (None, CommandError::NotOpen(_) | CommandError::Closing(_)) => Failed::Closed,
             (None, error) => Failed::Rejected(error),
         }
@@ -543,7 +552,7 @@ impl Client {
 /// What can be wrong with a message or a request; each operation says of it what applies.
 #[derive(Debug)]
 enum Failed {
-    Exited(Option<Crash>),
+    Exited(Exited),
     Timeout,
     Refused(Refusal),
     Closed,
@@ -554,7 +563,7 @@ enum Failed {
 impl Failed {
     fn of_message(self) -> MessageError {
         match self {
-            Self::Exited(crash) => MessageError::Exited(crash),
+            Self::Exited(exit) => MessageError::Exited(exit),
             Self::Refused(refusal) => MessageError::Refused(refusal),
             Self::Closed => MessageError::Closed,
             Self::Rejected(error) => MessageError::Rejected(error),
@@ -567,7 +576,7 @@ impl Failed {
 
     fn of_ask(self) -> AskError {
         match self {
-            Self::Exited(crash) => AskError::Exited(crash),
+            Self::Exited(exit) => AskError::Exited(exit),
             Self::Timeout => AskError::Timeout,
             Self::Refused(refusal) => AskError::Refused(refusal),
             Self::Closed => AskError::Closed,

@@ -40,7 +40,8 @@ pub struct AdmissionOptions {
     /// Connections at once. Beyond it a new one is told so and closed. Default: 10,000, which is what one
     /// machine serves without tuning. Each costs a descriptor, some KiB while it is idle, and at worst what
     /// it may queue, hold and be sending: 6 MiB, and
-    /// [`held_reply_bytes_max`](super::ServerOptions::held_reply_bytes_max) if it reads less than it asks for.
+    /// [`held_reply_bytes_max`](super::ServerOptions::held_reply_bytes_max) if it reads less than it asks
+    /// for; [`memory_bytes_max`](super::ServerOptions::memory_bytes_max) bounds what all of them cost together.
     pub connections_max: usize,
     /// Connections from one address, so that no single host takes them all. The 2^64 addresses of an
     /// IPv6 network (/64) count as one, because one host can have them all; loopback, Unix sockets and

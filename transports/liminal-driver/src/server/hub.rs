@@ -18,8 +18,11 @@ use liminal_core::{
 use liminal_proto::{CloseReason, Event, ExitReason, Instant, LinkError, Pid, ReasonCode};
 use smallvec::SmallVec;
 
+use super::brief::Brief;
 use super::task_host::Cancel;
-use super::{Admission, Answers, Host, Kind, Pool, ServerLink, ServerOptions, sync_host, task_host};
+use super::{
+    Admission, Answers, Host, Kind, MemoryBudget, Pool, ServerLink, ServerOptions, sync_host, task_host,
+};
 use crate::Clock;
 use crate::asynchronous::{Sleep, Sleeper};
 
@@ -74,6 +77,7 @@ pub struct Hub {
     core: Mutex<Core>,
     clock: Clock,
     admission: Arc<Admission>,
+    memory: Arc<MemoryBudget>,
     pool: Arc<Pool>,
     spawn: Box<dyn Spawn>,
     sleeper: Arc<dyn Sleeper>,
@@ -168,10 +172,12 @@ impl Hub {
             idle: None,
         };
         let admission = Admission::new(options.admission);
+        let memory = MemoryBudget::new(options.memory_bytes_max, &options.connection.limits);
         Arc::new(Self {
             core: Mutex::new(core),
             clock: Clock::new(),
             admission,
+            memory,
             pool,
             spawn,
             sleeper,
@@ -189,6 +195,12 @@ impl Hub {
     #[must_use]
     pub const fn admission(&self) -> &Arc<Admission> {
         &self.admission
+    }
+
+    /// The memory that all connections draw on.
+    #[must_use]
+    pub const fn memory(&self) -> &Arc<MemoryBudget> {
+        &self.memory
     }
 
     /// The clock that everything here is told the time by.
@@ -517,6 +529,11 @@ impl Core {
                 }
             }
         }
+        while let Some((link, bytes)) = self.bus.poll_held() {
+            if let Some(entry) = self.links.get(&link) {
+                entry.hold_on_bus(bytes);
+            }
+        }
         self.arm();
     }
 
@@ -645,7 +662,7 @@ fn log(answer: &Answer) {
 
 fn log_exit(reason: &ExitReason) {
     if *reason != ExitReason::Normal {
-        tracing::warn!("a participant {reason}");
+        tracing::warn!("a participant {}", Brief::of(reason));
     }
 }
 

@@ -12,7 +12,7 @@ use liminal_proto::{CloseReason, Connection, ConversationId, Event, Instant, Lin
 
 use smallvec::SmallVec;
 
-use super::{Admitted, Hub};
+use super::{Admitted, Hub, MemoryAccount, MemoryBudget};
 use crate::unsent::Unsent;
 
 /// Events handed to the bus at once. The bus is locked once for all of them, and the links that they
@@ -45,6 +45,8 @@ pub struct ServerLink {
     id: LinkId,
     /// Who it is, and its place among the connections.
     admitted: Admitted,
+    /// What it holds of what all of them share.
+    memory: MemoryAccount,
     state: Mutex<State>,
     /// What the bus has to say, in its order. Filled while the bus is locked, and so by itself.
     outbox: Mutex<Outbox>,
@@ -68,6 +70,10 @@ struct State {
     blocked: bool,
     /// Whether nothing is read, so that only a write or an answer moves the connection on.
     stands: bool,
+    /// Whether nothing is read because the connection holds too much of what all of them share.
+    withheld: bool,
+    /// What the outbox holds that found no room.
+    outbox_bytes: usize,
     /// Whether the transport was taken away.
     dropped: bool,
     /// Whether the reader was told that the connection is over.
@@ -87,11 +93,12 @@ struct Outbox {
 }
 
 impl ServerLink {
-    /// A new connection. `waker` is woken when it must be looked at.
+    /// A new connection, which draws on `memory` with the others. `waker` is woken when it must be looked at.
     #[must_use]
     pub fn new(
         id: LinkId,
         admitted: Admitted,
+        memory: &Arc<MemoryBudget>,
         connection: Connection,
         writer: Box<dyn TryWrite>,
         waker: &Waker,
@@ -104,12 +111,23 @@ impl ServerLink {
             waker: waker.clone(),
             blocked: false,
             stands: false,
+            withheld: false,
+            outbox_bytes: 0,
             dropped: false,
             over: false,
             attention: true,
         };
         let (said, full) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { id, admitted, state: Mutex::new(state), outbox: Mutex::default(), said, full })
+        let memory = memory.account(id);
+        Arc::new(Self {
+            id,
+            admitted,
+            memory,
+            state: Mutex::new(state),
+            outbox: Mutex::default(),
+            said,
+            full,
+        })
     }
 
     /// Its id on the bus.
@@ -124,7 +142,7 @@ impl ServerLink {
     pub fn watch(&self, waker: &Waker) -> bool {
         let mut state = self.lock();
         state.waker.clone_from(waker);
-        std::mem::take(&mut state.attention) || state.blocked
+        std::mem::take(&mut state.attention) || state.blocked || state.withheld
     }
 
     /// Does something to the connection, hands what happened to the bus, writes what came of it, and
@@ -175,6 +193,9 @@ impl ServerLink {
         if let Some(wants) = &mut wants {
             // What was taken out of the connection and not written yet is output, too.
             wants.write |= !state.unsent.is_empty();
+            self.memory.hold_in_connection(state.held_bytes());
+            state.withheld = wants.read && !self.memory.may_read(&state.waker);
+            wants.read &= !state.withheld;
         }
         state.stands = wants.is_some_and(|wants| !wants.read);
         drop(state);
@@ -219,6 +240,11 @@ impl ServerLink {
     /// Whether a reply finds no room.
     pub(super) fn is_full(&self) -> bool {
         self.full.load(Ordering::Acquire)
+    }
+
+    /// What the bus holds for it, in bytes. Called while the bus is locked.
+    pub(super) fn hold_on_bus(&self, bytes: usize) {
+        self.memory.hold_on_bus(bytes);
     }
 
     /// Something that the bus has to say. Called while the bus is locked. Says whether it is the first
@@ -270,6 +296,7 @@ impl ServerLink {
         if moved && state.stands {
             state.wake_reader();
         }
+        self.memory.hold_in_connection(state.held_bytes());
         state.tell_if_over();
         self.full.swap(held, Ordering::AcqRel) != held
     }
@@ -285,8 +312,9 @@ impl ServerLink {
         let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
         let some = outbox.apply(state, now);
         *held = !outbox.held.is_empty();
-        let too_much = outbox.bytes > held_max;
+        state.outbox_bytes = outbox.bytes;
         drop(outbox);
+        let too_much = state.outbox_bytes > held_max;
         if too_much {
             state.lose(now, LinkError::TimedOut);
         }
@@ -358,6 +386,11 @@ impl State {
             self.wake_reader();
         }
         Ok(())
+    }
+
+    /// What the connection and its outbox hold.
+    const fn held_bytes(&self) -> usize {
+        self.connection.held_bytes() + self.outbox_bytes
     }
 
     /// The transport is gone.

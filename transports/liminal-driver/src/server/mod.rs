@@ -2,10 +2,13 @@
 //! No sockets: the transports accept and move the bytes.
 
 mod admission;
+mod brief;
 mod hosted;
 mod hub;
 mod kind;
 mod link;
+mod machine;
+mod memory;
 mod pool;
 mod sync_host;
 mod task_host;
@@ -15,6 +18,9 @@ pub use hosted::{Answers, Host, Hosted};
 pub use hub::{Connected, Hub, Returned, Spawn, Task};
 pub use kind::Kind;
 pub use link::{ServerLink, TryWrite};
+pub use memory::MemoryBudget;
+
+use memory::MemoryAccount;
 pub use pool::{Job, Pool, PoolSeat};
 
 /// How a server treats its connections and its participants.
@@ -31,6 +37,12 @@ pub struct ServerOptions {
     /// Default: 16 MiB, which is sixteen of the largest replies: it takes a client that asks for more than it
     /// reads, because new work is refused while a reply waits.
     pub held_reply_bytes_max: usize,
+    /// What all connections together may hold of input, accepted messages, replies and output, in bytes;
+    /// [`MemoryBudget`] says what becomes of those that hold the most when little of it is left. Default: a
+    /// quarter of the memory of the machine, or of what the operating system lets this program have; 1 GiB
+    /// where neither is known. Never taken as less than sixteen of the largest frames, so that one of them
+    /// is no large part of it.
+    pub memory_bytes_max: usize,
     /// Stopping and seats.
     pub stop: StopOptions,
 }
@@ -42,6 +54,7 @@ impl Default for ServerOptions {
             bus: liminal_core::Settings::default(),
             admission: AdmissionOptions::default(),
             held_reply_bytes_max: 16 << 20,
+            memory_bytes_max: machine::memory().map_or(1 << 30, |bytes| bytes / 4),
             stop: StopOptions::default(),
         }
     }
