@@ -12,32 +12,13 @@ use liminal_proto::{
     CloseReason, ConversationId, Event, ExitReason, Expects, Instant, Outcome, Pid, ReasonCode,
 };
 
-use crate::kit::says;
-use crate::reference::{Reference, SUBJECTS};
+use super::reference::{Reference, SUBJECTS};
+use super::{Op, SUBJECTS_OPENED, says};
 
-#[derive(Clone, Debug)]
-pub(crate) enum Op {
-    Connect,
-    Open { link: u8, id: u8, subject: u8 },
-    Say { link: u8, id: u8, expects: u8, timeout: u8, len: u8 },
-    Close { link: u8, id: u8 },
-    Lose { link: u8 },
-    Answer { ticket: u8, kind: u8 },
-    AnswerAnew { ticket: u8, kind: u8 },
-    Exit { call: u8, pid: u8 },
-    Tick { time: u8 },
-    Full { link: u8 },
-    Ready { link: u8 },
-    Poll { times: u8 },
-    Register,
-    Unregister { offer: u8 },
-}
-
-/// What conversations are opened on, those more often of which there is more to be seen.
-pub(crate) const SUBJECTS_OPENED: [&str; 10] =
-    ["echo", "echo", "log", "nobody", "pair", "route", "route", "route", "undo", "lost"];
-
-pub(crate) struct World {
+/// A bus and its reference, held against each other after each operation: O2 to O6, L1 to L6, Q1 to Q4, P1,
+/// R2.
+#[derive(Debug)]
+pub struct World {
     bus: Bus,
     reference: Reference,
     now: Instant,
@@ -56,11 +37,12 @@ pub(crate) struct World {
     deliveries: BTreeMap<ConversationKey, Deliveries>,
     /// Q1: what was asked and has not ended.
     open: BTreeSet<(LinkId, ConversationId, u64)>,
-    pub(crate) trace: Vec<String>,
+    /// All that the bus said.
+    pub trace: Vec<String>,
 }
 
 /// What a log has shown so far.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Log {
     last: u64,
     joined: bool,
@@ -72,7 +54,7 @@ struct Log {
 }
 
 /// What the participants of a conversation were given.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Deliveries {
     last: BTreeMap<Pid, u64>,
     given: BTreeSet<u64>,
@@ -104,7 +86,7 @@ impl Deliveries {
     }
 }
 
-pub(crate) fn settings() -> Settings {
+fn settings() -> Settings {
     Settings {
         recording: true,
         completing_time: Duration::from_millis(900),
@@ -129,8 +111,16 @@ fn answer(kind: u8) -> Answer {
     }
 }
 
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl World {
-    pub(crate) fn new() -> Self {
+    /// A bus with every kind of subject and no link.
+    #[must_use]
+    pub fn new() -> Self {
         let mut bus = Bus::new(settings());
         let mut reference = Reference::new(settings());
         let mut routed = Vec::new();
@@ -163,7 +153,8 @@ impl World {
         }
     }
 
-    pub(crate) fn apply(&mut self, op: &Op) {
+    /// Applies one operation.
+    pub fn apply(&mut self, op: &Op) {
         if self.unclean && self.chooses(op) {
             while self.poll() {}
         }
@@ -351,7 +342,7 @@ impl World {
     }
 
     /// P1: inputs end, every call returns, time passes: nothing is left.
-    pub(crate) fn finish(&mut self) {
+    pub fn finish(&mut self) {
         let links = self.links.clone();
         for link in &links {
             self.apply_to(*link, &Op::Ready { link: 0 });

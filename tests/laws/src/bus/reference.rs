@@ -12,7 +12,8 @@ use liminal_proto::{
     RecordNumber, Reply, Wake,
 };
 
-pub(crate) struct Reference {
+#[derive(Debug)]
+pub(super) struct Reference {
     settings: Settings,
     now: Instant,
     links: BTreeMap<LinkId, Link>,
@@ -32,7 +33,7 @@ pub(crate) struct Reference {
     asked_before_exit: BTreeMap<(LinkId, ConversationId), VecDeque<u64>>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Link {
     lost: bool,
     full: bool,
@@ -55,7 +56,7 @@ enum Policy {
 }
 
 /// What is served: each subject, its policy, and how many serve it at first.
-pub(crate) const SUBJECTS: [(&str, usize); 6] =
+pub(super) const SUBJECTS: [(&str, usize); 6] =
     [("echo", 1), ("pair", 2), ("route", 2), ("undo", 1), ("lost", 1), ("fix", 1)];
 
 fn policy(subject: &str) -> Policy {
@@ -75,7 +76,7 @@ enum Kind {
     Leave,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Seat {
     Idle,
     Running(Ticket, Kind),
@@ -84,7 +85,7 @@ enum Seat {
     Waiting(Instant, Kind),
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Said {
     id: MessageId,
     record: u64,
@@ -98,6 +99,7 @@ struct Said {
 }
 
 /// What a notice must say.
+#[derive(Debug)]
 struct Notice {
     of: usize,
     pid: u64,
@@ -108,6 +110,7 @@ struct Notice {
     open: bool,
 }
 
+#[derive(Debug)]
 struct Conversation {
     link: LinkId,
     id: ConversationId,
@@ -192,7 +195,7 @@ impl Conversation {
 // Inputs.
 
 impl Reference {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings) -> Self {
         Self {
             settings,
             now: Instant::ORIGIN,
@@ -208,20 +211,20 @@ impl Reference {
         }
     }
 
-    pub(crate) fn connect(&mut self, link: LinkId) {
+    pub(super) fn connect(&mut self, link: LinkId) {
         self.links.insert(link, Link::default());
     }
 
-    pub(crate) fn is_alive(&self, link: LinkId) -> bool {
+    pub(super) fn is_alive(&self, link: LinkId) -> bool {
         !self.links[&link].lost
     }
 
-    pub(crate) fn set_full(&mut self, link: LinkId, full: bool) {
+    pub(super) fn set_full(&mut self, link: LinkId, full: bool) {
         let link = self.links.get_mut(&link).unwrap();
         link.full = full && !link.lost;
     }
 
-    pub(crate) fn tick(&mut self, now: Instant) {
+    pub(super) fn tick(&mut self, now: Instant) {
         self.now = now;
         while let Some(at) = self.next_due() {
             if self.conversations[at].nobody_by().is_some_and(|by| by <= now) {
@@ -245,7 +248,7 @@ impl Reference {
         }
     }
 
-    pub(crate) fn register(&mut self, offer: OfferId, subject: &'static str) {
+    pub(super) fn register(&mut self, offer: OfferId, subject: &'static str) {
         self.offers.push((offer, subject));
         for at in 0..self.conversations.len() {
             if self.conversations[at].lacks() {
@@ -255,14 +258,14 @@ impl Reference {
         }
     }
 
-    pub(crate) fn unregister(&mut self, offer: OfferId) {
+    pub(super) fn unregister(&mut self, offer: OfferId) {
         self.offers.retain(|(it, _)| *it != offer);
         // Where nobody is left, the turns begin anew.
         self.turns.retain(|subject, _| self.offers.iter().any(|(_, of)| of == subject));
     }
 
     /// Whether it is for one of several to answer this call, or whoever compensates.
-    pub(crate) fn is_one_of_many(&self, ticket: Ticket) -> bool {
+    pub(super) fn is_one_of_many(&self, ticket: Ticket) -> bool {
         let called = |it: &&Conversation| matches!(it.seat, Seat::Running(of, _) if of == ticket);
         self.conversations.iter().find(called).is_some_and(|it| it.subject != "echo")
     }
@@ -273,7 +276,7 @@ impl Reference {
         timers.filter(|(due, _)| *due <= self.now).min().map(|(_, at)| at)
     }
 
-    pub(crate) fn event(&mut self, link: LinkId, event: Event) {
+    pub(super) fn event(&mut self, link: LinkId, event: Event) {
         if !self.is_alive(link) {
             return;
         }
@@ -286,7 +289,7 @@ impl Reference {
         }
     }
 
-    pub(crate) fn answer(&mut self, ticket: Ticket, answer: Answer) {
+    pub(super) fn answer(&mut self, ticket: Ticket, answer: Answer) {
         let is_out = |it: &Conversation| match it.seat {
             Seat::Running(out, _) | Seat::Returning(out) => out == ticket,
             Seat::Idle | Seat::Waiting(..) => false,
@@ -306,13 +309,13 @@ impl Reference {
         self.settle(at);
     }
 
-    pub(crate) fn is_about_to_leave(&self, key: ConversationKey, pid: Pid) -> bool {
+    pub(super) fn is_about_to_leave(&self, key: ConversationKey, pid: Pid) -> bool {
         let it = &self.conversations[usize::try_from(key.get()).unwrap() - 1];
         it.pid == Some(pid.get()) && it.next_call(self.now) == Some(Kind::Leave)
     }
 
     /// Says whether there was anybody to exit.
-    pub(crate) fn exited(&mut self, key: ConversationKey, pid: Pid, reason: ExitReason) -> bool {
+    pub(super) fn exited(&mut self, key: ConversationKey, pid: Pid, reason: ExitReason) -> bool {
         let at = usize::try_from(key.get()).unwrap() - 1;
         let Some(it) = self.conversations.get(at) else { return false };
         let joins = matches!(it.seat, Seat::Running(_, Kind::Join));
@@ -874,17 +877,17 @@ impl Reference {
 // What the bus must do.
 
 impl Reference {
-    pub(crate) fn expect_command(&mut self, link: LinkId, command: &Command) {
+    pub(super) fn expect_command(&mut self, link: LinkId, command: &Command) {
         let key = (link, command.conversation().unwrap());
         let expected = self.commands.get_mut(&key).and_then(VecDeque::pop_front);
         assert_eq!(Some(command), expected.as_ref(), "on {link}");
     }
 
-    pub(crate) fn last_asked_before_exit(&mut self, link: LinkId, id: ConversationId) -> u64 {
+    pub(super) fn last_asked_before_exit(&mut self, link: LinkId, id: ConversationId) -> u64 {
         self.asked_before_exit.get_mut(&(link, id)).and_then(VecDeque::pop_front).unwrap()
     }
 
-    pub(crate) fn expect_uncompensated(&mut self, it: &Uncompensated) {
+    pub(super) fn expect_uncompensated(&mut self, it: &Uncompensated) {
         let same = |(of, subject, why): &(u64, &str, Outcome)| {
             (*of, *subject, why) == (it.conversation.get(), &it.subject[..], &it.why)
         };
@@ -892,12 +895,12 @@ impl Reference {
         self.uncompensated.remove(place.unwrap_or_else(|| panic!("{it} without a reason")));
     }
 
-    pub(crate) fn expect_cancel(&mut self, ticket: Ticket) {
+    pub(super) fn expect_cancel(&mut self, ticket: Ticket) {
         let place = self.cancels.iter().position(|it| *it == ticket);
         self.cancels.remove(place.expect("cancelled without a reason"));
     }
 
-    pub(crate) fn expect_run(&mut self, ticket: Ticket, invocation: &Invocation) {
+    pub(super) fn expect_run(&mut self, ticket: Ticket, invocation: &Invocation) {
         let place = usize::try_from(invocation.conversation.get()).unwrap() - 1;
         let it = &mut self.conversations[place];
         let link = &self.links[&it.link];
@@ -929,7 +932,7 @@ impl Reference {
         }
     }
 
-    pub(crate) fn expect_wait(&self, wake: Wake) {
+    pub(super) fn expect_wait(&self, wake: Wake) {
         for it in &self.conversations {
             let stopped = self.links[&it.link].full;
             assert!(stopped || it.next_call(self.now).is_none(), "a call is not made");
