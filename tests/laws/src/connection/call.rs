@@ -58,6 +58,17 @@ pub enum Call {
     Ended(u64),
 }
 
+impl Call {
+    /// How many bytes it hands over.
+    pub(super) const fn len(&self) -> usize {
+        match self {
+            Self::Receive(bytes) | Self::Read(bytes) => bytes.len(),
+            Self::Open(len) | Self::Message(_, _, len) | Self::Reply(_, _, _, len) => *len,
+            _ => 0,
+        }
+    }
+}
+
 /// The calls that a tape stands for.
 pub(super) struct Calls<'a> {
     tape: Tape<'a>,

@@ -69,32 +69,33 @@ pub fn small() -> Config {
 
 /// Fuzz target: any calls on either side, in either version, before or after its handshake.
 pub fn play(data: &[u8]) {
-    play_and(data, |_| {});
+    play_and(data, |_, _| {});
 }
 
-/// Fuzz target: the same, and law 7: what the connection keeps is bounded by its configuration. `live`
-/// says how many bytes are allocated now.
+/// Fuzz target: the same, and law 7: what the connection keeps is bounded by its configuration, and by what
+/// it was really given, whatever lengths the frames declare. `live` says how many bytes are allocated now.
 pub fn play_within_bounds(data: &[u8], live: &dyn Fn() -> usize) {
     let before = live();
     // What the player remembers grows with the calls; each is at least a byte of the input.
-    let of_player = 512 * data.len() + (64 << 10);
-    play_and(data, |config| {
+    let of_player = 512 * data.len() + (16 << 10);
+    play_and(data, |config, given| {
         let limits = &config.limits;
         let frames = 4 * limits.frame_payload_max as usize;
-        let max = limits.input_max + 2 * limits.output_hard_max + frames + of_player;
+        let configured = limits.input_max + 2 * limits.output_hard_max + frames;
+        let max = configured.min(4 * given) + of_player;
         let kept = live() - before;
         assert!(kept <= max, "law 7: {kept} bytes are kept, and {max} may be");
     });
 }
 
-fn play_and(data: &[u8], after_each: impl Fn(&Config)) {
+fn play_and(data: &[u8], after_each: impl Fn(&Config, usize)) {
     let mut tape = Tape::new(data);
     let beginning = Beginning::read(&mut tape);
     let config = if tape.one_in(2) { small() } else { Config::default() };
     let mut player = Player::new(beginning.begin(config.clone()), &config);
     for call in Calls::new(tape) {
         player.play(call);
-        after_each(&config);
+        after_each(&config, player.given());
     }
     player.finish();
 }

@@ -24,6 +24,7 @@ pub struct Player {
     written: Written,
     closed: bool,
     output_max: usize,
+    given: usize,
 }
 
 impl Player {
@@ -42,6 +43,7 @@ impl Player {
             written: Written::default(),
             closed: false,
             output_max,
+            given: 0,
         }
     }
 
@@ -57,8 +59,15 @@ impl Player {
         self.closed
     }
 
+    /// Bytes of input and payloads that the connection was given so far, whether it took them or not.
+    #[must_use]
+    pub const fn given(&self) -> usize {
+        self.given
+    }
+
     /// Makes one call.
     pub fn play(&mut self, call: Call) {
+        self.given += call.len();
         let was_closed = self.connection.phase() == Phase::Closed;
         let before = self.connection.output_len();
         self.call(call);
