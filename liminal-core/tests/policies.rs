@@ -410,6 +410,23 @@ fn who_is_registered_meanwhile_is_found_at_once() {
 }
 
 #[test]
+fn when_the_last_one_asked_would_not_join_and_the_time_has_passed_it_fails_at_once() {
+    let (mut kit, link, offers) = routed(1);
+    kit.say(link, 1, 1, "a");
+    kit.say(link, 1, 2, "b");
+    kit.drain();
+    kit.bus.unregister(offers[0]);
+    kit.answer_last(crash(""));
+    kit.drain();
+    kit.bus.register("work".into(), Offer::Participant).unwrap();
+    follows(&mut kit, &["t3 p2 join work"]);
+    kit.pass(secs(6));
+    follows(&mut kit, &[]);
+    kit.answer_last(Answer::Busy);
+    follows(&mut kit, &["l1 c1 failed"]);
+}
+
+#[test]
 fn l1_a_life_that_ended_ends_once_whatever_comes_after_it() {
     let settings = Settings { recording: true, ..Settings::default() };
     for lost in [false, true] {

@@ -798,6 +798,9 @@ impl Reference {
         }
         if self.conversations[at].lacks() {
             self.find_next(at);
+            if self.conversations[at].nobody_by().is_some_and(|by| by <= self.now) {
+                self.fail_for_want(at);
+            }
         }
     }
 
