@@ -220,13 +220,7 @@ impl Conversation {
         if self.is_drained() {
             self.finish(common);
         }
-        if self.lacks_participant() {
-            self.find_next(common);
-            // Whoever was asked last would not join, and meanwhile the time has passed.
-            if self.nobody_by().is_some_and(|by| by <= common.now) {
-                self.fail_for_want(common);
-            }
-        }
+        self.keep_searching(common);
         let timer = self.next_timer(common.now);
         common.set_timer(self.key, self.timer, timer);
         self.timer = timer;

@@ -801,6 +801,10 @@ impl Reference {
             if self.conversations[at].nobody_by().is_some_and(|by| by <= self.now) {
                 self.fail_for_want(at);
             }
+        } else if self.conversations[at].opened && self.conversations[at].queue.is_empty() {
+            let it = &mut self.conversations[at];
+            (it.nobody_by, it.retry_at) = (None, None);
+            it.refused.clear();
         }
     }
 
