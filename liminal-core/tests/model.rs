@@ -1,21 +1,7 @@
 //! Any sequence of operations against a naive reference, and the promises that hold for all of them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::wildcard_enum_match_arm,
-    reason = "only tests use it"
-)]
-
-mod kit;
-#[path = "model/reference.rs"]
-mod reference;
-#[path = "model/run.rs"]
-mod run;
-
+use liminal_laws::bus::{Op, SUBJECTS_OPENED, World};
 use proptest::prelude::*;
-use run::{Op, SUBJECTS_OPENED, World};
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![

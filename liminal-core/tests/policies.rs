@@ -410,6 +410,44 @@ fn who_is_registered_meanwhile_is_found_at_once() {
 }
 
 #[test]
+fn when_the_last_one_asked_would_not_join_and_the_time_has_passed_it_fails_at_once() {
+    let (mut kit, link, offers) = routed(1);
+    kit.say(link, 1, 1, "a");
+    kit.say(link, 1, 2, "b");
+    kit.drain();
+    kit.bus.unregister(offers[0]);
+    kit.answer_last(crash(""));
+    kit.drain();
+    kit.bus.register("work".into(), Offer::Participant).unwrap();
+    follows(&mut kit, &["t3 p2 join work"]);
+    kit.pass(secs(6));
+    follows(&mut kit, &[]);
+    kit.answer_last(Answer::Busy);
+    follows(&mut kit, &["l1 c1 failed"]);
+}
+
+#[test]
+fn a_search_that_nothing_waits_for_any_more_takes_nothing_from_the_next_one() {
+    let (mut kit, link, offers) = routed(1);
+    kit.ask(link, 1, 1, "a");
+    kit.drain();
+    kit.bus.unregister(offers[0]);
+    kit.answer_last(crash(""));
+    kit.drain();
+    kit.bus.register("work".into(), Offer::Participant).unwrap();
+    follows(&mut kit, &["t3 p2 join work"]);
+    kit.pass(secs(5));
+    follows(&mut kit, &["l1 c1 m1 deadline"]);
+    kit.answer_last(Answer::Busy);
+    follows(&mut kit, &[]);
+    kit.pass(secs(60));
+    kit.say(link, 1, 2, "b");
+    follows(&mut kit, &["t4 p3 join work"]);
+    kit.answer_last(Answer::Joined);
+    follows(&mut kit, &["l1 c1 joined by p3", "t5 p3 m2 r6 \"b\""]);
+}
+
+#[test]
 fn l1_a_life_that_ended_ends_once_whatever_comes_after_it() {
     let settings = Settings { recording: true, ..Settings::default() };
     for lost in [false, true] {

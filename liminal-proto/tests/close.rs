@@ -6,7 +6,7 @@
 mod support;
 
 use bytes::Bytes;
-use liminal_proto::wire::flag;
+use liminal_proto::wire::{Body, flag};
 use liminal_proto::{
     CloseReason, CommandError, Config, Connection, Event, Expects, LinkError, Outcome, Phase, ReasonCode,
     TimerReason, Violation, Wake,
@@ -201,6 +201,26 @@ fn a_half_closed_connection_with_nothing_owed_is_over() {
         connection.eof(START);
         assert_eq!(events(&mut connection), [Event::Closed(CloseReason::PeerEof)]);
         assert_finished(&mut connection);
+    }
+}
+
+/// P-1.4: the echo is owed from then on, so nothing that is still in the input changes the end.
+#[test]
+fn what_comes_behind_the_last_answer_after_a_disconnect_is_not_heard_however_it_arrives() {
+    for size in [1, 7, usize::MAX] {
+        let (mut client, key) = client_with_conversation(2, Config::default());
+        let message = client.ask(START, key, None, Bytes::new()).unwrap();
+        output(&mut client);
+        let stream = u32::try_from(key.get()).unwrap();
+        let last = outcome_v2(stream, message.get(), ReasonCode::DEADLINE);
+        let error = frame(0, 0, Body::ConnectError { reason_code: ReasonCode::OTHER, message: None });
+        let mut told = Vec::new();
+        for piece in [disconnect(), last, error].concat().chunks(size) {
+            told.extend(feed(&mut client, START, piece));
+        }
+        let deadline = Event::Outcome { conversation: key, message, outcome: Outcome::Deadline };
+        assert_eq!(told, [deadline, Event::Closed(CloseReason::Peer)], "in pieces of {size}");
+        assert_eq!(output(&mut client), disconnect());
     }
 }
 

@@ -220,9 +220,7 @@ impl Conversation {
         if self.is_drained() {
             self.finish(common);
         }
-        if self.lacks_participant() {
-            self.find_next(common);
-        }
+        self.keep_searching(common);
         let timer = self.next_timer(common.now);
         common.set_timer(self.key, self.timer, timer);
         self.timer = timer;

@@ -102,9 +102,26 @@ impl Conversation {
             && matches!(self.phase(), Phase::Active | Phase::Completing)
     }
 
+    /// Sees to it that what waits finds a participant, or fails when the time for that has passed. A search
+    /// that nothing waits for any more is over: the next one has a time of its own.
+    pub(super) fn keep_searching(&mut self, common: &mut Common) {
+        if self.lacks_participant() {
+            self.find_next(common);
+            // Whoever was asked last would not join, and meanwhile the time has passed.
+            if self.nobody_by().is_some_and(|by| by <= common.now) {
+                self.fail_for_want(common);
+            }
+        } else if self.opened
+            && self.queue.is_empty()
+            && let Some(search) = &mut self.search
+        {
+            search.is_over();
+        }
+    }
+
     /// Looks for a participant. When all would not join they are asked again after a while; when there is
     /// nobody at all, a registration brings this about again.
-    pub(super) fn find_next(&mut self, common: &mut Common) {
+    fn find_next(&mut self, common: &mut Common) {
         let now = common.now;
         let Some(search) = &mut self.search else { return };
         if search.retry_at.is_some_and(|at| at > now) {

@@ -11,9 +11,8 @@ use liminal_core::{
     Answer, Bus, BusNext, Call, Command, ConversationKey, Invocation, LinkId, Offer, Settings, Subject,
     Ticket,
 };
-use liminal_proto::{
-    CloseReason, ConversationId, Event, ExitReason, Expects, Instant, Message, MessageId, Outcome, Pid, Wake,
-};
+pub use liminal_laws::bus::says;
+use liminal_proto::{CloseReason, ConversationId, Event, ExitReason, Expects, Instant, Outcome, Pid, Wake};
 
 pub struct Kit {
     pub bus: Bus,
@@ -153,11 +152,6 @@ impl Kit {
             next => panic!("not waiting: {next:?}"),
         }
     }
-}
-
-pub fn says(id: u64, message: u64, expects: Expects, timeout: Option<Duration>, payload: Bytes) -> Event {
-    let (conversation, id) = (ConversationId::new(id), MessageId::new(message));
-    Event::Message(Message { conversation, id, expects, timeout, payload })
 }
 
 fn text(payload: &Bytes) -> String {

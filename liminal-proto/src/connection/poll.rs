@@ -54,6 +54,11 @@ impl Connection {
     /// Moves on by one event. `None` with nothing owed and the connection open means: wait.
     fn advance(&mut self, wake: &mut Wake) -> Result<Option<Event>, Violation> {
         while !self.is_paused() {
+            // An echo that is due by now does not depend on how much more has arrived already.
+            self.finish_close();
+            if self.phase == Phase::Closed {
+                return Ok(None);
+            }
             let Some(frame) = self.next_frame()? else { break };
             let event = self.on_frame(&frame)?;
             self.input.release_if_drained();
@@ -251,11 +256,14 @@ impl Connection {
 
     /// The echo of the peer's Disconnect: a server's at once, a client's when its requests have ended.
     fn finish_close(&mut self) {
+        if self.phase != Phase::ClosingPeer {
+            return;
+        }
         let drained = match &self.role {
             Role::Client(client) => client.outstanding() == 0,
             Role::Server(_) => true,
         };
-        if self.phase == Phase::ClosingPeer && drained {
+        if drained {
             // A Disconnect has no fields: there is nothing in it that could be refused.
             let _ = self.sender.send(0, StreamId::CONTROL, Body::Disconnect);
             self.end(CloseReason::Peer);

@@ -1,0 +1,69 @@
+//! What may be done with a bus.
+
+use crate::Tape;
+
+/// What conversations are opened on, those more often of which there is more to be seen.
+pub const SUBJECTS_OPENED: [&str; 10] =
+    ["echo", "echo", "log", "nobody", "pair", "route", "route", "route", "undo", "lost"];
+
+/// One operation. Whom it concerns is chosen among those there are; where there is none it does nothing.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields are small numbers that choose what their names say")]
+pub enum Op {
+    /// A link comes up.
+    Connect,
+    /// A client opens a conversation.
+    Open { link: u8, id: u8, subject: u8 },
+    /// A client says something, with a timeout in units of 300 ms and five bytes for each of `len`.
+    Say { link: u8, id: u8, expects: u8, timeout: u8, len: u8 },
+    /// A client closes a conversation.
+    Close { link: u8, id: u8 },
+    /// A link is lost.
+    Lose { link: u8 },
+    /// A participant that is running does something.
+    Answer { ticket: u8, kind: u8 },
+    /// A call of any time is answered, be it for the second time.
+    AnswerAnew { ticket: u8, kind: u8 },
+    /// The host says that a participant has exited.
+    Exit { call: u8, pid: u8 },
+    /// Time passes: twice the square in milliseconds.
+    Tick { time: u8 },
+    /// A link has no room for replies.
+    Full { link: u8 },
+    /// It has room again.
+    Ready { link: u8 },
+    /// Polls, so many times at most.
+    Poll { times: u8 },
+    /// One more participant serves the subject on which conversations go on.
+    Register,
+    /// One of them does no more.
+    Unregister { offer: u8 },
+}
+
+impl Op {
+    /// The operation that comes next on a tape.
+    pub fn read(tape: &mut Tape<'_>) -> Self {
+        match tape.below(48) {
+            0..=9 => Self::Poll { times: 1 + tape.below(19) },
+            10 | 11 => Self::Connect,
+            12..=15 => {
+                let (link, id) = (tape.byte(), tape.below(4));
+                Self::Open { link, id, subject: tape.below(SUBJECTS_OPENED.len() as u8) }
+            }
+            16..=23 => {
+                let (link, id, expects, timeout) = (tape.byte(), tape.below(4), tape.below(3), tape.below(4));
+                Self::Say { link, id, expects, timeout, len: tape.byte() }
+            }
+            24 | 25 => Self::Close { link: tape.byte(), id: tape.below(4) },
+            26 => Self::Lose { link: tape.byte() },
+            27..=37 => Self::Answer { ticket: tape.byte(), kind: tape.below(12) },
+            38 => Self::AnswerAnew { ticket: tape.byte(), kind: tape.below(12) },
+            39 | 40 => Self::Exit { call: tape.byte(), pid: tape.byte() },
+            41 | 42 => Self::Tick { time: tape.byte() },
+            43 => Self::Full { link: tape.byte() },
+            44 => Self::Ready { link: tape.byte() },
+            45 => Self::Register,
+            _ => Self::Unregister { offer: tape.byte() },
+        }
+    }
+}

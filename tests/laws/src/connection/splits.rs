@@ -1,0 +1,96 @@
+//! Law 2: chunking never matters.
+
+use bytes::Bytes;
+use liminal_proto::wire::Dialect;
+use liminal_proto::{Config, Connection, Event, Expects, Next, Phase, Side};
+
+use super::Beginning;
+use super::piece::piece;
+use crate::Tape;
+use crate::sides::{START, client_of, events, output, serve};
+
+/// Fuzz target: any input, cut in two anywhere, and into single bytes.
+pub fn split(data: &[u8]) {
+    let mut tape = Tape::new(data);
+    let beginning = Beginning::read(&mut tape);
+    let cuts: Vec<usize> = (0..tape.below(6)).map(|_| tape.short().into()).collect();
+    let mut bytes = Vec::new();
+    while !tape.is_over() {
+        bytes.extend(piece(&mut tape));
+    }
+    assert_splits_are_equal(beginning, &bytes, &cuts);
+}
+
+/// Whole, cut at these places (beyond the end they start over) and in single bytes, the same input gives
+/// the same events and the same answers. A client is in the midst of requests.
+pub fn assert_splits_are_equal(beginning: Beginning, bytes: &[u8], cuts: &[usize]) {
+    let make = || match (beginning.side, beginning.through) {
+        (Side::Client, true) => busy_client(beginning.dialect),
+        _ => beginning.begin(Config::default()),
+    };
+    let whole = transcript(&mut make(), &[bytes]);
+    assert_eq!(transcript(&mut make(), &pieces(bytes, cuts)), whole);
+    let single: Vec<&[u8]> = bytes.chunks(1).collect();
+    assert_eq!(transcript(&mut make(), &single), whole);
+}
+
+/// A client with a few conversations and requests in flight.
+#[must_use]
+pub fn busy_client(dialect: Dialect) -> Connection {
+    let mut client = client_of(dialect.version().major, Config::default());
+    for _ in 0..3 {
+        let key = client.open(START, "subject").unwrap();
+        for _ in 0..2 {
+            client.ask(START, key, None, Bytes::new()).unwrap();
+            client.message(START, key, Expects::Acceptance, Bytes::new()).unwrap();
+        }
+    }
+    output(&mut client);
+    client
+}
+
+/// What a connection told and wrote when it was fed these pieces, with an embedder that always does
+/// the same.
+fn transcript(connection: &mut Connection, pieces: &[&[u8]]) -> (Vec<Event>, Vec<u8>) {
+    let (mut told, mut wrote) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        let mut rest = *piece;
+        loop {
+            rest = &rest[connection.receive(START, rest)..];
+            while let Next::Event(event) = connection.poll() {
+                if connection.phase() != Phase::Closed {
+                    serve_what_there_is(connection, &event);
+                }
+                told.push(event);
+            }
+            wrote.extend(output(connection));
+            if rest.is_empty() {
+                break;
+            }
+        }
+    }
+    connection.eof(START);
+    told.extend(events(connection));
+    wrote.extend(output(connection));
+    (told, wrote)
+}
+
+fn serve_what_there_is(connection: &mut Connection, event: &Event) {
+    if connection.side() == Side::Server {
+        serve(connection, START, event);
+    }
+}
+
+fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
+    let mut at: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
+    at.sort_unstable();
+    at.push(bytes.len());
+    let mut from = 0;
+    at.into_iter()
+        .map(|to| {
+            let piece = &bytes[from..to];
+            from = to;
+            piece
+        })
+        .collect()
+}
