@@ -21,6 +21,7 @@ pub struct Plan {
     pub(crate) config: Config,
     pub(crate) network: Network,
     pub(crate) faults: Vec<Fault>,
+    pub(crate) faults_max: usize,
     pub(crate) rest: Duration,
 }
 
@@ -68,6 +69,7 @@ impl Plan {
             config: Config::default(),
             network: Network::Faithful,
             faults: Fault::ALL.to_vec(),
+            faults_max: usize::MAX,
             rest: Self::REST,
         }
     }
@@ -132,6 +134,13 @@ impl Plan {
     /// Nothing else goes wrong. The default is that everything may.
     pub fn only_faults(&mut self, faults: &[Fault]) -> &mut Self {
         self.faults = faults.to_vec();
+        self
+    }
+
+    /// At most this many faults of processes, connections and participants in a run. (Pieces and latency do not
+    /// count.) The default is that their number is not bounded.
+    pub fn faults_max(&mut self, count: usize) -> &mut Self {
+        self.faults_max = count;
         self
     }
 

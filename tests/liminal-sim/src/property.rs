@@ -58,7 +58,8 @@ impl Fared {
             self.calm_since.get_or_insert(view.now);
         }
         for (first, property) in self.first.iter_mut().zip(properties) {
-            if first.is_none() && (property.holds)(view) != (property.kind == Kind::Always) {
+            let counts = is_calm || !matches!(property.kind, Kind::Eventually(_));
+            if counts && first.is_none() && (property.holds)(view) != (property.kind == Kind::Always) {
                 *first = Some(view.now);
             }
         }

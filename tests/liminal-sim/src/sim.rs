@@ -14,7 +14,7 @@ use crate::promises::{Promise, check_promises};
 use crate::property::{Fared, Kind, Property, View};
 use crate::scenario::{Scenario, scenarios_in};
 use crate::tape::{Draws, Tape, next_tape, shrink};
-use crate::{Plan, World};
+use crate::{Plan, Track, World};
 
 /// The environment variable that has one run replayed: a tape, as failures print it.
 pub const REPLAY: &str = "LIMINAL_SIM_REPLAY";
@@ -102,8 +102,7 @@ impl<S> Sim<S> {
         self.with(Property::new(name, Kind::Always, holds))
     }
 
-    /// This holds at some time of every run: this long after faults have stopped and inputs have ended at the
-    /// latest.
+    /// When faults have stopped and inputs have ended, this comes to hold within that time.
     #[must_use]
     pub fn eventually(
         self,
@@ -189,13 +188,17 @@ impl<S> Sim<S> {
         Ok(report)
     }
 
-    /// Runs every tape of a small world, one after the other, or as many as `runs_max` of them. Says whether
-    /// those were all.
+    /// Makes every decision of these tracks in turn, while the others stay benign: all runs of a small world,
+    /// or as many as `runs_max` of them. Says whether those were all. [`Plan::faults_max`] keeps them finite.
     ///
     /// # Errors
     ///
     /// The first failure.
-    pub fn check_exhaustively(&self, runs_max: u64) -> Result<(Report, bool), Box<Failure>> {
+    pub fn check_exhaustively(
+        &self,
+        tracks: &'static [Track],
+        runs_max: u64,
+    ) -> Result<(Report, bool), Box<Failure>> {
         let mut report = Report { marks: vec![0; Mark::ALL.len()], ..Report::default() };
         let mut seen = vec![false; self.properties.len()];
         let mut tape = Some(Tape::default());
@@ -203,10 +206,11 @@ impl<S> Sim<S> {
             if report.runs == runs_max {
                 return Ok((report, false));
             }
-            let (ran, draws) = self.run_drawing(Draws::noting(this.clone()));
+            let (ran, draws) = self.run_drawing(Draws::noting(this.clone(), tracks));
             self.judge(&this, ran, &mut report, &mut seen)?;
             tape = next_tape(&draws);
         }
+        self.check_seen(&seen)?;
         Ok((report, true))
     }
 
@@ -280,6 +284,10 @@ impl<S> Sim<S> {
         seen: &mut [bool],
     ) -> Result<(), Box<Failure>> {
         if let Some(broken) = &ran.broken {
+            if !self.run(tape).broken.is_some_and(|it| is_same(&it, broken)) {
+                // Found by a search of all runs, in which weights mean something else.
+                return Err(self.failure(tape.clone(), &ran));
+            }
             let small = shrink(tape, self.shrink_runs_max, |tape| {
                 self.run(tape).broken.is_some_and(|it| is_same(&it, broken))
             });

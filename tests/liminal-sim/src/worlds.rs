@@ -9,7 +9,8 @@ use liminal_proto::ExitReason;
 use crate::{Network, Plan, Sim, Workload};
 
 /// What openers ask for; nobody serves the last.
-const SUBJECTS: [&str; 9] = ["echo", "route", "undo", "lost", "slow", "async", "log", "moody", "nobody"];
+const SUBJECTS: [&str; 10] =
+    ["echo", "route", "undo", "lost", "slow", "async", "log", "moody", "erratic", "nobody"];
 
 /// Two to three openers that do whatever the tape says with participants of every kind under every crash
 /// policy, while everything goes wrong that can.
@@ -39,9 +40,13 @@ fn serve_everything(plan: &mut Plan) {
     for subject in ["echo", "route", "route", "route", "undo", "lost", "fix"] {
         plan.serve(subject, echo);
     }
-    plan.serve("slow", || Slow).serve("moody", || Moody(0)).serve_async("async", || async_fn(sleepy));
+    plan.serve("slow", || Slow)
+        .serve("moody", || Moody(0))
+        .serve("erratic", || Moody(0))
+        .serve_async("async", || async_fn(sleepy));
     plan.trace_only("log");
     plan.on_crash("route", CrashPolicy::RouteToNext);
+    plan.on_crash("erratic", CrashPolicy::RouteToNext);
     plan.on_crash("undo", CrashPolicy::Compensate("fix".into()));
     plan.on_crash("lost", CrashPolicy::Compensate("nobody".into()));
 }

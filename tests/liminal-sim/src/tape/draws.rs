@@ -10,6 +10,8 @@ pub struct Draws {
     /// Faults have stopped: every further draw of this track is 0.
     calm: bool,
     choices: Option<Vec<Choice>>,
+    /// Of which tracks all decisions are made, one after the other; the others stay benign.
+    searched: &'static [Track],
 }
 
 /// One decision that was drawn.
@@ -27,13 +29,14 @@ impl Draws {
     /// From the beginning of a tape.
     #[must_use]
     pub const fn new(tape: Tape) -> Self {
-        Self { tape, at: [0; 4], calm: false, choices: None }
+        Self { tape, at: [0; 4], calm: false, choices: None, searched: &[] }
     }
 
-    /// The same; what is drawn is noted, for [`next_tape`](super::next_tape).
+    /// The same; what is drawn of these tracks is noted, for [`next_tape`](super::next_tape), and of the others
+    /// everything is 0.
     #[must_use]
-    pub const fn noting(tape: Tape) -> Self {
-        Self { tape, at: [0; 4], calm: false, choices: Some(Vec::new()) }
+    pub const fn noting(tape: Tape, searched: &'static [Track]) -> Self {
+        Self { tape, at: [0; 4], calm: false, choices: Some(Vec::new()), searched }
     }
 
     /// From now on no fault is drawn any more.
@@ -45,6 +48,11 @@ impl Draws {
     #[must_use]
     pub const fn is_calm(&self) -> bool {
         self.calm
+    }
+
+    /// Whether all tapes of a world are made, one after the other.
+    pub(crate) const fn is_exhaustive(&self) -> bool {
+        self.choices.is_some()
     }
 
     /// One of `n`: 0 to `n - 1`. Of one there is nothing to decide, and nothing is drawn.
@@ -72,6 +80,9 @@ impl Draws {
 
     fn byte(&mut self, track: Track, values: u8, is_chance: bool) -> u8 {
         if self.calm && track == Track::Faults {
+            return 0;
+        }
+        if self.choices.is_some() && !self.searched.contains(&track) {
             return 0;
         }
         let at = &mut self.at[track as usize];
@@ -105,7 +116,7 @@ mod tests {
 
     #[test]
     fn what_cannot_happen_or_has_one_outcome_draws_nothing() {
-        let mut draws = Draws::noting("ff.ff.ff.ff".parse().unwrap());
+        let mut draws = Draws::noting("ff.ff.ff.ff".parse().unwrap(), &[Track::Faults]);
         assert!(!draws.chance(Track::Faults, 0));
         assert_eq!(draws.below(Track::Faults, 1), 0);
         assert!(draws.choices().is_empty());

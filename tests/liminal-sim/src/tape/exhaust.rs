@@ -13,7 +13,7 @@ use super::{Draws, Tape, Track};
 /// let mut seen = Vec::new();
 /// let mut tape = Some(Tape::default());
 /// while let Some(this) = tape {
-///     let mut draws = Draws::noting(this);
+///     let mut draws = Draws::noting(this, &[Track::Faults, Track::Network]);
 ///     let fault = draws.chance(Track::Faults, 10);
 ///     seen.push((fault, if fault { draws.below(Track::Network, 3) } else { 0 }));
 ///     tape = next_tape(&draws);

@@ -18,6 +18,7 @@ impl World {
         }
         self.draws.calm();
         self.fault_at = None;
+        watch(self);
         self.rest(watch);
         self.note(Noted::Calm);
         self.measure();

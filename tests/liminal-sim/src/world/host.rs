@@ -76,11 +76,14 @@ impl Host {
         invocation: Invocation,
         draws: &mut Draws,
         swarm: &Swarm,
+        faults_max: &mut usize,
     ) {
-        let mishap = MISHAPS.iter().find(|(fault, _)| draws.chance(Track::Faults, swarm.weight(*fault)));
+        let mut mishaps = MISHAPS.iter().take(if *faults_max > 0 { MISHAPS.len() } else { 0 });
+        let mishap = mishaps.find(|(fault, _)| draws.chance(Track::Faults, swarm.weight(*fault)));
         let mishap = mishap.map_or(Mishap::None, |(_, mishap)| *mishap);
         let mishap =
             if mishap == Mishap::Refuse && !may_refuse(&invocation.what) { Mishap::None } else { mishap };
+        *faults_max -= usize::from(mishap != Mishap::None);
         let at = now.after(work(draws, swarm));
         if matches!(invocation.what, Call::Join { .. }) {
             self.alive.insert(invocation.pid, invocation.conversation);

@@ -127,7 +127,7 @@ impl World {
                 }
                 self.note(Noted::Called { ticket, invocation: invocation.clone() });
                 let (host, draws) = (&mut self.server.host, &mut self.draws);
-                host.accept(self.now, ticket, invocation, draws, &self.swarm);
+                host.accept(self.now, ticket, invocation, draws, &self.swarm, &mut self.plan.faults_max);
             }
             NodeNext::Cancel(ticket) => {
                 self.note(Noted::Cancelled { ticket });

@@ -34,13 +34,15 @@ const EVENTS: [Fault; 11] = [
 impl World {
     /// Draws when the next fault happens, if there is another.
     pub(super) fn plan_fault(&mut self) {
-        let any = EVENTS.iter().any(|fault| self.swarm.has(*fault));
+        let any = self.plan.faults_max > 0 && EVENTS.iter().any(|fault| self.swarm.has(*fault));
         let gap = if any { self.draws.below(Track::Faults, GAPS.len()) } else { 0 };
         self.fault_at = (gap > 0).then(|| self.now.after(Duration::from_micros(GAPS[gap])));
     }
 
     /// A fault happens, where it applies.
     pub(super) fn fault(&mut self) {
+        self.plan.faults_max = self.plan.faults_max.saturating_sub(1);
+        self.fault_at = None;
         let exist: Vec<Fault> = EVENTS.into_iter().filter(|fault| self.swarm.has(*fault)).collect();
         let fault = self.draws.pick(Track::Faults, &exist);
         match fault {
