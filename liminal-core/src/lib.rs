@@ -83,6 +83,7 @@ mod phase;
 mod policy;
 mod record;
 mod settings;
+pub mod transcript;
 
 pub use bus::{Bus, BusNext, CANCELLED_PER_POLL, Uncompensated};
 pub use command::{Command, Held};
@@ -95,3 +96,4 @@ pub use phase::{Phase, Trigger};
 pub use policy::CrashPolicy;
 pub use record::{Leaving, Record, Recorded};
 pub use settings::{Counters, Load, Settings};
+pub use transcript::Transcript;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kit::{Kit, crash, part, reply, says, secs, tell};
 use liminal_core::{Answer, Bus, BusNext, CANCELLED_PER_POLL, Load, Offer, RegisterError, Settings, Subject};
-use liminal_proto::{Expects, Instant, ReasonCode, TimerReason, Wake};
+use liminal_proto::{ConversationId, Expects, Instant, ReasonCode, TimerReason, Wake};
 
 /// What follows `step`, without its tickets' numbers being of interest.
 macro_rules! follows {
@@ -770,4 +770,15 @@ fn an_earlier_now_counts_as_the_latest_one() {
     kit.now = Instant::ORIGIN.after(secs(10));
     kit.drain();
     assert_eq!(kit.wake(), Wake::At(Instant::ORIGIN.after(secs(15)), TimerReason::Deadline));
+}
+
+#[test]
+fn the_owner_of_a_conversation_is_known_until_it_is_over() {
+    let (mut kit, link) = Kit::active();
+    let key = kit.keys[0];
+    assert_eq!(kit.bus.owner(key), Some((link, ConversationId::new(1))));
+    kit.close(link, 1);
+    kit.drain();
+    kit.answer_last(Answer::Done);
+    assert_eq!(kit.bus.owner(key), None);
 }

@@ -12,7 +12,7 @@ mod reroute;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use liminal_proto::{Event, ExitReason, Instant, Message, Outcome, Pid, ReasonCode, Wake};
+use liminal_proto::{ConversationId, Event, ExitReason, Instant, Message, Outcome, Pid, ReasonCode, Wake};
 
 use self::common::Common;
 pub use self::compensate::Uncompensated;
@@ -255,6 +255,12 @@ impl Bus {
     #[must_use]
     pub fn wake(&self) -> Wake {
         self.common.wake()
+    }
+
+    /// Who opened a conversation that is not over yet, and the id it has there.
+    #[must_use]
+    pub fn owner(&self, conversation: ConversationKey) -> Option<(LinkId, ConversationId)> {
+        self.conversations.get(&conversation).map(|it| (it.link(), it.id))
     }
 
     /// What was counted since the birth of the bus.

@@ -1,0 +1,234 @@
+//! What happened in a run, as everybody saw it, in one order: what promises are checked on.
+
+use alloc::vec::Vec;
+use core::fmt::{self, Write as _};
+
+use liminal_proto::{ConversationId, Event, ExitReason, Instant, Pid};
+
+use crate::{Answer, ConversationKey, Invocation, LinkId, Load, Record, Ticket, Uncompensated};
+
+macro_rules! numbers {
+    ($($(#[$doc:meta])* $name:ident, $prefix:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(u64);
+
+        impl $name {
+            /// The one with this number. Whoever writes the transcript gives the numbers out.
+            #[must_use]
+            pub const fn new(number: u64) -> Self {
+                Self(number)
+            }
+
+            /// Its number.
+            #[must_use]
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0)
+            }
+        }
+    )*};
+}
+
+numbers! {
+    /// One bus. One that is started again after a crash is another.
+    BusId, "bus-";
+    /// One connection of somebody who opens conversations. A new connection is another.
+    OpenerId, "opener-";
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// When.
+    pub at: Instant,
+    /// At which bus, or on the way to which.
+    pub bus: BusId,
+    /// What.
+    pub what: Noted,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Noted {
+    /// An opener has connected, and the bus knows it as this link.
+    Dialled {
+        /// Who.
+        opener: OpenerId,
+        /// The name of the connection at the bus.
+        link: LinkId,
+    },
+    /// An opener says something that its connection has taken: `Open`, `Message` or `Close`, with the ids of
+    /// its side, or `Closed` when it asks for the end of the connection.
+    Said {
+        /// Who.
+        opener: OpenerId,
+        /// What.
+        event: Event,
+    },
+    /// The connection of an opener tells it something.
+    Told {
+        /// Whom.
+        opener: OpenerId,
+        /// What.
+        event: Event,
+    },
+    /// An opener is gone without a word: nobody is there to be told anything.
+    Gone {
+        /// Who.
+        opener: OpenerId,
+    },
+    /// The bus has been told that a connection is over. What it owned is cancelled.
+    LinkClosed {
+        /// Which.
+        link: LinkId,
+    },
+    /// A conversation belongs to this link, under this id. Comes before its first call.
+    Owned {
+        /// Which.
+        conversation: ConversationKey,
+        /// Whose.
+        link: LinkId,
+        /// What its owner calls it.
+        id: ConversationId,
+    },
+    /// A record of the log ([`Settings::recording`](crate::Settings::recording)).
+    Recorded {
+        /// Of which conversation.
+        conversation: ConversationKey,
+        /// The record.
+        record: Record,
+    },
+    /// The bus has a participant called.
+    Called {
+        /// Under which ticket.
+        ticket: Ticket,
+        /// What.
+        invocation: Invocation,
+    },
+    /// The bus says that nobody wants the answer of a call any more.
+    Cancelled {
+        /// Which.
+        ticket: Ticket,
+    },
+    /// A host is about to give this answer to the bus.
+    Answered {
+        /// Of which call.
+        ticket: Ticket,
+        /// What it answers.
+        answer: Answer,
+    },
+    /// A host is about to tell the bus that a participant is no more.
+    Died {
+        /// In which conversation.
+        conversation: ConversationKey,
+        /// Who.
+        pid: Pid,
+        /// Why.
+        reason: ExitReason,
+    },
+    /// A compensation has failed.
+    Uncompensated(Uncompensated),
+    /// The process of an opener, or of the bus when it is nobody's, stands still until then.
+    Paused {
+        /// Whose; `None`: the bus.
+        opener: Option<OpenerId>,
+        /// Until when.
+        until: Instant,
+    },
+    /// The bus is gone, and with it everything that it knew.
+    BusLost,
+    /// The bus has nothing to do at this moment, and holds this.
+    Measured {
+        /// By its accounts.
+        load: Load,
+        /// Counted afresh.
+        recount: Load,
+    },
+    /// Faults have stopped, inputs have ended, and all deadlines have passed: nothing may be outstanding.
+    Calm,
+    /// Every connection has been closed, too: nothing may be left.
+    Over,
+    /// Something that must never happen: a panic of the bus or of a connection, events after the last one,
+    /// output after the end, a world that finds no rest.
+    Broken {
+        /// What.
+        text: alloc::string::String,
+    },
+}
+
+/// What happened in a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transcript {
+    entries: Vec<Entry>,
+}
+
+impl Transcript {
+    /// An empty one.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { entries: Vec::new() }
+    }
+
+    /// Adds what has just happened.
+    pub fn note(&mut self, at: Instant, bus: BusId, what: Noted) {
+        self.entries.push(Entry { at, bus, what });
+    }
+
+    /// Everything, in its order.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The same, to be changed: by whoever wants to see that a change is found.
+    pub const fn entries_mut(&mut self) -> &mut Vec<Entry> {
+        &mut self.entries
+    }
+
+    /// A number that differs, as good as certainly, between transcripts that differ. It is the same on every
+    /// machine: FNV-1a, 64 bits, of what each entry prints. (Of payloads only the length is in it.)
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let mut digest = Digest(0xCBF2_9CE4_8422_2325);
+        for entry in &self.entries {
+            // Writing to a number cannot fail.
+            let _ = write!(digest, "{entry:?}");
+        }
+        digest.0
+    }
+}
+
+struct Digest(u64);
+
+impl fmt::Write for Digest {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BusId, Noted, Transcript};
+    use liminal_proto::Instant;
+
+    #[test]
+    fn a_digest_tells_transcripts_apart_and_is_the_same_everywhere() {
+        let mut transcript = Transcript::new();
+        assert_eq!(transcript.digest(), 0xCBF2_9CE4_8422_2325);
+        transcript.note(Instant::ORIGIN, BusId::new(1), Noted::Calm);
+        let one = transcript.digest();
+        transcript.note(Instant::ORIGIN, BusId::new(1), Noted::Calm);
+        assert_ne!(one, transcript.digest());
+        assert_eq!(one, Transcript { entries: transcript.entries[..1].to_vec() }.digest());
+    }
+}

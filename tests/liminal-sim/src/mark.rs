@@ -1,0 +1,179 @@
+//! Rare situations that matter. A long run that never sees one of them has not tested what it is for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use liminal_core::transcript::{BusId, Entry, Noted, OpenerId, Transcript};
+use liminal_core::{Answer, Call, ConversationKey, Leaving, LinkId, Recorded, Ticket};
+use liminal_proto::{ConversationId, Event, MessageId, Outcome, Pid};
+
+macro_rules! all_marks {
+    ($($name:ident, $text:literal;)*) => {
+        /// A rare situation that matters.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Mark { $(#[doc = $text] $name,)* }
+
+        impl Mark {
+            /// Every mark.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// What it is, in a few words.
+            #[must_use]
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$name => $text),* }
+            }
+        }
+    };
+}
+
+all_marks! {
+    ExitRacesClose, "a participant exits when its conversation was told to close";
+    ReplyRacesExit, "a participant replies and exits in the same call";
+    ReplyAfterDeath, "a call of a participant that was killed still replies";
+    LateReply, "a reply comes after its request has ended";
+    RerouteWhileClosing, "a conversation that is told to close goes on with another participant";
+    Redelivered, "a message reaches a second participant";
+    GivenUp, "a request ends because its participants exit too often";
+    NobodyLeft, "nobody takes the place of a participant that exited";
+    OwnerLostAtWork, "an owner is lost while its participant works";
+    DeadlineAtWork, "a request ends at its deadline while its participant works";
+    BusyHost, "a host has no free seat";
+    Uncompensated, "a compensation fails";
+    RefusedToDead, "a message reaches a conversation whose participant has exited";
+    UnknownEnd, "a request ends as unknown";
+    BusRestarted, "a conversation is opened on a bus that was started again";
+}
+
+/// The marks of a run.
+pub(crate) fn marks(transcript: &Transcript) -> BTreeSet<Mark> {
+    let mut watch = Watch::default();
+    for entry in transcript.entries() {
+        watch.on_entry(entry);
+    }
+    watch.seen
+}
+
+type Key = (BusId, ConversationKey);
+
+#[derive(Default)]
+struct Watch {
+    seen: BTreeSet<Mark>,
+    links: BTreeMap<(BusId, LinkId), OpenerId>,
+    owners: BTreeMap<Key, (OpenerId, ConversationId)>,
+    closing: BTreeSet<(OpenerId, ConversationId)>,
+    calls: BTreeMap<(BusId, Ticket), (Key, Pid, bool)>,
+    dead: BTreeSet<(BusId, Pid)>,
+    ended: BTreeSet<(Key, u64)>,
+    in_hand: BTreeMap<Key, u64>,
+    replied: BTreeSet<(BusId, Ticket)>,
+    speaks_v2: BTreeSet<OpenerId>,
+    recorded: BTreeSet<(OpenerId, ConversationId, MessageId)>,
+}
+
+impl Watch {
+    fn see(&mut self, holds: bool, mark: Mark) {
+        if holds {
+            self.seen.insert(mark);
+        }
+    }
+
+    fn is_closing(&self, key: Key) -> bool {
+        self.owners.get(&key).is_some_and(|owner| self.closing.contains(owner))
+    }
+
+    fn works(&self, key: Key) -> bool {
+        self.calls.values().any(|(of, ..)| *of == key)
+    }
+
+    fn on_entry(&mut self, entry: &Entry) {
+        let bus = entry.bus;
+        match &entry.what {
+            Noted::Dialled { opener, link } => {
+                self.links.insert((bus, *link), *opener);
+            }
+            Noted::Owned { conversation, link, id } => {
+                if let Some(opener) = self.links.get(&(bus, *link)) {
+                    self.owners.insert((bus, *conversation), (*opener, *id));
+                }
+                self.see(bus.get() > 1, Mark::BusRestarted);
+            }
+            Noted::Said { opener, event: Event::Close { conversation } } => {
+                self.closing.insert((*opener, *conversation));
+            }
+            Noted::Told { opener, event } => self.on_told(*opener, event),
+            Noted::Called { ticket, invocation } => {
+                let key = (bus, invocation.conversation);
+                let asks = matches!(invocation.what, Call::Message { expects_reply: true, .. });
+                if let Call::Message { record, redelivered, .. } = &invocation.what {
+                    self.in_hand.insert(key, record.get());
+                    self.see(*redelivered > 0, Mark::Redelivered);
+                }
+                self.calls.insert((bus, *ticket), (key, invocation.pid, asks));
+            }
+            Noted::Answered { ticket, answer } => self.on_answered(bus, *ticket, answer),
+            Noted::Died { pid, .. } => {
+                self.dead.insert((bus, *pid));
+            }
+            Noted::Recorded { conversation, record } => self.on_record((bus, *conversation), &record.what),
+            Noted::Uncompensated(_) => self.see(true, Mark::Uncompensated),
+            _ => {}
+        }
+    }
+
+    fn on_told(&mut self, opener: OpenerId, event: &Event) {
+        match event {
+            Event::Connected { version } if version.major == 2 => {
+                self.speaks_v2.insert(opener);
+            }
+            Event::Outcome { outcome: Outcome::Unknown, .. } => self.see(true, Mark::UnknownEnd),
+            // What ended with an exit and is not in the log came after it.
+            Event::Outcome { conversation, message, outcome: Outcome::Exited } => {
+                let recorded = self.recorded.contains(&(opener, *conversation, *message));
+                self.see(!recorded && self.speaks_v2.contains(&opener), Mark::RefusedToDead);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_answered(&mut self, bus: BusId, ticket: Ticket, answer: &Answer) {
+        let Some((key, pid, asks)) = self.calls.get(&(bus, ticket)).copied() else { return };
+        if let Answer::Reply(_) = answer {
+            let hand = self.in_hand.get(&key).copied().unwrap_or(0);
+            self.see(self.dead.contains(&(bus, pid)), Mark::ReplyAfterDeath);
+            self.see(asks && self.ended.contains(&(key, hand)), Mark::LateReply);
+            self.replied.insert((bus, ticket));
+        }
+        self.see(*answer == Answer::Busy, Mark::BusyHost);
+        let exits = matches!(answer, Answer::Exited(_)) && asks;
+        self.see(exits && self.replied.contains(&(bus, ticket)), Mark::ReplyRacesExit);
+        if answer.returns() {
+            self.calls.remove(&(bus, ticket));
+        }
+    }
+
+    fn on_record(&mut self, key: Key, what: &Recorded) {
+        match what {
+            Recorded::Message { id, .. } | Recorded::Request { id, .. } => {
+                if let Some((opener, conversation)) = self.owners.get(&key) {
+                    self.recorded.insert((*opener, *conversation, *id));
+                }
+            }
+            Recorded::Exited { goes_on, .. } => {
+                let closing = self.is_closing(key);
+                self.see(closing, Mark::ExitRacesClose);
+                self.see(closing && *goes_on, Mark::RerouteWhileClosing);
+            }
+            Recorded::Failed => self.see(true, Mark::NobodyLeft),
+            Recorded::Left { why: Leaving::OwnerLost, .. } => {
+                self.see(self.works(key), Mark::OwnerLostAtWork)
+            }
+            Recorded::RequestEnded { request, how } => {
+                self.ended.insert((key, request.get()));
+                let in_hand = self.in_hand.get(&key) == Some(&request.get());
+                self.see(*how == Outcome::Deadline && in_hand && self.works(key), Mark::DeadlineAtWork);
+                self.see(*how == Outcome::Exited && !in_hand, Mark::GivenUp);
+            }
+            _ => {}
+        }
+    }
+}

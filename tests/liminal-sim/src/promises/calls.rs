@@ -1,0 +1,122 @@
+//! What participants may be given, and what they answer.
+
+use liminal_core::transcript::BusId;
+use liminal_core::{Answer, Call, ConversationKey, Invocation, Recorded, Ticket};
+use liminal_proto::{Instant, Pid};
+
+use super::{Checker, Promise};
+
+/// A call that has not returned.
+pub(super) struct CallOut {
+    key: (BusId, ConversationKey),
+    pid: Pid,
+    joins: bool,
+    /// The record that it gives, if it gives one.
+    record: Option<u64>,
+}
+
+impl Checker {
+    pub(super) fn on_called(&mut self, at: Instant, bus: BusId, ticket: Ticket, invocation: &Invocation) {
+        let key = (bus, invocation.conversation);
+        let record = match &invocation.what {
+            Call::Message { record, .. } => Some(record.get()),
+            _ => None,
+        };
+        let joins = matches!(invocation.what, Call::Join { .. });
+        self.calls.insert((bus, ticket), CallOut { key, pid: invocation.pid, joins, record });
+        match &invocation.what {
+            Call::Message { deadline, .. } => {
+                self.check_given(key, invocation);
+                let in_time = deadline.is_none_or(|deadline| at < deadline);
+                self.expect(in_time, Promise::Q4, || format!("{ticket} is called after its deadline."));
+            }
+            Call::Leave { .. } => {
+                let exited = self.logs.get(&key).is_some_and(|log| {
+                    let is_it = |what: &Recorded| matches!(what, Recorded::Exited { pid, .. } if *pid == invocation.pid);
+                    log.records.iter().any(|record| is_it(&record.what))
+                });
+                self.expect(!exited, Promise::L2, || format!("Participant {} has exited.", invocation.pid));
+            }
+            _ => {}
+        }
+    }
+
+    fn check_given(&mut self, key: (BusId, ConversationKey), invocation: &Invocation) {
+        let (Call::Message { record, expects_reply, .. }, pid) = (&invocation.what, invocation.pid) else {
+            return;
+        };
+        let number = record.get();
+        let Some(log) = self.logs.get_mut(&key) else {
+            return self
+                .breaks(Promise::O4, format!("Record {number} of a conversation that nobody opened."));
+        };
+        let stands = log.record(number).map(|it| says(&it.what, &invocation.what));
+        let active = log.active == Some(pid);
+        let open = !expects_reply || log.open.contains_key(&number);
+        log.in_hand = Some(number);
+        let given = log.given.entry(pid).or_default();
+        let last = given.last().copied().unwrap_or(0);
+        let first = given.insert(number);
+        self.expect(stands.is_some(), Promise::O4, || format!("There is no record {number}."));
+        self.expect(stands != Some(false), Promise::O1, || format!("The log has another record {number}."));
+        self.expect(active, Promise::L2, || format!("Participant {pid} does not take part."));
+        self.expect(open, Promise::Q4, || format!("The request of record {number} has ended."));
+        self.expect(first, Promise::O3, || format!("Participant {pid} had record {number} before."));
+        self.expect(!first || number > last, Promise::O5, || format!("Record {number} comes behind {last}."));
+    }
+
+    pub(super) fn on_answered(&mut self, bus: BusId, ticket: Ticket, answer: &Answer) {
+        let Some(call) = self.calls.get(&(bus, ticket)) else { return };
+        let (key, pid, joins, record) = (call.key, call.pid, call.joins, call.record);
+        if answer.returns() {
+            self.calls.remove(&(bus, ticket));
+        }
+        let Some(log) = self.logs.get_mut(&key) else { return };
+        let active = log.active == Some(pid) && log.must_exit != Some(pid);
+        match answer {
+            Answer::Part(payload) | Answer::Reply(payload) => {
+                let last = matches!(answer, Answer::Reply(_));
+                let hand = log.in_hand.filter(|hand| active && log.open.contains_key(hand));
+                // After its last part a request is through, though the log does not say so yet.
+                let through = |hand: &u64| log.due.iter().any(|(of, ends, _)| of == hand && *ends);
+                if let Some(hand) = hand.filter(|hand| !through(hand)) {
+                    log.due.push_back((hand, last, payload.clone()));
+                }
+            }
+            Answer::Exited(_) => {
+                if active {
+                    log.must_exit = Some(pid);
+                }
+                if active || joins {
+                    self.causes.insert((key.0, key.1, pid));
+                }
+            }
+            // It was not given at all.
+            Answer::Busy => {
+                if let (Some(record), Some(given)) = (record, log.given.get_mut(&pid)) {
+                    given.remove(&record);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_died(&mut self, key: (BusId, ConversationKey), pid: Pid) {
+        self.causes.insert((key.0, key.1, pid));
+        if let Some(log) = self.logs.get_mut(&key)
+            && log.active == Some(pid)
+        {
+            log.must_exit = Some(pid);
+        }
+    }
+}
+
+/// Whether a record says what a participant is told.
+fn says(what: &Recorded, call: &Call) -> bool {
+    let Call::Message { id, expects_reply, payload, .. } = call else { return false };
+    match what {
+        Recorded::Message { id: of, payload: said } => (of, said, false) == (id, payload, *expects_reply),
+        Recorded::Request { id: of, payload: said, .. } => (of, said, true) == (id, payload, *expects_reply),
+        _ => false,
+    }
+}

@@ -1,0 +1,199 @@
+//! What the log of a conversation must look like.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use liminal_core::transcript::{BusId, OpenerId};
+use liminal_core::{ConversationKey, LinkId, Record, Recorded};
+use liminal_proto::{ConversationId, ExitReason, Instant, MessageId, Outcome, Pid};
+
+use super::{Checker, Promise};
+
+/// The log of one conversation, as far as it is known.
+#[derive(Default)]
+pub(super) struct Log {
+    pub(super) records: Vec<Record>,
+    owner: Option<(OpenerId, ConversationId)>,
+    pub(super) link: Option<LinkId>,
+    pub(super) active: Option<Pid>,
+    /// All who have joined, and whether their life has ended.
+    pub(super) lives: BTreeMap<Pid, bool>,
+    /// Requests that have not ended, with their deadlines.
+    pub(super) open: BTreeMap<u64, Instant>,
+    /// Nothing may follow.
+    pub(super) over: bool,
+    /// Who is dead, and must be said to be before anything else is.
+    pub(super) must_exit: Option<Pid>,
+    /// Replies that the bus has accepted from the participant, and that must stand in the log: to which
+    /// request, whether they end it, and what they say.
+    pub(super) due: VecDeque<(u64, bool, Bytes)>,
+    /// The message that the participant was given last.
+    pub(super) in_hand: Option<u64>,
+    /// What each participant was given.
+    pub(super) given: BTreeMap<Pid, BTreeSet<u64>>,
+    /// How many of the owner's messages are behind the last that was recorded.
+    said: usize,
+}
+
+type Key = (BusId, ConversationKey);
+
+impl Log {
+    pub(super) fn record(&self, number: u64) -> Option<&Record> {
+        self.records.get(usize::try_from(number).ok()?.checked_sub(1)?)
+    }
+}
+
+impl Checker {
+    pub(super) fn on_owned(&mut self, bus: BusId, key: ConversationKey, link: LinkId, id: ConversationId) {
+        let opener = self.links.get(&(bus, link)).copied();
+        let log = self.logs.entry((bus, key)).or_default();
+        log.link = Some(link);
+        log.owner = opener.map(|opener| (opener, id));
+        if let Some(state) = opener.and_then(|opener| self.openers.get_mut(&opener)) {
+            state.keys.insert(id, (bus, key));
+        }
+    }
+
+    /// What a lost link owned is cancelled without a record for each.
+    pub(super) fn on_link_closed(&mut self, bus: BusId, link: LinkId) {
+        let of_bus = self.logs.iter_mut().filter(|((of, _), _)| *of == bus);
+        for (_, log) in of_bus.filter(|(_, log)| log.link == Some(link)) {
+            log.open.clear();
+            log.due.clear();
+        }
+    }
+
+    pub(super) fn on_record(&mut self, key: Key, record: &Record) {
+        let Some(mut log) = self.logs.remove(&key) else {
+            return self.breaks(Promise::O4, format!("A record of {}, which nobody opened.", key.1));
+        };
+        let number = record.number.get();
+        let next = log.records.len() as u64 + 1;
+        self.expect(number == next, Promise::O2, || format!("Record {number} comes where {next} should."));
+        self.on_what(key, &mut log, record);
+        log.records.push(record.clone());
+        self.logs.insert(key, log);
+    }
+
+    fn on_what(&mut self, key: Key, log: &mut Log, record: &Record) {
+        self.check_place(log, &record.what);
+        match &record.what {
+            Recorded::Joined { pid } => {
+                let first = log.lives.insert(*pid, false).is_none() && log.active.is_none();
+                self.expect(first, Promise::L1, || format!("Participant {pid} joins where it cannot."));
+                log.active = Some(*pid);
+            }
+            Recorded::Message { id, payload } => self.on_message(log, *id, payload, false),
+            Recorded::Request { id, payload, deadline } => {
+                self.on_message(log, *id, payload, true);
+                log.open.insert(record.number.get(), *deadline);
+            }
+            Recorded::Reply { request, last, payload } => {
+                self.on_reply(log, record.at, (request.get(), *last, payload));
+            }
+            Recorded::RequestEnded { request, how } => self.on_request_ended(log, request.get(), how),
+            Recorded::JoinRefused { pid, .. } => {
+                let joined = log.lives.contains_key(pid);
+                self.expect(!joined, Promise::L1, || format!("Participant {pid} had joined already."));
+            }
+            Recorded::Left { pid, .. } => self.on_end(log, *pid, true),
+            Recorded::Exited { pid, reason, goes_on } => self.on_exit(key, log, *pid, reason, *goes_on),
+            Recorded::Failed => {
+                log.over = true;
+                log.open.clear();
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether this may stand here at all.
+    fn check_place(&mut self, log: &mut Log, what: &Recorded) {
+        let says = matches!(what, Recorded::Message { .. } | Recorded::Request { .. });
+        let promise = if says { Promise::L6 } else { Promise::L2 };
+        self.expect(!log.over, promise, || format!("{what:?} stands behind the end."));
+        let Some(dead) = log.must_exit else { return };
+        match what {
+            Recorded::Joined { pid } if *pid == dead => {}
+            Recorded::Exited { pid, .. } if *pid == dead => log.must_exit = None,
+            what => {
+                self.breaks(Promise::L3, format!("{what:?} stands before the exit of participant {dead}."))
+            }
+        }
+    }
+
+    fn on_message(&mut self, log: &mut Log, id: MessageId, payload: &Bytes, asks: bool) {
+        let Some((opener, conversation)) = log.owner else { return };
+        let Some(state) = self.openers.get(&opener) else { return };
+        let said = state.said.get(&conversation).map_or(&[][..], Vec::as_slice);
+        let same = |it: &super::openers::Said| {
+            (it.payload == *payload) && (it.asks == asks) && (state.is_v1() || it.id == id)
+        };
+        let behind = said.iter().skip(log.said).position(same);
+        let before = said.iter().take(log.said).any(same);
+        match behind {
+            Some(at) => log.said += at + 1,
+            None if before && !state.is_v1() && log.records.iter().any(|it| has_id(&it.what, id)) => {
+                self.breaks(Promise::O3, format!("Message {id} is accepted twice."));
+            }
+            None if before => self.breaks(Promise::O5, format!("Message {id} is overtaken.")),
+            None => self.breaks(Promise::O4, format!("Nobody has said message {id}.")),
+        }
+    }
+
+    fn on_reply(&mut self, log: &mut Log, at: Instant, reply: (u64, bool, &Bytes)) {
+        let (request, last, payload) = reply;
+        let deadline = log.open.get(&request).copied();
+        self.expect(deadline.is_some(), Promise::Q2, || format!("Record {request} awaits no reply."));
+        let in_time = deadline.is_none_or(|deadline| at <= deadline);
+        self.expect(in_time, Promise::Q1, || format!("The reply to record {request} is late."));
+        self.expect(log.active.is_some(), Promise::L2, || "A reply where nobody takes part.".into());
+        let due = log.due.pop_front();
+        let same = due.is_some_and(|(of, ends, what)| (of, ends, &what) == (request, last, payload));
+        self.expect(same, Promise::O4, || {
+            format!("No participant has given this reply to record {request}.")
+        });
+        if last {
+            log.open.remove(&request);
+        }
+    }
+
+    fn on_request_ended(&mut self, log: &mut Log, request: u64, how: &Outcome) {
+        let was_open = log.open.remove(&request).is_some();
+        self.expect(was_open, Promise::Q1, || format!("Record {request} had ended before."));
+        let any_exit = log.lives.values().any(|ended| *ended);
+        let exit = *how != Outcome::Exited || any_exit;
+        self.expect(exit, Promise::Q3, || format!("Record {request} ends with an exit that comes later."));
+        self.check_due(log, Some(request));
+    }
+
+    /// Nothing that was accepted from the participant may be missing.
+    fn check_due(&mut self, log: &Log, request: Option<u64>) {
+        let missing = log.due.iter().find(|(of, ..)| request.is_none_or(|request| *of == request));
+        if let Some((of, ..)) = missing {
+            self.breaks(Promise::L2, format!("A reply to record {of} was accepted, and is not in the log."));
+        }
+    }
+
+    fn on_end(&mut self, log: &mut Log, pid: Pid, over: bool) {
+        let lives = log.active == Some(pid) && log.lives.insert(pid, true) == Some(false);
+        self.expect(lives, Promise::L1, || {
+            format!("The life of participant {pid} had ended, or never begun.")
+        });
+        self.check_due(log, None);
+        log.active = None;
+        log.over |= over;
+        if over {
+            log.open.clear();
+        }
+    }
+
+    fn on_exit(&mut self, key: Key, log: &mut Log, pid: Pid, reason: &ExitReason, goes_on: bool) {
+        let caused = self.causes.contains(&(key.0, key.1, pid));
+        self.expect(caused, Promise::L4, || format!("Participant {pid} has not exited: {reason}."));
+        self.on_end(log, pid, !goes_on);
+    }
+}
+
+fn has_id(what: &Recorded, of: MessageId) -> bool {
+    matches!(what, Recorded::Message { id, .. } | Recorded::Request { id, .. } if *id == of)
+}

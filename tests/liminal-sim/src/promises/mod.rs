@@ -1,0 +1,177 @@
+//! The promises of the bus, checked on a transcript, wherever it came from.
+
+mod calls;
+mod log;
+mod openers;
+#[cfg(test)]
+mod planted;
+mod rest;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use liminal_core::transcript::{BusId, Entry, Noted, OpenerId, Transcript};
+use liminal_core::{ConversationKey, LinkId, Ticket};
+use liminal_proto::Pid;
+
+use self::calls::CallOut;
+use self::log::Log;
+use self::openers::OpenerState;
+use crate::swarm::Network;
+
+macro_rules! promises {
+    ($($name:ident, $text:literal;)*) => {
+        /// A promise of the bus, by its id.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Promise { $(#[doc = $text] $name,)* }
+
+        impl Promise {
+            /// Every promise that is checked.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// What it says.
+            #[must_use]
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$name => $text),* }
+            }
+        }
+    };
+}
+
+promises! {
+    O1, "Everyone who sees record n of a conversation sees the same record.";
+    O2, "Records arrive in order, without holes.";
+    O3, "No record is delivered twice to the same participant.";
+    O4, "What is delivered was sent, by someone entitled to send it.";
+    O5, "A sender's messages keep their order.";
+    O6, "Every operation ends in exactly one of accepted, refused, unknown; unknown only with the connection.";
+    L1, "A participant's life ends in exactly one record: left or exited.";
+    L2, "All that was accepted from a participant stands before the end of its life, and nothing after it.";
+    L3, "A death is sequenced before anything later, and told exactly once.";
+    L4, "Who is said to have exited has exited.";
+    L5, "What a participant held is released before anyone can read of its exit.";
+    L6, "Asking the dead is answered at once.";
+    Q1, "A request completes exactly once, no later than its deadline.";
+    Q2, "A reply answers the request that it names.";
+    Q3, "Reply against exit is decided by the order of the log.";
+    Q4, "No request reaches a participant after its deadline or cancellation.";
+    P1, "When faults stop and inputs end, nothing stays outstanding.";
+    R2, "What is held stays within its bounds, and the accounts equal a recount.";
+    R4, "No input panics, and after its end a connection says nothing more.";
+    R6, "Same inputs, same trace.";
+}
+
+impl fmt::Display for Promise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl Promise {
+    /// Whether it must hold on a network that changes bytes, too.
+    const fn is_robustness(self) -> bool {
+        matches!(self, Self::P1 | Self::R2 | Self::R4 | Self::R6)
+    }
+}
+
+/// A promise that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Which.
+    pub promise: Promise,
+    /// The entry of the transcript at which it shows.
+    pub entry: usize,
+    /// What is wrong there.
+    pub text: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} {}", self.promise, self.promise.text(), self.text)
+    }
+}
+
+/// Checks all promises, and gives the first that does not hold. On a byzantine network robustness alone is
+/// promised.
+#[must_use]
+pub fn check_promises(transcript: &Transcript, network: Network) -> Option<Broken> {
+    let mut checker = Checker::default();
+    for (at, entry) in transcript.entries().iter().enumerate() {
+        checker.entry = at;
+        checker.on_entry(entry);
+        let counts = |it: &Broken| network == Network::Faithful || it.promise.is_robustness();
+        if let Some(broken) = checker.broken.drain(..).find(counts) {
+            return Some(broken);
+        }
+    }
+    None
+}
+
+/// What is known at one place of a transcript.
+#[derive(Default)]
+struct Checker {
+    entry: usize,
+    broken: Vec<Broken>,
+    logs: BTreeMap<(BusId, ConversationKey), Log>,
+    calls: BTreeMap<(BusId, Ticket), CallOut>,
+    openers: BTreeMap<OpenerId, OpenerState>,
+    links: BTreeMap<(BusId, LinkId), OpenerId>,
+    /// Who has a reason to be said to have exited.
+    causes: BTreeSet<(BusId, ConversationKey, Pid)>,
+    lost: BTreeSet<BusId>,
+    /// Some process stood still: it learns of deadlines late.
+    paused: bool,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Busy,
+    Calm,
+    Over,
+}
+
+impl Checker {
+    fn on_entry(&mut self, entry: &Entry) {
+        let (at, bus) = (entry.at, entry.bus);
+        match &entry.what {
+            Noted::Dialled { opener, link } => {
+                self.links.insert((bus, *link), *opener);
+                self.openers.insert(*opener, OpenerState::default());
+            }
+            Noted::Said { opener, event } => self.on_said(at, *opener, event),
+            Noted::Told { opener, event } => self.on_told(at, *opener, event),
+            Noted::Gone { opener } => {
+                self.openers.remove(opener);
+            }
+            Noted::LinkClosed { link } => self.on_link_closed(bus, *link),
+            Noted::Owned { conversation, link, id } => self.on_owned(bus, *conversation, *link, *id),
+            Noted::Recorded { conversation, record } => self.on_record((bus, *conversation), record),
+            Noted::Called { ticket, invocation } => self.on_called(at, bus, *ticket, invocation),
+            Noted::Answered { ticket, answer } => self.on_answered(bus, *ticket, answer),
+            Noted::Died { conversation, pid, .. } => self.on_died((bus, *conversation), *pid),
+            Noted::Paused { .. } => self.paused = true,
+            Noted::BusLost => {
+                self.lost.insert(bus);
+            }
+            Noted::Measured { load, recount } => self.on_measured(bus, *load, *recount),
+            Noted::Calm => self.on_calm(),
+            Noted::Over => self.on_over(),
+            Noted::Broken { text } => self.breaks(Promise::R4, text.clone()),
+            _ => {}
+        }
+    }
+
+    fn breaks(&mut self, promise: Promise, text: impl Into<String>) {
+        self.broken.push(Broken { promise, entry: self.entry, text: text.into() });
+    }
+
+    /// Breaks the promise unless this holds.
+    fn expect(&mut self, holds: bool, promise: Promise, text: impl FnOnce() -> String) {
+        if !holds {
+            self.breaks(promise, text());
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What the bus may hold, and what may be left when everything has ended.
+
+use liminal_core::Load;
+use liminal_core::transcript::{BusId, OpenerId};
+
+use super::openers::OpenerState;
+use super::{Checker, Promise, Stage};
+
+impl Checker {
+    pub(super) fn on_measured(&mut self, bus: BusId, load: Load, recount: Load) {
+        self.expect(load == recount, Promise::R2, || {
+            format!("The accounts say {load:?}, a recount {recount:?}.")
+        });
+        let logs = self.logs.iter().filter(|((of, _), _)| *of == bus);
+        let (mut open, mut dead) = (0, None);
+        for (_, log) in logs {
+            open += log.open.len();
+            dead = dead.or(log.must_exit);
+        }
+        self.expect(load.requests <= open, Promise::L5, || {
+            format!("{} requests are held, and only {open} are open.", load.requests)
+        });
+        self.expect(load.requests >= open, Promise::R2, || {
+            format!("{} requests are held, and {open} are open.", load.requests)
+        });
+        if let Some(pid) = dead {
+            self.breaks(Promise::L3, format!("The exit of participant {pid} is not in the log."));
+        }
+        self.check_stage(load);
+    }
+
+    fn check_stage(&mut self, load: Load) {
+        let nothing = match self.stage {
+            Stage::Busy => true,
+            Stage::Calm => (load.requests, load.running, load.held_bytes, load.timers) == (0, 0, 0, 0),
+            Stage::Over => load == Load::default(),
+        };
+        // What follows is the end of the connections, with new work of its own.
+        let stage = std::mem::take(&mut self.stage);
+        self.expect(nothing, Promise::P1, || format!("{stage:?}, and the bus still holds {load:?}."));
+    }
+
+    pub(super) fn on_calm(&mut self) {
+        self.stage = Stage::Calm;
+        let openers = std::mem::take(&mut self.openers);
+        for (opener, state) in openers.iter().filter(|(_, state)| !state.closed) {
+            self.check_knowledge(*opener, state);
+        }
+        self.openers = openers;
+    }
+
+    pub(super) fn on_over(&mut self) {
+        self.stage = Stage::Over;
+        let open = |(_, state): &(&OpenerId, &OpenerState)| !state.closed;
+        let opener = self.openers.iter().find(open).map(|(opener, _)| *opener);
+        if let Some(opener) = opener {
+            self.breaks(Promise::P1, format!("{opener} was not told that its connection is over."));
+        }
+        let lives = self.logs.iter().filter(|((bus, _), _)| !self.lost.contains(bus));
+        let immortal = lives.flat_map(|(_, log)| &log.lives).find(|(_, ended)| !**ended).map(|(pid, _)| *pid);
+        if let Some(pid) = immortal {
+            self.breaks(Promise::L1, format!("The life of participant {pid} has no end."));
+        }
+    }
+}

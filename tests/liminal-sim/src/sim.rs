@@ -1,0 +1,357 @@
+//! Runs a plan under many tapes, and makes what fails small.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use liminal_core::Transcript;
+
+use crate::failure::Failure;
+use crate::mark::{Mark, marks};
+use crate::promises::{Promise, check_promises};
+use crate::property::{Fared, Kind, Property, View};
+use crate::scenario::{Scenario, scenarios_in};
+use crate::tape::{Draws, Tape, next_tape, shrink};
+use crate::{Plan, Track, World};
+
+/// The environment variable that has one run replayed: a tape, as failures print it.
+pub const REPLAY: &str = "LIMINAL_SIM_REPLAY";
+
+/// A simulation: a plan, and what must hold of it. `S` is the state of the user that properties look at.
+///
+/// The promises of the bus are checked in every run, too.
+pub struct Sim<S> {
+    name: String,
+    plan: Box<dyn Fn(&mut Plan) -> S>,
+    properties: Vec<Property<S>>,
+    seeds: Range<u64>,
+    shrink_runs_max: usize,
+    scenarios: Option<PathBuf>,
+    except: BTreeSet<Promise>,
+    pub(crate) tamper: Option<Tamper>,
+}
+
+/// Changes what has happened before it is checked, to see that the change is found.
+type Tamper = Box<dyn Fn(&mut Transcript)>;
+
+/// What came of one run.
+#[derive(Debug)]
+pub struct Ran {
+    /// What has happened.
+    pub transcript: Transcript,
+    /// Which faults there were, in words.
+    pub swarm: String,
+    /// How many steps the world made.
+    pub steps: u64,
+    /// How much virtual time passed.
+    pub time: Duration,
+    /// What does not hold, in words, behind the id of the promise or the kind and name of the property.
+    pub broken: Option<String>,
+    /// The entry of the transcript at which a promise was seen to be broken.
+    pub entry: Option<usize>,
+    /// Which properties held at some time, in their order.
+    seen: Vec<bool>,
+    network: crate::Network,
+}
+
+/// What came of many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// How many runs were made.
+    pub runs: u64,
+    /// How many steps their worlds made, and how many entries their transcripts have.
+    pub steps: u64,
+    /// Entries of transcripts.
+    pub events: u64,
+    /// How much virtual time passed.
+    pub time: Duration,
+    /// In how many runs each of the rare situations was seen, in the order of [`Mark::ALL`].
+    pub marks: Vec<u64>,
+}
+
+impl<S> fmt::Debug for Sim<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sim")
+            .field("name", &self.name)
+            .field("properties", &self.properties)
+            .field("seeds", &self.seeds)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S> Sim<S> {
+    /// A simulation of what `plan` sets up, afresh for each run. What it returns is what properties look at.
+    pub fn new(name: &str, plan: impl Fn(&mut Plan) -> S + 'static) -> Self {
+        Self {
+            name: name.into(),
+            plan: Box::new(plan),
+            properties: Vec::new(),
+            seeds: 0..200,
+            shrink_runs_max: 2_000,
+            scenarios: None,
+            except: BTreeSet::new(),
+            tamper: None,
+        }
+    }
+
+    /// This holds after every step.
+    #[must_use]
+    pub fn always(self, name: &str, holds: impl Fn(&View<'_, S>) -> bool + 'static) -> Self {
+        self.with(Property::new(name, Kind::Always, holds))
+    }
+
+    /// When faults have stopped and inputs have ended, this comes to hold within that time.
+    #[must_use]
+    pub fn eventually(
+        self,
+        name: &str,
+        within: Duration,
+        holds: impl Fn(&View<'_, S>) -> bool + 'static,
+    ) -> Self {
+        self.with(Property::new(name, Kind::Eventually(within), holds))
+    }
+
+    /// This holds at some time of some run. If it never does, the runs do not test what they are meant to.
+    #[must_use]
+    pub fn sometimes(self, name: &str, holds: impl Fn(&View<'_, S>) -> bool + 'static) -> Self {
+        self.with(Property::new(name, Kind::Sometimes, holds))
+    }
+
+    fn with(mut self, property: Property<S>) -> Self {
+        self.properties.push(property);
+        self
+    }
+
+    /// The seeds of the runs. Default: 200 of them.
+    #[must_use]
+    pub fn seeds(mut self, seeds: Range<u64>) -> Self {
+        self.seeds = seeds;
+        self
+    }
+
+    /// How many runs may be made to make a failure small. Default: 2,000.
+    #[must_use]
+    pub const fn shrink_runs_max(mut self, runs: usize) -> Self {
+        self.shrink_runs_max = runs;
+        self
+    }
+
+    /// The folder of saved scenarios: those of this name are replayed first, and a failure is saved there.
+    #[must_use]
+    pub fn scenarios(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.scenarios = Some(folder.into());
+        self
+    }
+
+    /// A promise that is not checked: participants that work longer than the [time of rest](Plan::rest) break
+    /// P1, for example.
+    #[must_use]
+    pub fn except(mut self, promise: Promise) -> Self {
+        self.except.insert(promise);
+        self
+    }
+
+    /// Makes all runs, or the one that the environment names in [`REPLAY`].
+    ///
+    /// # Panics
+    ///
+    /// With the whole story, when something does not hold.
+    #[expect(clippy::panic, reason = "this is what tests call, and a test fails by a panic")]
+    pub fn check(&self) -> Report {
+        match self.try_check() {
+            Ok(report) => report,
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+
+    /// The same, without a panic.
+    ///
+    /// # Errors
+    ///
+    /// The first failure, made small.
+    pub fn try_check(&self) -> Result<Report, Box<Failure>> {
+        let mut report = Report { marks: vec![0; Mark::ALL.len()], ..Report::default() };
+        let mut seen = vec![false; self.properties.len()];
+        if let Some(tape) = std::env::var(REPLAY).ok().and_then(|text| text.parse().ok()) {
+            self.one(&tape, &mut report, &mut seen)?;
+            return Ok(report);
+        }
+        for Scenario { tape, .. } in self.saved() {
+            self.one(&tape, &mut report, &mut seen)?;
+        }
+        for seed in self.seeds.clone() {
+            self.one(&Tape::from_seed(seed), &mut report, &mut seen)?;
+        }
+        self.check_seen(&seen)?;
+        Ok(report)
+    }
+
+    /// Makes every decision of these tracks in turn, while the others stay benign: all runs of a small world,
+    /// or as many as `runs_max` of them. Says whether those were all. [`Plan::faults_max`] keeps them finite.
+    ///
+    /// # Errors
+    ///
+    /// The first failure.
+    pub fn check_exhaustively(
+        &self,
+        tracks: &'static [Track],
+        runs_max: u64,
+    ) -> Result<(Report, bool), Box<Failure>> {
+        let mut report = Report { marks: vec![0; Mark::ALL.len()], ..Report::default() };
+        let mut seen = vec![false; self.properties.len()];
+        let mut tape = Some(Tape::default());
+        while let Some(this) = tape {
+            if report.runs == runs_max {
+                return Ok((report, false));
+            }
+            let (ran, draws) = self.run_drawing(Draws::noting(this.clone(), tracks));
+            self.judge(&this, ran, &mut report, &mut seen)?;
+            tape = next_tape(&draws);
+        }
+        self.check_seen(&seen)?;
+        Ok((report, true))
+    }
+
+    /// One run.
+    #[must_use]
+    pub fn run(&self, tape: &Tape) -> Ran {
+        self.run_drawing(Draws::new(tape.clone())).0
+    }
+
+    fn run_drawing(&self, draws: Draws) -> (Ran, Draws) {
+        let mut plan = Plan::new();
+        let state = (self.plan)(&mut plan);
+        let network = plan.network;
+        let mut world = World::drawing(plan, draws);
+        let mut fared = Fared::new(self.properties.len());
+        if self.properties.is_empty() {
+            world.run(&mut |_| {});
+        } else {
+            world.run(&mut |world| {
+                let view = View { state: &state, transcript: world.transcript(), now: world.now() };
+                fared.look(&self.properties, &view, world.is_calm());
+            });
+        }
+        let draws = world.draws().clone();
+        (self.ran(world, &fared, network), draws)
+    }
+
+    fn ran(&self, mut world: World, fared: &Fared, network: crate::Network) -> Ran {
+        if let Some(tamper) = &self.tamper {
+            tamper(world.transcript_mut());
+        }
+        let promise = check_promises(world.transcript(), network);
+        let promise = promise.filter(|it| !self.except.contains(&it.promise));
+        let entry = promise.as_ref().map(|it| it.entry);
+        Ran {
+            swarm: world.swarm().to_string(),
+            steps: world.steps(),
+            time: world.now().since(liminal_proto::Instant::ORIGIN),
+            broken: promise.map(|it| it.to_string()).or_else(|| fared.broken(&self.properties)),
+            entry,
+            seen: fared.seen().collect(),
+            transcript: std::mem::take(world.transcript_mut()),
+            network,
+        }
+    }
+
+    /// The scenarios of this name in the folder.
+    fn saved(&self) -> Vec<Scenario> {
+        let all = self.scenarios.as_deref().map(scenarios_in).unwrap_or_default();
+        all.into_iter().filter(|scenario| scenario.sim == self.name).collect()
+    }
+
+    fn one(&self, tape: &Tape, report: &mut Report, seen: &mut [bool]) -> Result<(), Box<Failure>> {
+        let ran = self.run(tape);
+        // R6 costs a second run: some are enough, for what breaks it breaks it often.
+        if report.runs.is_multiple_of(16) && ran.broken.is_none() && !self.except.contains(&Promise::R6) {
+            let again = self.run(tape);
+            if again.transcript.digest() != ran.transcript.digest() {
+                let text = format!("{}: {}", Promise::R6, Promise::R6.text());
+                return Err(self.failure(tape.clone(), &Ran { broken: Some(text), ..again }));
+            }
+        }
+        self.judge(tape, ran, report, seen)
+    }
+
+    fn judge(
+        &self,
+        tape: &Tape,
+        ran: Ran,
+        report: &mut Report,
+        seen: &mut [bool],
+    ) -> Result<(), Box<Failure>> {
+        if let Some(broken) = &ran.broken {
+            if !self.run(tape).broken.is_some_and(|it| is_same(&it, broken)) {
+                // Found by a search of all runs, in which weights mean something else.
+                return Err(self.failure(tape.clone(), &ran));
+            }
+            let small = shrink(tape, self.shrink_runs_max, |tape| {
+                self.run(tape).broken.is_some_and(|it| is_same(&it, broken))
+            });
+            return Err(self.failure(small.clone(), &self.run(&small)));
+        }
+        report.add(&ran);
+        for (seen, now) in seen.iter_mut().zip(&ran.seen) {
+            *seen |= *now;
+        }
+        Ok(())
+    }
+
+    fn check_seen(&self, seen: &[bool]) -> Result<(), Box<Failure>> {
+        let sometimes = self.properties.iter().zip(seen);
+        let never = sometimes.into_iter().find(|(it, seen)| it.kind == Kind::Sometimes && !**seen);
+        match never {
+            Some((property, _)) => Err(Box::new(Failure {
+                sim: self.name.clone(),
+                broken: format!("sometimes {}: in none of the runs.", property.name),
+                tape: Tape::default(),
+                swarm: String::new(),
+                diagram: String::new(),
+                saved: None,
+            })),
+            None => Ok(()),
+        }
+    }
+
+    fn failure(&self, tape: Tape, ran: &Ran) -> Box<Failure> {
+        let mut failure = Failure {
+            sim: self.name.clone(),
+            broken: ran.broken.clone().unwrap_or_default(),
+            tape,
+            swarm: ran.swarm.clone(),
+            diagram: crate::diagram::draw(&ran.transcript, ran.entry),
+            saved: None,
+        };
+        failure.saved = self.scenarios.as_deref().and_then(|folder| failure.save(folder).ok());
+        Box::new(failure)
+    }
+}
+
+/// Whether two failures are of the same promise or property: what stands before the first colon.
+fn is_same(one: &str, other: &str) -> bool {
+    one.split(':').next() == other.split(':').next()
+}
+
+impl Report {
+    fn add(&mut self, ran: &Ran) {
+        self.runs += 1;
+        self.steps += ran.steps;
+        self.events += ran.transcript.entries().len() as u64;
+        self.time += ran.time;
+        // What is said on a network that changes bytes means nothing.
+        if ran.network == crate::Network::Faithful {
+            for mark in marks(&ran.transcript) {
+                self.marks[mark as usize] += 1;
+            }
+        }
+    }
+
+    /// The rare situations that no run has seen.
+    #[must_use]
+    pub fn unseen(&self) -> Vec<Mark> {
+        Mark::ALL.iter().copied().filter(|mark| self.marks.get(*mark as usize) == Some(&0)).collect()
+    }
+}

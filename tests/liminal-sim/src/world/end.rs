@@ -1,0 +1,63 @@
+//! The course of a run, up to its end.
+
+use std::time::Duration;
+
+use liminal_core::transcript::Noted;
+use liminal_proto::{CloseReason, Event, Instant};
+
+use super::World;
+
+/// A run that is not done after this much virtual time goes round in circles.
+const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl World {
+    pub(super) fn run_to_end(&mut self, watch: &mut dyn FnMut(&Self)) {
+        let latest = self.now.after(TIME_MAX);
+        while !self.broken && !self.is_quiet() && self.step(latest) {
+            watch(self);
+        }
+        self.draws.calm();
+        self.fault_at = None;
+        watch(self);
+        self.rest(watch);
+        self.note(Noted::Calm);
+        self.measure();
+        self.disconnect_all();
+        self.rest(watch);
+        self.note(Noted::Over);
+        self.measure();
+        watch(self);
+    }
+
+    /// Inputs have ended, and no fault is to come.
+    fn is_quiet(&self) -> bool {
+        self.fault_at.is_none() && self.clients.iter().all(super::Client::is_done)
+    }
+
+    fn rest(&mut self, watch: &mut dyn FnMut(&Self)) {
+        let until = self.all_are_back().after(self.plan.rest);
+        while !self.broken && self.step(until) {
+            watch(self);
+        }
+        self.now = self.now.max(until);
+    }
+
+    /// When every process runs again and nothing stands still any more.
+    fn all_are_back(&self) -> Instant {
+        let lines = self.lines.iter().flat_map(|line| [line.up.next_at(), line.down.next_at()]).flatten();
+        let clients = self.clients.iter().map(|client| client.back_at);
+        lines.chain(clients).chain([self.now, self.server.back_at]).max().unwrap_or(self.now)
+    }
+
+    fn disconnect_all(&mut self) {
+        for at in 0..self.lines.len() {
+            let line = &mut self.lines[at];
+            let (bus, opener) = (line.bus, line.opener);
+            let Some(near) = &mut line.near else { continue };
+            near.connection.disconnect(self.now);
+            near.touched = true;
+            let event = Event::Closed(CloseReason::Local);
+            self.transcript.note(self.now, bus, Noted::Said { opener, event });
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What breaks, and when.
+
+use std::time::Duration;
+
+use liminal_core::transcript::Noted;
+use liminal_proto::{ExitReason, Instant, LinkError};
+
+use super::World;
+use super::line::Way;
+use super::pipe::End;
+use crate::Track;
+use crate::swarm::Fault;
+
+/// How long it is from one fault to the next, in microseconds. The first choice is: there is none.
+const GAPS: [u64; 10] = [0, 0, 50, 1_000, 5_000, 20_000, 100_000, 500_000, 2_000_000, 6_000_000];
+/// When a transport gives up a peer that is gone without a word.
+const TRANSPORT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Faults that happen at a moment; the others happen to what is done.
+const EVENTS: [Fault; 11] = [
+    Fault::Stall,
+    Fault::BlackHole,
+    Fault::Reset,
+    Fault::HalfClose,
+    Fault::OpenerCrash,
+    Fault::OpenerVanishes,
+    Fault::OpenerPause,
+    Fault::BusPause,
+    Fault::BusCrash,
+    Fault::Kill,
+    Fault::Withdraw,
+];
+
+impl World {
+    /// Draws when the next fault happens, if there is another.
+    pub(super) fn plan_fault(&mut self) {
+        let any = self.plan.faults_max > 0 && EVENTS.iter().any(|fault| self.swarm.has(*fault));
+        let gap = if any { self.draws.below(Track::Faults, GAPS.len()) } else { 0 };
+        self.fault_at = (gap > 0).then(|| self.now.after(Duration::from_micros(GAPS[gap])));
+    }
+
+    /// A fault happens, where it applies.
+    pub(super) fn fault(&mut self) {
+        self.plan.faults_max = self.plan.faults_max.saturating_sub(1);
+        self.fault_at = None;
+        let exist: Vec<Fault> = EVENTS.into_iter().filter(|fault| self.swarm.has(*fault)).collect();
+        let fault = self.draws.pick(Track::Faults, &exist);
+        match fault {
+            Fault::BusPause => self.pause_bus(),
+            Fault::BusCrash => {
+                let back_at = self.after_draw(&[10, 1_000, 100_000, 8_000_000]);
+                if self.server.node.is_some() {
+                    self.crash_bus(back_at);
+                }
+            }
+            Fault::Kill => self.kill(),
+            Fault::Withdraw => {
+                let which = self.draws.below(Track::Faults, self.plan.offers.len());
+                self.server.withdraw(which, &self.plan);
+            }
+            fault => self.fault_of_line(fault),
+        }
+        self.plan_fault();
+    }
+
+    fn fault_of_line(&mut self, fault: Fault) {
+        let held = self.lines.iter().enumerate().filter(|(_, line)| line.near.is_some());
+        let held: Vec<usize> = held.map(|(at, _)| at).collect();
+        if held.is_empty() {
+            return;
+        }
+        let at = self.draws.pick(Track::Faults, &held);
+        match fault {
+            Fault::Stall => {
+                let until = self.after_draw(&[100, 5_000, 300_000, 6_000_000, 12_000_000]);
+                let way = self.draws.pick(Track::Faults, &[Way::Up, Way::Down]);
+                self.lines[at].pipe(way).stall(until);
+            }
+            Fault::BlackHole => self.black_hole(at),
+            Fault::Reset => self.reset(at),
+            Fault::HalfClose => self.half_close(at),
+            Fault::OpenerCrash => {
+                let end = self.draws.pick(Track::Faults, &[End::Fin, End::Lost(LinkError::Reset)]);
+                self.crash_opener(at, Some((self.now, end)));
+            }
+            Fault::OpenerVanishes => {
+                let up = self.lines[at].up.chunks();
+                let kept = self.draws.below(Track::Faults, up + 1);
+                self.lines[at].up.cut(kept);
+                let end = End::Lost(LinkError::TimedOut);
+                self.crash_opener(at, Some((self.now.after(TRANSPORT_TIMEOUT), end)));
+            }
+            Fault::OpenerPause => {
+                let until = self.after_draw(&[1_000, 50_000, 1_000_000, 7_000_000]);
+                self.pause_opener(at, until);
+            }
+            _ => {}
+        }
+    }
+
+    /// Nothing arrives either way, until it does again or the transport gives up.
+    fn black_hole(&mut self, at: usize) {
+        let until = self.after_draw(&[200_000, 3_000_000, 20_000_000, 60_000_000]);
+        let heals = self.draws.below(Track::Faults, 2) == 0;
+        let line = &mut self.lines[at];
+        line.up.stall(until);
+        line.down.stall(until);
+        if !heals {
+            line.up.end(until, End::Lost(LinkError::TimedOut));
+            line.down.end(until, End::Lost(LinkError::TimedOut));
+            line.up.cut(0);
+            line.down.cut(0);
+        }
+    }
+
+    fn reset(&mut self, at: usize) {
+        let (up, down) = (self.lines[at].up.chunks(), self.lines[at].down.chunks());
+        let keep_up = self.draws.below(Track::Faults, up + 1);
+        let keep_down = self.draws.below(Track::Faults, down + 1);
+        self.lines[at].reset(self.now, keep_up, keep_down);
+    }
+
+    /// The opener writes what it has, closes its half, and says no more.
+    fn half_close(&mut self, at: usize) {
+        let line = &mut self.lines[at];
+        let Some(near) = line.near.as_mut().filter(|_| line.writes) else { return };
+        let bytes = near.connection.take_write(usize::MAX);
+        near.connection.wrote(bytes.len());
+        near.touched = true;
+        line.writes = false;
+        if line.far && !bytes.is_empty() {
+            line.up.push(self.now, bytes);
+        }
+        line.up.end(self.now, End::Fin);
+    }
+
+    fn pause_bus(&mut self) {
+        let until = self.after_draw(&[1_000, 50_000, 1_000_000, 7_000_000]);
+        if self.bus_runs() {
+            self.server.back_at = until;
+            self.note(Noted::Paused { opener: None, until });
+        }
+    }
+
+    /// The host learns that a participant is no more.
+    fn kill(&mut self) {
+        let alive: Vec<_> = self.server.host.alive().collect();
+        if alive.is_empty() || !self.bus_runs() {
+            return;
+        }
+        let (pid, conversation) = self.draws.pick(Track::Faults, &alive);
+        let reason = ExitReason::Signal { signal: 9 };
+        self.note(Noted::Died { conversation, pid, reason: reason.clone() });
+        self.server.host.kill(self.now, pid);
+        if let Some(node) = &mut self.server.node {
+            node.exited(self.now, conversation, pid, reason);
+            self.server.touched = true;
+        }
+    }
+
+    fn after_draw(&mut self, micros: &[u64]) -> Instant {
+        self.now.after(Duration::from_micros(self.draws.pick(Track::Faults, micros)))
+    }
+}
