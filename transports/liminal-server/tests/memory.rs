@@ -50,8 +50,9 @@ fn a_crowd_that_reads_nothing_costs_a_bounded_amount_and_a_small_client_is_serve
         assert!(server.logs("memory is short").contains("of 33554432 bytes"), "{transport}");
         assert_eq!(conversation.ask("still there?", DEADLINE).unwrap(), "still there?");
         let used = resident(&server).saturating_sub(before);
-        // What of each is not charged, and what the allocator keeps of it.
-        let bound = MAX + GREEDY * (256 << 10);
+        // What of each is not charged: up to 64 KiB, a read under way, and the thread that it may have, with
+        // its stack, its scratch memory and what the allocator keeps for it. Unbounded they hold 140 MiB.
+        let bound = MAX + GREEDY * (512 << 10);
         assert!(used < bound, "{transport}: {used} > {bound}");
         drop(greedy);
         assert_eq!(conversation.ask("and now?", DEADLINE).unwrap(), "and now?");

@@ -198,7 +198,11 @@ impl ServerLink {
             wants.read &= !state.withheld;
         }
         state.stands = wants.is_some_and(|wants| !wants.read);
+        let withheld = state.withheld;
         drop(state);
+        if withheld {
+            self.memory.log();
+        }
         events.iter().for_each(|event| self.note(event));
         (events, wants)
     }

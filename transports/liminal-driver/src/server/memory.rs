@@ -116,16 +116,21 @@ impl MemoryBudget {
         let mut waiters = self.lock();
         waiters.by_size.insert((size, link), waker.clone());
         self.count(&waiters);
-        let count = waiters.by_size.len();
+    }
+
+    /// Tells the log that memory is short, unless it was told a moment ago.
+    fn log(&self) {
+        let mut waiters = self.lock();
         let now = Instant::now();
-        if waiters.logged.is_none_or(|logged| now.duration_since(logged) >= LOG_PERIOD) {
-            waiters.logged = Some(now);
-            drop(waiters);
-            let (charged, max) = (self.charged(), self.bytes_max);
-            tracing::warn!(
-                "memory is short: {charged} of {max} bytes are held; connections that hold much wait: {count}"
-            );
+        if waiters.logged.is_some_and(|logged| now.duration_since(logged) < LOG_PERIOD) {
+            return;
         }
+        waiters.logged = Some(now);
+        drop(waiters);
+        let (charged, max, count) = (self.charged(), self.bytes_max, self.waiting());
+        tracing::warn!(
+            "memory is short: {charged} of {max} bytes are held; connections that hold much wait: {count}"
+        );
     }
 
     fn leave(&self, size: usize, link: LinkId) -> Option<Waker> {
@@ -224,6 +229,11 @@ impl MemoryAccount {
         }
         self.waits.store(0, Ordering::Relaxed);
         true
+    }
+
+    /// It may not read more in: tells the log. Not while the connection is locked, because a log is a file.
+    pub(super) fn log(&self) {
+        self.budget.log();
     }
 
     fn charged(&self, ordering: Ordering) -> usize {
