@@ -20,6 +20,10 @@ use crate::{Plan, Track, World};
 /// print it. Other simulations run as ever.
 pub const REPLAY: &str = "LIMINAL_SIM_REPLAY";
 
+/// What making a failure small may cost, in steps: a few seconds without optimization. Runs that go round in
+/// circles are long.
+const SHRINK_STEPS_MAX: u64 = 2_000_000;
+
 /// A simulation: a plan, and what must hold of it. `S` is the state of the user that properties look at.
 ///
 /// The promises of the bus are checked in every run, too.
@@ -304,8 +308,14 @@ impl<S> Sim<S> {
                 // Found by a search of all runs, in which weights mean something else.
                 return Err(self.failure(tape.clone(), &ran));
             }
+            let mut steps = 0;
             let small = shrink(tape, self.shrink_runs_max, |tape| {
-                self.run(tape).broken.is_some_and(|it| is_same(&it, broken))
+                if steps > SHRINK_STEPS_MAX {
+                    return false;
+                }
+                let ran = self.run(tape);
+                steps += ran.steps;
+                ran.broken.is_some_and(|it| is_same(&it, broken))
             });
             return Err(self.failure(small.clone(), &self.run(&small)));
         }
