@@ -30,11 +30,14 @@ pub struct Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: {}", self.sim, self.broken)?;
+        if self.diagram.is_empty() {
+            return Ok(());
+        }
         writeln!(f, "\nfaults of this run: {}\n\n{}", self.swarm, self.diagram)?;
         if let Some(saved) = &self.saved {
             writeln!(f, "saved as {}", saved.display())?;
         }
-        write!(f, "replay: {REPLAY}={} cargo test", self.tape)
+        write!(f, "replay: {REPLAY}='{}={}' cargo test", self.sim, self.tape)
     }
 }
 

@@ -16,8 +16,13 @@ use crate::scenario::{Scenario, scenarios_in};
 use crate::tape::{Draws, Tape, next_tape, shrink};
 use crate::{Plan, Track, World};
 
-/// The environment variable that has one run replayed: a tape, as failures print it.
+/// The environment variable that has one run of a simulation replayed: its name, `=`, and a tape, as failures
+/// print it. Other simulations run as ever.
 pub const REPLAY: &str = "LIMINAL_SIM_REPLAY";
+
+/// What making a failure small may cost, in steps: a few seconds without optimization. Runs that go round in
+/// circles are long.
+const SHRINK_STEPS_MAX: u64 = 2_000_000;
 
 /// A simulation: a plan, and what must hold of it. `S` is the state of the user that properties look at.
 ///
@@ -174,7 +179,7 @@ impl<S> Sim<S> {
     pub fn try_check(&self) -> Result<Report, Box<Failure>> {
         let mut report = Report { marks: vec![0; Mark::ALL.len()], ..Report::default() };
         let mut seen = vec![false; self.properties.len()];
-        if let Some(tape) = std::env::var(REPLAY).ok().and_then(|text| text.parse().ok()) {
+        if let Some(tape) = self.to_replay()? {
             self.one(&tape, &mut report, &mut seen)?;
             return Ok(report);
         }
@@ -257,6 +262,21 @@ impl<S> Sim<S> {
         }
     }
 
+    /// The tape that the environment names for this simulation.
+    fn to_replay(&self) -> Result<Option<Tape>, Box<Failure>> {
+        let Ok(text) = std::env::var(REPLAY) else { return Ok(None) };
+        let tape = match text.rsplit_once('=') {
+            Some((sim, tape)) if sim == self.name => {
+                tape.parse().map(Some).map_err(|error: crate::NotATape| error.to_string())
+            }
+            Some(_) => Ok(None),
+            None => Err(format!(
+                "{REPLAY} names a simulation and a tape with '=' between them: {text:?} does not"
+            )),
+        };
+        tape.map_err(|broken| Box::new(self.failure_without_run(broken)))
+    }
+
     /// The scenarios of this name in the folder.
     fn saved(&self) -> Vec<Scenario> {
         let all = self.scenarios.as_deref().map(scenarios_in).unwrap_or_default();
@@ -288,8 +308,14 @@ impl<S> Sim<S> {
                 // Found by a search of all runs, in which weights mean something else.
                 return Err(self.failure(tape.clone(), &ran));
             }
+            let mut steps = 0;
             let small = shrink(tape, self.shrink_runs_max, |tape| {
-                self.run(tape).broken.is_some_and(|it| is_same(&it, broken))
+                if steps > SHRINK_STEPS_MAX {
+                    return false;
+                }
+                let ran = self.run(tape);
+                steps += ran.steps;
+                ran.broken.is_some_and(|it| is_same(&it, broken))
             });
             return Err(self.failure(small.clone(), &self.run(&small)));
         }
@@ -304,16 +330,17 @@ impl<S> Sim<S> {
         let sometimes = self.properties.iter().zip(seen);
         let never = sometimes.into_iter().find(|(it, seen)| it.kind == Kind::Sometimes && !**seen);
         match never {
-            Some((property, _)) => Err(Box::new(Failure {
-                sim: self.name.clone(),
-                broken: format!("sometimes {}: in none of the runs.", property.name),
-                tape: Tape::default(),
-                swarm: String::new(),
-                diagram: String::new(),
-                saved: None,
-            })),
+            Some((property, _)) => {
+                let broken = format!("sometimes {}: in none of the runs.", property.name);
+                Err(Box::new(self.failure_without_run(broken)))
+            }
             None => Ok(()),
         }
+    }
+
+    fn failure_without_run(&self, broken: String) -> Failure {
+        let (sim, tape, swarm, diagram) = (self.name.clone(), Tape::default(), String::new(), String::new());
+        Failure { sim, broken, tape, swarm, diagram, saved: None }
     }
 
     fn failure(&self, tape: Tape, ran: &Ran) -> Box<Failure> {
@@ -335,17 +362,24 @@ fn is_same(one: &str, other: &str) -> bool {
     one.split(':').next() == other.split(':').next()
 }
 
+impl Ran {
+    /// The rare situations that it has seen.
+    #[must_use]
+    pub fn marks(&self) -> Vec<Mark> {
+        // What is said on a network that changes bytes means nothing.
+        let faithful = self.network == crate::Network::Faithful;
+        if faithful { marks(&self.transcript).into_iter().collect() } else { Vec::new() }
+    }
+}
+
 impl Report {
     fn add(&mut self, ran: &Ran) {
         self.runs += 1;
         self.steps += ran.steps;
         self.events += ran.transcript.entries().len() as u64;
         self.time += ran.time;
-        // What is said on a network that changes bytes means nothing.
-        if ran.network == crate::Network::Faithful {
-            for mark in marks(&ran.transcript) {
-                self.marks[mark as usize] += 1;
-            }
+        for mark in ran.marks() {
+            self.marks[mark as usize] += 1;
         }
     }
 

@@ -35,9 +35,12 @@ fn forgetful() -> Sim<Arc<AtomicU64>> {
 #[test]
 fn a_failure_tells_the_property_the_faults_the_story_and_how_to_replay_it() {
     let text = forgetful().try_check().expect_err("it is found").to_string();
-    for part in
-        ["forgetful: always it counts", "no faults", "c1 ask m5 \"3\"", "LIMINAL_SIM_REPLAY=... cargo"]
-    {
+    for part in [
+        "forgetful: always it counts",
+        "no faults",
+        "c1 ask m5 \"3\"",
+        "LIMINAL_SIM_REPLAY='forgetful=...' cargo test",
+    ] {
         assert!(text.contains(part), "{part:?} is missing in {text}");
     }
 }

@@ -81,10 +81,12 @@ impl Search<'_> {
 
     fn lower_bytes(&mut self, track: Track) {
         for at in 0..self.best.track(track).len() {
-            // Halving finds the neighbourhood, and steps of one the value itself.
+            // The smallest values choose most things; halving finds the neighbourhood of others, and steps of
+            // one the value itself.
             while let Some(&byte) = self.best.track(track).get(at).filter(|byte| **byte > 0) {
-                let halved = self.attempt(track, |bytes| bytes[at] = byte / 2);
-                if !halved && !self.attempt(track, |bytes| bytes[at] = byte - 1) {
+                let lower = [1, 2, 3, byte / 2, byte - 1];
+                let mut lower = lower.into_iter().filter(|it| *it < byte);
+                if !lower.any(|it| self.attempt(track, |bytes| bytes[at] = it)) {
                     break;
                 }
             }

@@ -35,11 +35,20 @@ impl World {
     }
 
     fn rest(&mut self, watch: &mut dyn FnMut(&Self)) {
-        let until = self.all_are_back().after(self.plan.rest);
+        let mut until = self.all_are_back().after(self.plan.rest);
+        self.run_until(until, watch);
+        // Work that began at the last moment is given its time, once.
+        if !self.server.host.calls.is_empty() {
+            until = until.after(self.plan.rest);
+            self.run_until(until, watch);
+        }
+        self.now = self.now.max(until);
+    }
+
+    fn run_until(&mut self, until: Instant, watch: &mut dyn FnMut(&Self)) {
         while !self.broken && self.step(until) {
             watch(self);
         }
-        self.now = self.now.max(until);
     }
 
     /// When every process runs again and nothing stands still any more.

@@ -26,7 +26,7 @@ use crate::swarm::Swarm;
 use crate::{Draws, Plan, Tape, Track};
 
 /// More steps than a run of the longest tape ever takes: who needs more goes round in circles.
-const STEPS_MAX: u64 = 2_000_000;
+const STEPS_MAX: u64 = 500_000;
 /// After how many steps the accounts of the bus are compared with a recount.
 const MEASURE_EVERY: u64 = 16;
 
