@@ -375,6 +375,9 @@ impl Hub {
     }
 
     /// Makes calls and flushes links until nothing is left to do. Says what time it is then.
+    ///
+    /// What it calls is kept out of its frame: the stack is most of the memory that a blocking connection
+    /// takes, and no two of them are ever under way at once.
     fn settle(self: &Arc<Self>, mut round: Round) -> Instant {
         loop {
             for failed in round.uncompensated.drain(..) {
@@ -395,6 +398,7 @@ impl Hub {
         }
     }
 
+    #[inline(never)]
     fn write(&self, link: &ServerLink, round: &mut Round) {
         if link.flush(round.now, self.options.held_reply_bytes_max) {
             let mut core = self.lock();
@@ -423,6 +427,7 @@ impl Hub {
         }
     }
 
+    #[inline(never)]
     fn make_inline(&self, mut run: Run, factory: &dyn Factory, round: &mut Round) {
         let mut answers = InlineAnswers::default();
         let participant = run.instance.take().and_then(Instance::sync);
@@ -435,6 +440,7 @@ impl Hub {
         core.collect(round);
     }
 
+    #[inline(never)]
     fn make_blocking(self: &Arc<Self>, run: Run, factory: Arc<dyn Factory>, round: &mut Round) {
         let hub = Arc::clone(self);
         let seat = Arc::new(Mutex::new(Some(run)));
@@ -458,6 +464,7 @@ impl Hub {
         self.lock().collect(round);
     }
 
+    #[inline(never)]
     fn make_async(self: &Arc<Self>, run: Run, factory: Arc<dyn AsyncFactory>, round: &mut Round) {
         let cancel = self.cancel_of(run.ticket);
         let hub = Arc::clone(self);
@@ -479,6 +486,7 @@ impl Hub {
         self.lock().collect(round);
     }
 
+    #[inline(never)]
     fn make_hosted(self: &Arc<Self>, run: Run, host: &dyn Host, round: &mut Round) {
         let cancel = self.cancel_of(run.ticket);
         let answers = Answers::new(Arc::clone(self), run.ticket, &run.invocation, cancel);
