@@ -262,6 +262,24 @@ fn replies_without_room_wait_in_order_and_no_call_is_started_meanwhile() {
 }
 
 #[test]
+fn bytes_may_be_read_into_the_space_of_a_connection_itself() {
+    let mut wire = Wire::new(Dialect::V2);
+    wire.client.open(wire.now, "echo").unwrap();
+    let bytes = wire.client.take_write(usize::MAX);
+    let room = wire.node.input_room(wire.link);
+    let space = wire.node.read_space(wire.link).unwrap();
+    assert!(space.len() >= bytes.len());
+    space[..bytes.len()].copy_from_slice(&bytes);
+    wire.node.read_done(wire.now, wire.link, bytes.len());
+    assert_eq!(wire.node.input_room(wire.link), room - bytes.len());
+    wire.run();
+    assert!(matches!(wire.calls[..], [(_, Call::Join { .. })]), "{:?}", wire.calls);
+    assert_eq!(wire.node.input_room(wire.link), room);
+    wire.node.remove(wire.now, wire.link);
+    assert_eq!((wire.node.input_room(wire.link), wire.node.read_space(wire.link)), (0, None));
+}
+
+#[test]
 fn an_exit_that_no_call_told_of_comes_back() {
     let mut wire = Wire::new(Dialect::V2);
     let conversation = wire.client.open(wire.now, "echo").unwrap();

@@ -147,6 +147,8 @@ fn finish(future: impl Future<Output = ()>) {
 #[test]
 fn an_async_function_is_a_participant() {
     async fn echo(mut context: AsyncContext, message: Received) {
+        let shown = format!("{context:?}");
+        assert!(shown.starts_with("AsyncContext { pid: Pid("), "{shown}");
         context.reply_part("wait");
         context.sleep(Duration::from_secs(1)).await;
         context.reply(message.payload);

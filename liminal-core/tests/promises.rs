@@ -286,6 +286,27 @@ fn an_exit_during_its_last_call_or_of_somebody_else_is_counted_and_ignored() {
 }
 
 #[test]
+fn a_message_that_its_host_gave_to_nobody_before_the_exit_was_not_delivered() {
+    let (mut kit, link) = Kit::active();
+    kit.say(link, 1, 1, "a");
+    kit.drain();
+    kit.exited(1, 1, "killed");
+    assert_eq!(kit.bus.counters().undelivered, 0, "the host may have given it");
+    kit.answer_last(Answer::Busy);
+    assert_eq!((kit.bus.counters().undelivered, kit.bus.counters().ignored_answers), (1, 1));
+
+    let (mut kit, link) = Kit::active();
+    kit.say(link, 1, 1, "a");
+    kit.drain();
+    kit.answer_last(Answer::WakeAfter(secs(1)));
+    kit.pass(secs(1));
+    follows!(kit, ["t3 p1 wake"]);
+    kit.exited(1, 1, "killed");
+    kit.answer_last(Answer::Busy);
+    assert_eq!(kit.bus.counters().undelivered, 0, "it had the message before it was woken");
+}
+
+#[test]
 fn l5_what_it_held_is_released_with_the_exit() {
     let (mut kit, link) = Kit::active();
     kit.ask(link, 1, 1, "a");

@@ -6,8 +6,8 @@
 mod support;
 
 use bytes::Bytes;
-use liminal_proto::wire::{Body, DecodeError, HEADER_LEN};
-use liminal_proto::{Config, Connection, Event, ReasonCode, Resemblance, Violation};
+use liminal_proto::wire::{Body, DecodeError, HEADER_LEN, flag};
+use liminal_proto::{Config, Connection, Event, ReasonCode, Reply, Resemblance, Violation};
 
 use support::*;
 
@@ -152,6 +152,24 @@ fn a_name_above_its_limit_refuses_the_operation_and_not_the_connection() {
     let code = ReasonCode::INVALID_NAME;
     assert!(matches!(said[..], [Body::ConversationError { reason_code, .. }] if reason_code == code));
     assert_eq!(feed(&mut server, START, &open_on(3, 8, &name[1..])).len(), 1);
+}
+
+#[test]
+fn what_is_logged_of_connections_and_messages_shows_lengths_and_never_what_was_said() {
+    let mut server = server_with_conversation(2, Config::default());
+    let bytes = message_v2(flag::WANTS_REPLY, 1, 2, b"secret");
+    let event = feed(&mut server, START, &bytes).remove(0);
+    let message = format!("{:?}", message_of(&event));
+    assert!(message.starts_with("Message { conversation: ConversationId(1), id: MessageId(2)"), "{message}");
+    assert!(message.ends_with("payload: 6 bytes }"), "{message}");
+    let reply = Reply { last: false, ..reply(conversation(1), id(2), b"secret, too") };
+    assert!(format!("{reply:?}").ends_with("last: false, payload: 11 bytes }"), "{reply:?}");
+    server.reply(START, reply).unwrap();
+    server.receive(START, &bytes[..12]);
+    let (side, queued) = ("Connection { side: Server, phase: Active", server.output_len());
+    let shown = format!("{server:?}");
+    assert!(shown.starts_with(side), "{shown}");
+    assert!(shown.ends_with(&format!("input: 12 bytes, output: {queued} bytes, .. }}")), "{shown}");
 }
 
 #[test]

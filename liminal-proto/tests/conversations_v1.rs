@@ -439,6 +439,21 @@ fn parts_that_are_held_back_are_bounded_in_bytes_and_the_first_request_can_alway
     server.reply(START, no_room.payload).unwrap();
 }
 
+#[test]
+fn what_is_held_back_is_counted_until_its_request_ends_however_it_ends() {
+    let (mut server, ids) = asked(&[1, 3, 5]);
+    let idle = server.held_bytes();
+    let part = |answers| Reply { last: false, ..reply(conversation(1), answers, b"part") };
+    server.reply(START, part(ids[0])).unwrap();
+    server.reply(START, part(ids[1])).unwrap();
+    assert_eq!(server.held_bytes(), idle + 8);
+    server.outcome(START, conversation(1), ids[1], &Outcome::Deadline).unwrap();
+    assert_eq!(server.held_bytes(), idle + 4, "the parts of a request that failed are let go");
+    server.exited(START, conversation(1), &exit()).unwrap();
+    output(&mut server);
+    assert_eq!(server.held_bytes(), idle);
+}
+
 /// Only the end of a reply makes room for parts, so replies that wait for room would wait for each other.
 #[test]
 fn parts_without_room_never_wait_for_each_other() {

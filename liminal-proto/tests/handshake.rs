@@ -115,6 +115,20 @@ fn a_refused_client_learns_the_code_and_the_text() {
     assert_eq!(feed(&mut client, START, &refusal), [Event::Closed(reason)]);
 }
 
+#[test]
+fn dialling_again_may_help_where_the_version_alone_was_refused_and_an_older_one_was_not_offered_alone() {
+    let refused = |reason| CloseReason::Refused { reason, text: None };
+    let cases = [
+        (refused(ReasonCode::VERSION_MISMATCH), true),
+        (refused(ReasonCode::AUTHENTICATION), false),
+        (CloseReason::PeerEof, false),
+    ];
+    for (reason, suggests) in cases {
+        assert_eq!(reason.suggests_redial(Dialect::V2), suggests, "{reason}");
+        assert!(!reason.suggests_redial(Dialect::V1), "{reason}");
+    }
+}
+
 /// P-6.3, P-6.4
 #[test]
 fn every_wrong_token_gets_the_same_answer() {

@@ -52,6 +52,19 @@ fn any_input_is_a_sign_of_life_even_a_part_of_a_frame() {
 }
 
 #[test]
+fn bytes_that_are_read_into_the_space_are_a_sign_of_life_and_a_read_of_nothing_is_none() {
+    let ping = ping();
+    for (n, due) in [(ping.len(), 25), (0, 15)] {
+        let mut server = server(2);
+        server.read_space().unwrap()[..ping.len()].copy_from_slice(&ping);
+        server.read_done(seconds(10), n);
+        events(&mut server);
+        output(&mut server);
+        assert_eq!(wants(&mut server).wake, Wake::At(seconds(due), TimerReason::Keepalive), "{n} bytes");
+    }
+}
+
+#[test]
 fn a_long_sleep_is_not_taken_for_the_death_of_the_peer() {
     let mut server = server(2);
     server.tick(seconds(3600));

@@ -48,6 +48,26 @@ fn frame_payload_max() {
 
 /// P-8.1
 #[test]
+fn frame_payload_max_of_replies() {
+    for (version, overhead) in [(1, 54), (2, 16)] {
+        let mut server = server_with_conversation(version, limited(|limits| limits.frame_payload_max = 1000));
+        let ask = if version == 1 {
+            message_v1(flag::REPLY, 1, 1, b"")
+        } else {
+            message_v2(flag::WANTS_REPLY, 1, 1, b"")
+        };
+        let asked = message_of(&feed(&mut server, START, &ask)[0]).id;
+        let sized = |len| Reply { payload: Bytes::from(vec![1; len]), ..reply(conversation(1), asked, b"") };
+        let above = server.reply(START, sized(1001 - overhead)).unwrap_err();
+        assert!(matches!(above.reason, CommandError::TooLarge { .. }), "{:?}", above.reason);
+        server.reply(START, sized(1000 - overhead)).unwrap();
+        let frame = output(&mut server);
+        assert_eq!(frame.len(), 10 + 1000);
+    }
+}
+
+/// P-8.1
+#[test]
 fn frame_hard_max() {
     let config = limited(|limits| limits.frame_payload_max = u32::MAX);
     let mut server = server_of(1, config);
@@ -175,6 +195,27 @@ fn above_output_soft_max_and_a_frame_a_2_0_server_refuses_new_work_as_busy_and_r
     assert!(matches!(open, Body::Refused { reason_code: ReasonCode::BUSY, .. }), "{said:?}");
 }
 
+/// P-8.5
+#[test]
+fn at_output_soft_max_and_a_frame_a_2_0_server_still_takes_new_work() {
+    for (above, taken) in [(0, 1), (1, 0)] {
+        let small = |limits: &mut Limits| (limits.output_soft_max, limits.frame_payload_max) = (1000, 500);
+        let mut server = server_with_conversation(2, limited(small));
+        let mut says = |text: &str| {
+            let outcome = Outcome::Refused { reason: ReasonCode::OTHER, text: Some(text.to_owned()) };
+            server.outcome(START, conversation(1), id(1), &outcome).unwrap();
+            server.output_len()
+        };
+        let least = says("");
+        let mut queued = least;
+        while queued + 2 * least <= 1500 {
+            queued = says("");
+        }
+        assert_eq!(says(&"x".repeat(1500 + above - queued - least)), 1500 + above);
+        assert_eq!(feed(&mut server, START, &open(3)).len(), taken, "{above} above it");
+    }
+}
+
 #[test]
 fn one_reply_of_the_largest_size_is_no_reason_to_refuse_others() {
     let mut server = server_with_conversation(2, limited(|limits| limits.output_soft_max = 1 << 20));
@@ -277,7 +318,9 @@ fn output_hard_max() {
 #[test]
 fn input_max() {
     let mut server = server_with_conversation(2, limited(|limits| limits.input_max = 100));
+    assert_eq!((server.input_room(), server.input_len()), (100, 0));
     assert_eq!(server.receive(START, &[0x7F; 101]), 100);
+    assert_eq!((server.input_room(), server.input_len()), (0, 100));
     let mut large = server_with_conversation(2, limited(|limits| limits.input_max = 100));
     let bytes = message_v2(0, 1, 1, &[7; 5000]);
     assert_eq!(large.receive(START, &bytes), 100);
@@ -445,11 +488,13 @@ fn a_paused_1_0_link_is_found_dead_by_its_write_stall() {
 /// P-8.13
 #[test]
 fn control_frames() {
-    let kinds: [fn() -> Vec<u8>; 4] = [
+    let kinds: [fn() -> Vec<u8>; 6] = [
         ping,
         || frame(0, 0, Body::Pong),
         || raw(0x7F, 0, 0, b""),
         || frame(0, 3, Body::PublishAck { message_id: 1 }),
+        || frame(0, 3, Body::Accept { referenced_message_id: "m" }),
+        || frame(0, 3, Body::PushReply { correlation_id: 1, payload: Bytes::new() }),
     ];
     for version in [1, 2] {
         for kind in kinds {
@@ -465,6 +510,23 @@ fn control_frames() {
 }
 
 /// P-8.13
+#[test]
+fn pongs_that_were_asked_for_are_never_counted() {
+    for mut connection in [server(2), client(2)] {
+        (0..300).for_each(|_| connection.ping(START).unwrap());
+        let pongs: Vec<u8> = (0..300).flat_map(|_| frame(0, 0, Body::Pong)).collect();
+        assert_eq!(feed(&mut connection, START, &pongs), vec![Event::Pong; 300]);
+    }
+}
+
+#[test]
+fn frames_that_only_a_client_sends_are_control_frames_to_a_client() {
+    let mut client = client(2);
+    let many: Vec<u8> = (1..=200).flat_map(open).collect();
+    assert_eq!(feed(&mut client, START, &many), []);
+    assert!(is_flood(&feed(&mut client, START, &open(201))));
+}
+
 #[test]
 fn registrations_of_workers_are_control_frames() {
     let none: [&str; 0] = [];

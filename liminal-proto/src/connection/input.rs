@@ -177,6 +177,17 @@ mod tests {
     }
 
     #[test]
+    fn the_space_for_the_rest_of_a_frame_ends_with_the_frame() {
+        let mut input = Input::default();
+        input.append(&frame(5000)[..4500], MAX);
+        assert_eq!(input.next_frame(1 << 20), Ok(None));
+        assert_eq!(input.space(MAX).len(), HEADER_LEN + 500);
+        input.fill(HEADER_LEN + 500);
+        assert!(input.next_frame(1 << 20).unwrap().is_some());
+        assert_eq!((input.len(), input.space(MAX).len()), (0, SMALL), "and between frames it has its size");
+    }
+
+    #[test]
     fn a_small_part_of_a_large_chunk_is_copied_and_a_large_part_is_shared() {
         let mut input = Input::default();
         input.append(&[frame(64), frame(32 << 10)].concat(), MAX);

@@ -224,6 +224,7 @@ mod tests {
     fn schema_ids_come_out_as_they_went_in() {
         let ids = SchemaIds::new(IDS).unwrap();
         assert_eq!(ids.len(), 2);
+        assert!(!ids.is_empty());
         assert!(ids.iter().eq(IDS));
         assert!(ids.contains(IDS[1]));
         assert!(!ids.contains(SchemaId::default()));
