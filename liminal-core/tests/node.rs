@@ -262,6 +262,33 @@ fn replies_without_room_wait_in_order_and_no_call_is_started_meanwhile() {
 }
 
 #[test]
+fn what_waits_for_room_is_never_overtaken_by_what_would_find_some() {
+    let limits = Limits { output_soft_max: 4096, ..Limits::default() };
+    let mut wire = Wire::with(Settings::default(), Config { limits, ..Config::default() });
+    let conversation = wire.client.open(wire.now, "echo").unwrap();
+    wire.client.ask(wire.now, conversation, None, "x".into()).unwrap();
+    wire.turn();
+    wire.answer([Answer::Joined]);
+    let (ticket, _) = wire.calls.remove(0);
+    let part = |len| Answer::Part(Bytes::from(vec![1; len]));
+    for _ in 0..3 {
+        wire.node.answer(wire.now, ticket, part(3000));
+    }
+    wire.run();
+    wire.download();
+    // Now the second has gone out, and there is room for a small one but not for the third.
+    wire.node.answer(wire.now, ticket, part(10));
+    wire.run();
+    wire.node.answer(wire.now, ticket, reply(20));
+    let told = wire.turn();
+    let lens = told.iter().map(|event| match event {
+        Event::Reply(reply) => reply.payload.len(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(lens.collect::<Vec<_>>(), [3000, 3000, 3000, 10, 20]);
+}
+
+#[test]
 fn bytes_may_be_read_into_the_space_of_a_connection_itself() {
     let mut wire = Wire::new(Dialect::V2);
     wire.client.open(wire.now, "echo").unwrap();

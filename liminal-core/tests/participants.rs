@@ -131,7 +131,7 @@ impl AsyncHost for Recorder {
     }
 
     fn now(&self) -> Instant {
-        Instant::ORIGIN
+        Instant::from_nanos(7)
     }
 
     fn sleep(&self, _: Duration) -> Pending<'static> {
@@ -147,8 +147,11 @@ fn finish(future: impl Future<Output = ()>) {
 #[test]
 fn an_async_function_is_a_participant() {
     async fn echo(mut context: AsyncContext, message: Received) {
-        let shown = format!("{context:?}");
-        assert!(shown.starts_with("AsyncContext { pid: Pid("), "{shown}");
+        let deadline = Some(Instant::ORIGIN.after(Duration::from_secs(5)));
+        assert_eq!((context.pid().get(), context.conversation().get()), (1, 1));
+        assert_eq!((context.deadline(), context.now()), (deadline, Instant::from_nanos(7)));
+        let shown = "AsyncContext { pid: Pid(1), conversation: ConversationKey(1), deadline: Some(";
+        assert!(format!("{context:?}").starts_with(shown), "{context:?}");
         context.reply_part("wait");
         context.sleep(Duration::from_secs(1)).await;
         context.reply(message.payload);

@@ -126,6 +126,9 @@ fn one_that_only_records_shares_its_subject_with_nobody() {
     {
         assert_eq!(kit.bus.register(subject.into(), offer), Err(RegisterError::Taken(subject.into())));
     }
+    let why = "is registered already, and one that only records has its subject to itself";
+    assert_eq!(RegisterError::Taken("work".into()).to_string(), format!("the subject \"work\" {why}"));
+    assert_eq!(RegisterError::Taken(Subject::Any).to_string(), format!("every other subject {why}"));
 }
 
 #[test]

@@ -676,6 +676,28 @@ fn r2_what_is_held_is_bounded_in_bytes_for_a_conversation_and_a_link() {
 }
 
 #[test]
+fn r2_a_message_that_just_fits_is_taken() {
+    let mut kit = Kit::new(Settings {
+        held_bytes_per_conversation_max: 600,
+        held_bytes_per_link_max: 1000,
+        ..Settings::default()
+    });
+    let link = kit.link();
+    for id in 1..=3 {
+        kit.join(link, id);
+    }
+    for (id, held) in [(1, 600), (2, 400)] {
+        let payload = Bytes::from(vec![0; held - 64]);
+        kit.event(link, says(id, 1, Expects::Acceptance, None, payload));
+    }
+    kit.message(link, 3, 1, Expects::Acceptance, "");
+    let story = kit.drain();
+    let told: Vec<_> = story.iter().filter(|line| line.starts_with("l1")).collect();
+    assert_eq!(told, ["l1 c1 m1 accepted r2", "l1 c2 m1 accepted r2", "l1 c3 m1 refused: busy"]);
+    assert_eq!(kit.bus.load().held_bytes, 1000);
+}
+
+#[test]
 fn r2_what_a_link_holds_is_told_when_it_has_changed_by_a_step() {
     let mut kit = Kit::new(Settings::default());
     let (large, small) = (kit.link(), kit.link());

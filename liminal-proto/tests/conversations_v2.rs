@@ -450,6 +450,26 @@ fn a_participant_that_joins_while_the_conversation_closes_is_told() {
     assert_eq!(client.strays(), 1);
 }
 
+#[test]
+fn requests_that_ended_with_their_conversation_make_room_for_others() {
+    let ends: [fn(u32) -> Vec<u8>; 4] = [
+        |stream| exited(stream, 0, None),
+        failed,
+        close,
+        |stream| frame(0, stream, Body::Refused { reason_code: ReasonCode::BUSY, message: None }),
+    ];
+    for end in ends {
+        let (mut client, key) = client_with_conversation(2, limited(|limits| limits.requests_max = 1));
+        client.ask(START, key, Some(Duration::from_secs(1)), Bytes::new()).unwrap();
+        let other = client.open(START, "subject").unwrap();
+        assert!(client.ask(START, other, None, Bytes::new()).is_err());
+        feed(&mut client, START, &end(stream_of(key)));
+        client.ask(START, other, None, Bytes::new()).unwrap();
+        client.tick(seconds(2));
+        assert_eq!(events(&mut client), [], "nor does it end again at its deadline");
+    }
+}
+
 /// P-7.33, P-7.42
 #[test]
 fn an_acceptance_is_confirmed_with_its_record_and_does_not_end_a_request() {

@@ -458,6 +458,9 @@ fn write_stall_time() {
     server.wrote(1);
     server.tick(seconds(9));
     assert_eq!(wants(&mut server).wake.at(), Some(seconds(19)), "one byte is progress");
+    server.wrote(0);
+    server.tick(seconds(12));
+    assert_eq!(wants(&mut server).wake.at(), Some(seconds(19)), "and none is none");
     server.tick(millis(18_999));
     assert_eq!(events(&mut server), []);
     server.tick(seconds(19));

@@ -212,6 +212,20 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_of_a_kibibyte_or_more_shares_its_allocation_with_nothing() {
+        for (len, shares) in [(SMALL / 4 - 1, true), (SMALL / 4, false)] {
+            let mut input = Input::default();
+            input.append(&[frame(len), frame(len), frame(8 * SMALL)].concat(), MAX);
+            let [first, second] = [(); 2].map(|()| {
+                let frame = input.next_frame(1 << 20).unwrap().unwrap();
+                input.keep(&frame, &frame[HEADER_LEN..])
+            });
+            assert_eq!(first.as_ptr_range().end == second.as_ptr(), shares, "{len} bytes");
+            assert_eq!((first, second.len()), (second.clone(), len));
+        }
+    }
+
+    #[test]
     fn reading_more_than_the_space_is_clamped() {
         let mut input = Input::default();
         let space = input.space(MAX).len();

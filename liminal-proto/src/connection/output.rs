@@ -182,14 +182,18 @@ mod tests {
                     Step::Write(max) => {
                         let mut slots = [&[][..]; 3];
                         let n = output.segments(&mut slots);
+                        prop_assert!(slots[..n].iter().all(|segment| !segment.is_empty()));
+                        prop_assert_eq!(n > 0, output.has_queued());
                         let joined = slots[..n].concat();
                         let max = max.min(joined.len());
                         written.extend_from_slice(&joined[..max]);
                         prop_assert_eq!(output.wrote(max), max);
                     }
                     Step::Take(max) => {
+                        let queued = output.has_queued();
                         let taken = output.take(max);
                         prop_assert!(taken.len() <= max);
+                        prop_assert_eq!(!taken.is_empty(), queued);
                         written.extend_from_slice(&taken);
                         output.wrote(taken.len());
                     }
