@@ -14,8 +14,8 @@ use liminal_core::{
 };
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
-    CloseReason, CommandError, Config, Connection, Event, ExitReason, Expects, Instant, Limits, LinkError,
-    Next, Outcome, Pid, ReasonCode, Wake,
+    CloseReason, CommandError, Config, Connection, ConversationId, Event, ExitReason, Expects, Instant,
+    Limits, LinkError, Next, Outcome, Pid, ReasonCode, Wake,
 };
 
 struct Wire {
@@ -70,6 +70,9 @@ impl Wire {
 
     fn download(&mut self) -> usize {
         let bytes = self.node.take_write(self.link, usize::MAX);
+        if bytes.is_empty() {
+            return 0;
+        }
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let taken = self.client.receive(self.now, rest);
@@ -153,7 +156,7 @@ fn the_same_on_a_1_0_link() {
     assert!(!told.is_empty(), "the crash surfaces");
 }
 
-fn routed(dialect: Dialect) -> (Wire, liminal_proto::ConversationId) {
+fn routed(dialect: Dialect) -> (Wire, ConversationId) {
     let mut wire = Wire::new(dialect);
     wire.node.on_crash("echo".into(), CrashPolicy::RouteToNext).unwrap();
     let conversation = wire.client.open(wire.now, "echo").unwrap();
@@ -286,6 +289,86 @@ fn what_waits_for_room_is_never_overtaken_by_what_would_find_some() {
         other => panic!("{other:?}"),
     });
     assert_eq!(lens.collect::<Vec<_>>(), [3000, 3000, 3000, 10, 20]);
+    wire.node.answer(wire.now, ticket, Answer::Done);
+    wire.client.ask(wire.now, conversation, None, "y".into()).unwrap();
+    wire.turn();
+    assert_eq!(wire.answer([reply(30)]).len(), 1, "and nothing waits when there is room again");
+}
+
+#[test]
+fn one_write_that_makes_room_is_enough_for_the_calls_that_waited() {
+    let limits = Limits { output_soft_max: 4096, ..Limits::default() };
+    let mut wire = Wire::with(Settings::default(), Config { limits, ..Config::default() });
+    let conversation = wire.client.open(wire.now, "echo").unwrap();
+    for _ in 0..2 {
+        wire.client.ask(wire.now, conversation, None, "x".into()).unwrap();
+    }
+    wire.turn();
+    wire.answer([Answer::Joined]);
+    let (ticket, _) = wire.calls.remove(0);
+    for answer in [Answer::Part(Bytes::from(vec![1; 3000])), reply(3000), Answer::Done] {
+        wire.node.answer(wire.now, ticket, answer);
+    }
+    wire.run();
+    assert!(wire.calls.is_empty(), "the second request waits");
+    wire.download();
+    wire.run();
+    assert_eq!(wire.calls.len(), 1);
+}
+
+#[test]
+fn whoever_tells_the_time_lets_it_pass_for_all() {
+    type Tell = fn(&mut Wire, Instant, (Ticket, LinkId));
+    let tells: [(&str, Tell); 14] = [
+        ("accept", |wire, at, _| _ = wire.node.accept(at, Config::default())),
+        ("local", |wire, at, _| _ = wire.node.local(at)),
+        ("receive", |wire, at, _| {
+            let bytes = wire.client.take_write(usize::MAX);
+            assert_eq!(wire.node.receive(at, wire.link, &bytes), bytes.len());
+        }),
+        ("read_done", |wire, at, _| {
+            let bytes = wire.client.take_write(usize::MAX);
+            wire.node.read_space(wire.link).unwrap()[..bytes.len()].copy_from_slice(&bytes);
+            wire.node.read_done(at, wire.link, bytes.len());
+        }),
+        ("eof", |wire, at, _| wire.node.eof(at, wire.link)),
+        ("link_lost", |wire, at, _| wire.node.link_lost(at, wire.link, LinkError::Reset)),
+        ("remove", |wire, at, _| wire.node.remove(at, wire.link)),
+        ("answer", |wire, at, (ticket, _)| wire.node.answer(at, ticket, reply(1))),
+        ("exited", |wire, at, _| {
+            let (key, _) = wire.called.unwrap();
+            wire.node.exited(at, key, Pid::new(99), ExitReason::Normal);
+        }),
+        ("tick", |wire, at, _| wire.node.tick(at)),
+        ("stop", |wire, at, _| wire.node.stop(at)),
+        ("open", |wire, at, (_, opener)| _ = wire.node.open(at, opener, "echo").unwrap()),
+        ("ask", |wire, at, (_, opener)| {
+            wire.node.ask(at, opener, ConversationId::new(1), None, "y").unwrap();
+        }),
+        ("close", |wire, at, (_, opener)| {
+            wire.node.close(at, opener, ConversationId::new(1)).unwrap();
+        }),
+    ];
+    for (what, tell) in tells {
+        let mut wire = Wire::new(Dialect::V2);
+        let opener = wire.node.local(wire.now);
+        let conversation = wire.node.open(wire.now, opener, "echo").unwrap();
+        wire.node.ask(wire.now, opener, conversation, None, "x").unwrap();
+        wire.turn();
+        wire.answer([Answer::Joined]);
+        let (ticket, _) = wire.calls.remove(0);
+        wire.client.open(wire.now, "echo").unwrap();
+        tell(&mut wire, Instant::ORIGIN.after(secs(5)), (ticket, opener));
+        let mut told = Vec::new();
+        loop {
+            match wire.node.poll() {
+                NodeNext::Local(_, command) => told.push(tell_command(&command)),
+                NodeNext::Wait(_) => break,
+                _ => {}
+            }
+        }
+        assert!(told.iter().any(|it| it == "c1 m1 deadline"), "{what}: {told:?}");
+    }
 }
 
 #[test]
@@ -402,6 +485,8 @@ fn an_opener_in_the_same_program() {
     );
     node.remove(now, link);
     assert_eq!(node.open(now, link, "log"), Err(NotLocal(link)));
+    assert_eq!(node.ask(now, link, conversation, None, "c"), Err(NotLocal(link)));
+    assert_eq!(node.close(now, link, conversation), Err(NotLocal(link)));
     assert_eq!(node.bus().load().links, 1, "until the next poll");
     assert_eq!(node.poll(), NodeNext::Wait(Wake::Never));
     assert_eq!(node.bus().load(), Load::default());

@@ -108,6 +108,38 @@ fn a_context_collects_what_the_call_did_and_the_end_comes_last() {
     );
 }
 
+/// Replies when it is woken.
+struct Late;
+
+impl Participant for Late {
+    fn message(&mut self, context: &mut Context<'_>, _: Received) {
+        context.wake_after(Duration::from_secs(1));
+    }
+
+    fn woken(&mut self, context: &mut Context<'_>) {
+        assert!(context.deadline().is_some(), "the request is still in hand");
+        context.reply("late");
+    }
+}
+
+#[test]
+fn a_participant_is_woken_when_it_wanted_to_be() {
+    let (mut kit, link) = Kit::active();
+    kit.ask(link, 1, 1, "hello");
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        while let Some(next) = kit.poll() {
+            if let BusNext::Run(ticket, invocation) = next {
+                answers.push(run(&mut Late, &invocation));
+                kit.answer(ticket, answers.last().unwrap()[0].clone());
+            }
+        }
+        kit.pass(Duration::from_secs(1));
+    }
+    let wakes = Answer::WakeAfter(Duration::from_secs(1));
+    assert_eq!(answers, [vec![wakes], vec![kit::reply("late"), Answer::Done]]);
+}
+
 #[derive(Clone)]
 struct Recorder(Sender<Answer>);
 

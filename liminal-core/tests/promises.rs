@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kit::{Kit, crash, part, reply, says, secs, tell};
-use liminal_core::{Answer, Bus, BusNext, CANCELLED_PER_POLL, Load, Offer, RegisterError, Settings, Subject};
+use liminal_core::{
+    Answer, Bus, BusNext, CANCELLED_PER_POLL, LinkId, Load, Offer, RegisterError, Settings, Subject,
+};
 use liminal_proto::{ConversationId, Expects, Instant, ReasonCode, TimerReason, Wake};
 
 /// What follows `step`, without its tickets' numbers being of interest.
@@ -307,6 +309,27 @@ fn a_message_that_its_host_gave_to_nobody_before_the_exit_was_not_delivered() {
 }
 
 #[test]
+fn a_message_that_its_host_gave_to_nobody_before_the_end_was_not_delivered() {
+    for (answer, undelivered) in [(Answer::Busy, 1), (Answer::Done, 0)] {
+        let (mut kit, link) = Kit::active();
+        kit.say(link, 1, 1, "a");
+        kit.drain();
+        kit.lose(link);
+        follows!(kit, ["t2 cancel"]);
+        kit.answer_last(answer);
+        assert_eq!(kit.bus.counters().undelivered, undelivered);
+    }
+    let mut kit = Kit::new(Settings::default());
+    let link = kit.link();
+    kit.open(link, 1, "echo");
+    kit.drain();
+    kit.lose(link);
+    follows!(kit, ["t1 cancel"]);
+    kit.answer_last(Answer::Busy);
+    assert_eq!(kit.bus.counters().undelivered, 0, "there was no message");
+}
+
+#[test]
 fn l5_what_it_held_is_released_with_the_exit() {
     let (mut kit, link) = Kit::active();
     kit.ask(link, 1, 1, "a");
@@ -373,6 +396,16 @@ fn a_join_that_is_refused_ends_what_was_said_already() {
     kit.drain();
     kit.answer_last(Answer::Busy);
     follows!(kit, ["l1 c1 refused: busy"]);
+}
+
+#[test]
+fn a_join_that_is_refused_stands_in_the_log() {
+    let mut kit = Kit::recording();
+    let link = kit.link();
+    kit.open(link, 1, "echo");
+    kit.drain();
+    kit.answer_last(Answer::Refused { reason: ReasonCode::NOT_ALLOWED, text: Some("no".into()) });
+    follows!(kit, ["log1 r1 JoinRefused(1, Some(\"no\"))", "l1 c1 refused: not allowed (no)"]);
 }
 
 #[test]
@@ -475,6 +508,24 @@ fn q1_time_that_an_answer_brings_counts_before_the_answer() {
     kit.now = kit.now.after(secs(5));
     kit.answer_last(reply("too late by nothing"));
     follows!(kit, ["l1 c1 m1 deadline", "t2 cancel"]);
+}
+
+#[test]
+fn q1_time_that_anything_brings_counts_before_it() {
+    let tells: [fn(&mut Kit, LinkId); 4] = [
+        |kit, _| _ = kit.link(),
+        |kit, link| kit.say(link, 9, 9, "to nobody"),
+        |kit, _| kit.exited(1, 1, "killed"),
+        |kit, _| kit.bus.stop(kit.now),
+    ];
+    for tell in tells {
+        let (mut kit, link) = Kit::active();
+        kit.ask(link, 1, 1, "a");
+        kit.drain();
+        kit.now = kit.now.after(secs(5));
+        tell(&mut kit, link);
+        assert_eq!(kit.drain()[0], "l1 c1 m1 deadline");
+    }
 }
 
 #[test]
@@ -751,6 +802,58 @@ fn a_full_link_has_no_calls_started_and_goes_on_where_it_was() {
     kit.bus.link_ready(link);
     kit.bus.link_ready(link);
     follows!(kit, ["t3 p1 m2 r3 \"b\"?"]);
+}
+
+#[test]
+fn a_link_that_is_lost_while_it_is_full_has_its_participants_leave() {
+    let (mut kit, link) = Kit::active();
+    kit.bus.link_full(link);
+    kit.say(link, 1, 1, "a");
+    follows!(kit, []);
+    kit.lose(link);
+    follows!(kit, ["t2 p1 leave OwnerLost"]);
+    kit.answer_last(Answer::Done);
+    assert_eq!(kit.bus.load(), Load::default());
+}
+
+#[test]
+fn everything_that_happens_is_counted_once() {
+    let mut kit = Kit::new(Settings::default());
+    let link = kit.link();
+    for id in [1, 2] {
+        kit.open(link, 9, "nobody");
+        kit.open(link, 9, "echo");
+        kit.drain();
+        kit.answer_last(Answer::Refused { reason: ReasonCode::NOT_ALLOWED, text: None });
+        kit.say(link, 9, 1, "to nobody");
+        kit.join(link, id);
+        kit.ask(link, id, 1, "answered");
+        kit.drain();
+        let ticket = *kit.tickets.last().unwrap();
+        kit.bus.answers(kit.now, ticket, [reply("x"), reply("late"), Answer::Done, reply("without a call")]);
+        kit.say(link, id, 2, "a note");
+        kit.drain();
+        [part("unasked"), reply("unasked"), Answer::Done]
+            .into_iter()
+            .for_each(|answer| kit.answer_last(answer));
+        kit.ask(link, id, 3, "in hand");
+        kit.ask(link, id, 4, "behind it");
+        kit.drain();
+        kit.pass(secs(5));
+        kit.answer_last(Answer::Done);
+        kit.exited(2, 99, "is not there");
+        kit.say(link, id, 5, "kills");
+        kit.drain();
+        kit.answer_last(crash(""));
+        kit.say(link, id, 6, "to the dead");
+        kit.drain();
+    }
+    let counters = kit.bus.counters();
+    assert_eq!((counters.opens, counters.opens_refused), (6, 4));
+    assert_eq!((counters.messages, counters.messages_refused), (10, 4));
+    assert_eq!((counters.replies, counters.late_replies, counters.unasked_replies), (2, 2, 4));
+    assert_eq!((counters.ignored_answers, counters.ignored_exits), (2, 2));
+    assert_eq!((counters.deadlines, counters.exits, counters.undelivered), (4, 2, 2));
 }
 
 #[test]

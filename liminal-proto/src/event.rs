@@ -385,3 +385,28 @@ impl fmt::Display for ExitReason {
         self.write(f, self.text().unwrap_or_default().escape_debug())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn a_reason_of_an_exit_is_said_in_words_and_read_back_from_its_number() {
+        let text = || "a\nb".to_string();
+        let cases = [
+            (ExitReason::Normal, "ended normally"),
+            (ExitReason::Crashed { text: String::new() }, "crashed"),
+            (ExitReason::Crashed { text: text() }, "crashed: a\\nb"),
+            (ExitReason::Violated { text: text() }, "broke the rules: a\\nb"),
+            (ExitReason::Status { status: 255 }, "exited with status 255"),
+            (ExitReason::Signal { signal: 9 }, "killed by signal 9"),
+            (ExitReason::Other { cause: 0x0300, text: text() }, "exited (cause 768): a\\nb"),
+        ];
+        for (reason, words) in cases {
+            assert_eq!(reason.to_string(), words);
+            assert_eq!(ExitReason::from_wire(reason.cause(), reason.text().map(String::from)), reason);
+        }
+    }
+}

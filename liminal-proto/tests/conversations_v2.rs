@@ -529,13 +529,17 @@ fn parts_come_as_they_are_and_the_last_one_ends_the_request() {
 }
 
 #[test]
-fn a_reply_without_a_record_has_none() {
-    let (mut client, key) = client_with_conversation(2, Config::default());
-    let asked = client.ask(START, key, None, Bytes::new()).unwrap();
-    let body =
-        Body::Message { message_id: id(0), answers: Some(asked), timeout_ms: None, payload: Bytes::new() };
-    let events = feed(&mut client, START, &frame(flag::ANSWERS, stream_of(key), body));
-    assert_eq!(events, [Event::Reply(reply(key, asked, b""))]);
+fn a_reply_has_the_record_that_it_says_and_zero_says_none() {
+    for record in [0, 1, 8] {
+        let (mut client, key) = client_with_conversation(2, Config::default());
+        let asked = client.ask(START, key, None, Bytes::new()).unwrap();
+        let message_id = id(record);
+        let body =
+            Body::Message { message_id, answers: Some(asked), timeout_ms: None, payload: Bytes::new() };
+        let events = feed(&mut client, START, &frame(flag::ANSWERS, stream_of(key), body));
+        let record = (record > 0).then(|| RecordNumber::new(record));
+        assert_eq!(events, [Event::Reply(Reply { record, ..reply(key, asked, b"") })]);
+    }
 }
 
 /// P-7.43

@@ -254,7 +254,7 @@ fn while_a_reply_finds_no_room_a_1_0_client_is_not_read_although_the_queue_is_be
 #[test]
 fn a_client_that_reads_slowly_is_refused_as_busy_and_not_as_a_flood() {
     let mut server = overfull_server();
-    let opens: Vec<u8> = (2..100).flat_map(open).collect();
+    let opens: Vec<u8> = (2..250).flat_map(open).collect();
     assert_eq!(feed(&mut server, START, &opens), []);
     assert_eq!(server.phase(), Phase::Active);
 }
@@ -560,13 +560,14 @@ fn handshake_control_frames_max() {
 /// P-8.15
 #[test]
 fn refusals() {
-    let mut server = server(1);
-    let bad: Vec<u8> = (0..100).flat_map(|_| message_v1(0, 1, 8, b"")).collect();
-    assert_eq!(feed(&mut server, START, &bad), []);
-    assert_eq!(feed(&mut server, seconds(1), &bad[..bad.len() / 10]), []);
-    assert!(is_flood(&feed(&mut server, seconds(1), &message_v1(0, 1, 8, b""))));
-    let code = assert_connect_error_after_others(&mut server);
-    assert_eq!(code, ReasonCode::LIMIT);
+    for bad in [message_v1(0, 1, 8, b""), open_on(1, 1, &"x".repeat(257))] {
+        let mut server = server(1);
+        assert_eq!(feed(&mut server, START, &bad.repeat(100)), []);
+        assert_eq!(feed(&mut server, seconds(1), &bad.repeat(10)), []);
+        assert!(is_flood(&feed(&mut server, seconds(1), &bad)));
+        let code = assert_connect_error_after_others(&mut server);
+        assert_eq!(code, ReasonCode::LIMIT);
+    }
 }
 
 fn assert_connect_error_after_others(server: &mut Connection) -> ReasonCode {
