@@ -311,6 +311,9 @@ fn one_write_that_makes_room_is_enough_for_the_calls_that_waited() {
     }
     wire.run();
     assert!(wire.calls.is_empty(), "the second request waits");
+    wire.node.wrote(wire.link, 0);
+    wire.run();
+    assert!(wire.calls.is_empty(), "and a write that makes no room changes nothing");
     wire.download();
     wire.run();
     assert_eq!(wire.calls.len(), 1);

@@ -190,6 +190,7 @@ fn an_async_function_is_a_participant() {
         context.exit(ExitReason::Crashed { text: "tired".into() });
     }
     let factory = || async_fn(echo);
+    assert_eq!(format!("{:?}", factory()), "AsyncFn");
     let mut participant = factory.create();
     let (sender, answers) = channel();
     let recorder = Recorder(sender);

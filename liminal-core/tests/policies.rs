@@ -392,6 +392,21 @@ fn a_message_without_a_deadline_waits_for_the_reply_time() {
 }
 
 #[test]
+fn when_those_who_would_not_join_are_gone_nothing_is_due_before_the_deadline() {
+    let (mut kit, link, offers) = routed(1);
+    kit.ask(link, 1, 1, "a");
+    kit.drain();
+    kit.answer_last(crash(""));
+    kit.drain();
+    kit.answer_last(Answer::Busy);
+    kit.drain();
+    kit.bus.unregister(offers[0]);
+    kit.pass(Duration::from_millis(20));
+    follows(&mut kit, &[]);
+    assert_eq!(kit.wake(), Wake::At(Instant::ORIGIN.after(secs(5)), TimerReason::Deadline));
+}
+
+#[test]
 fn each_search_has_a_time_of_its_own() {
     let (mut kit, link, offers) = routed(1);
     kit.say(link, 1, 1, "a");
@@ -629,6 +644,7 @@ fn the_original_fails_at_once_and_the_compensator_is_told_what_was_left_undone()
     follows(&mut kit, &[]);
     let counters = kit.bus.counters();
     assert_eq!((counters.compensations, counters.compensations_failed), (1, 0));
+    assert_eq!(counters.messages, 4, "the notice is one, too");
     assert_eq!(kit.bus.load(), Load { links: 1, conversations: 1, ..Load::default() });
     assert_eq!(kit.bus.compensating(), 0);
 }

@@ -685,6 +685,31 @@ fn a_close_ends_after_its_time_and_the_seat_stays_taken_until_the_call_returned(
 }
 
 #[test]
+fn q1_a_close_whose_time_has_passed_ends_the_requests_that_are_open() {
+    let mut kit = Kit::new(Settings { completing_time: secs(1), ..Settings::default() });
+    let link = kit.link();
+    kit.join(link, 1);
+    kit.ask(link, 1, 1, "a");
+    kit.ask(link, 1, 2, "b");
+    kit.close(link, 1);
+    kit.drain();
+    kit.pass(secs(1));
+    follows!(kit, ["l1 c1 m1 deadline", "l1 c1 m2 deadline", "t2 cancel", "l1 c1 ended"]);
+    assert_eq!((kit.bus.counters().deadlines, kit.bus.counters().undelivered), (2, 1));
+}
+
+#[test]
+fn what_it_waited_with_is_released_with_its_conversation() {
+    let (mut kit, link) = Kit::active();
+    kit.ask(link, 1, 1, "a");
+    kit.drain();
+    kit.answer_last(Answer::WakeAfter(secs(1)));
+    kit.lose(link);
+    follows!(kit, ["t3 p1 leave OwnerLost"]);
+    assert_eq!(kit.bus.load().held_bytes, 0);
+}
+
+#[test]
 fn a_close_before_the_join_still_delivers() {
     let mut kit = Kit::new(Settings::default());
     let link = kit.link();
@@ -854,6 +879,19 @@ fn everything_that_happens_is_counted_once() {
     assert_eq!((counters.replies, counters.late_replies, counters.unasked_replies), (2, 2, 4));
     assert_eq!((counters.ignored_answers, counters.ignored_exits), (2, 2));
     assert_eq!((counters.deadlines, counters.exits, counters.undelivered), (4, 2, 2));
+}
+
+#[test]
+fn a_wait_that_is_over_while_its_link_is_full_wakes_nobody() {
+    let (mut kit, link) = Kit::active();
+    kit.say(link, 1, 1, "a");
+    kit.drain();
+    kit.answer_last(Answer::WakeAfter(secs(1)));
+    kit.bus.link_full(link);
+    kit.pass(secs(1));
+    assert_eq!(kit.wake(), Wake::Never);
+    kit.bus.link_ready(link);
+    follows!(kit, ["t3 p1 wake"]);
 }
 
 #[test]

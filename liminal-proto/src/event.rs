@@ -393,6 +393,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_wake_is_so_far_from_now_and_the_earlier_one_wins() {
+        let at = |seconds| Instant::ORIGIN.after(Duration::from_secs(seconds));
+        let (soon, late) = (Wake::At(at(2), TimerReason::Close), Wake::At(at(3), TimerReason::Deadline));
+        assert_eq!((soon.or_earlier(late), late.or_earlier(soon)), (soon, soon));
+        assert_eq!((soon.or_earlier(Wake::Never), Wake::Never.or_earlier(soon)), (soon, soon));
+        assert_eq!(late.time_from(at(1)), Some(Duration::from_secs(2)));
+        assert_eq!((late.time_from(at(9)), Wake::Never.time_from(at(1))), (Some(Duration::ZERO), None));
+    }
+
+    #[test]
     fn a_reason_of_an_exit_is_said_in_words_and_read_back_from_its_number() {
         let text = || "a\nb".to_string();
         let cases = [

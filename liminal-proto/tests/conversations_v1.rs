@@ -332,6 +332,25 @@ fn a_conversation_that_goes_on_does_so_in_silence() {
 
 /// P-7.19, P-7.22
 #[test]
+fn what_was_told_of_an_exit_is_forgotten_when_the_next_has_joined_and_is_no_reason_for_anything_else() {
+    let (mut server, _) = asked(&[1]);
+    server.exited(START, conversation(1), &Exit { goes_on: true, ..exit() }).unwrap();
+    server.joined(START, conversation(1), Pid::new(6)).unwrap();
+    server.failed(START, conversation(1)).unwrap();
+    assert_eq!(texts(&mut server), [ReasonCode::EXITED.meaning().unwrap()]);
+
+    let (mut server, _) = asked(&[1]);
+    server.exited(START, conversation(1), &Exit { goes_on: true, ..exit() }).unwrap();
+    feed(&mut server, START, &[close(1), request(3, b"?")].concat());
+    let Body::ConversationError { reason_code: ReasonCode::CLOSING, message, .. } =
+        said(&mut server).remove(0)
+    else {
+        panic!("the conversation is closing");
+    };
+    assert_eq!(message.as_deref(), ReasonCode::CLOSING.meaning());
+}
+
+#[test]
 fn a_request_that_ended_with_its_participant_alone_leaves_the_conversation_open() {
     let (mut client, key) = client_with_conversation(1, Config::default());
     client.ask(START, key, None, Bytes::new()).unwrap();
@@ -592,6 +611,22 @@ fn a_closed_conversation_ends_with_its_last_request() {
     client.abandon(key, abandoned).unwrap();
     assert_eq!(events(&mut client), [Event::Ended { conversation: key }]);
     assert_eq!(client.abandon(key, abandoned), Err(CommandError::NotOutstanding));
+}
+
+#[test]
+fn a_closed_conversation_ends_behind_the_last_reply_or_error() {
+    let ends: [fn(u32, u64) -> Vec<u8>; 2] = [
+        |stream, key| message_v1(flag::REPLY, stream, key, b"yes"),
+        |stream, key| error_v1(stream, key, ReasonCode::BUSY),
+    ];
+    for end in ends {
+        let (mut client, key) = client_with_conversation(1, Config::default());
+        client.ask(START, key, None, Bytes::new()).unwrap();
+        let stream = written(&mut client)[0].stream.get();
+        client.close(START, key, None).unwrap();
+        let events = feed(&mut client, START, &end(stream, key.get()));
+        assert_eq!(events[1..], [Event::Ended { conversation: key }], "{events:?}");
+    }
 }
 
 #[test]

@@ -516,6 +516,47 @@ fn an_end_after_the_end_is_counted_and_never_surfaces() {
 }
 
 #[test]
+fn what_concerns_no_conversation_or_speaks_another_version_is_counted_and_never_surfaces() {
+    let (mut client, key) = client_with_conversation(2, Config::default());
+    let asked = client.ask(START, key, None, Bytes::new()).unwrap();
+    let stream = stream_of(key);
+    let strays = [
+        opened(77),
+        exited(77, 0, None),
+        rerouted(77),
+        joined(77, 5),
+        failed(77),
+        close(77),
+        message_v1(flag::REPLY, stream, key.get(), b"of 1.0"),
+        error_v1(stream, key.get(), ReasonCode::BUSY),
+    ];
+    for (n, stray) in (1..).zip(&strays) {
+        assert_eq!(feed(&mut client, START, stray), []);
+        assert_eq!(client.strays(), n);
+    }
+    assert_eq!(feed(&mut client, START, &reply_v2(stream, asked.get(), false, b"")).len(), 1);
+
+    let mut server = server_with_conversation(2, Config::default());
+    let word = frame(0, 1, Body::Accept { referenced_message_id: "m" });
+    for (n, stray) in (1..).zip([message_v1(0, 1, 1, b"of 1.0"), reply_v2(1, 1, false, b"a reply"), word]) {
+        assert_eq!(feed(&mut server, START, &stray), []);
+        assert_eq!(server.strays(), n);
+    }
+    assert_eq!(output(&mut server), b"");
+}
+
+#[test]
+fn an_open_is_answered_once_also_while_the_conversation_is_closing() {
+    let mut server = server(2);
+    assert_eq!(feed(&mut server, START, &[open(1), close(1)].concat()).len(), 2);
+    server.opened(START, conversation(1), None).unwrap();
+    let not_open = Err(CommandError::NotOpen(conversation(1)));
+    assert_eq!(server.opened(START, conversation(1), None), not_open);
+    assert_eq!(server.refuse(START, conversation(1), ReasonCode::BUSY, None), not_open);
+    assert_eq!(said(&mut server), [Body::Opened { pid: None }]);
+}
+
+#[test]
 fn parts_come_as_they_are_and_the_last_one_ends_the_request() {
     let (mut client, key) = client_with_conversation(2, Config::default());
     let asked = client.ask(START, key, None, Bytes::new()).unwrap();

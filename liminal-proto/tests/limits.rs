@@ -169,6 +169,35 @@ fn output_soft_max_for_replies_and_messages() {
     output(&mut server);
     server.reply(START, sized(3, 50_000)).unwrap();
     assert_eq!(server.reply(START, sized(4, 0)).unwrap_err().reason, CommandError::Full);
+    output(&mut server);
+    let all_but = reply_v2(1, 1, false, b"").len();
+    feed(&mut server, START, &message_v2(flag::WANTS_REPLY, 1, 5, b""));
+    server.reply(START, Reply { last: false, ..sized(4, 2501 - all_but) }).unwrap();
+    assert_eq!(server.reply(START, sized(4, 50_000)).unwrap_err().reason, CommandError::Full);
+    output(&mut server);
+    server.reply(START, Reply { last: false, ..sized(4, 2500 - all_but) }).unwrap();
+    server.reply(START, sized(4, 50_000)).unwrap();
+}
+
+#[test]
+fn while_a_1_0_client_is_not_read_the_time_of_its_unfinished_frame_stands_still() {
+    let mut server = server_with_conversation(1, limited(|limits| limits.output_soft_max = 1000));
+    let ask = message_v1(flag::REPLY, 1, 1, b"");
+    let asked = feed(&mut server, START, &ask);
+    feed(&mut server, START, &ask[..20]);
+    assert!(matches!(wants(&mut server).wake, Wake::At(_, TimerReason::UnfinishedFrame)));
+    let large = Reply {
+        payload: Bytes::from(vec![1; 2000]),
+        ..reply(conversation(1), message_of(&asked[0]).id, b"")
+    };
+    server.reply(START, large).unwrap();
+    assert_eq!(wants(&mut server).wake, Wake::At(seconds(10), TimerReason::WriteStall));
+    server.tick(seconds(9));
+    assert_eq!(events(&mut server), []);
+    output(&mut server);
+    assert!(
+        matches!(wants(&mut server).wake, Wake::At(at, TimerReason::UnfinishedFrame) if at >= seconds(10))
+    );
 }
 
 /// A 2.0 server with a conversation, whose output stands just above the bound at which work is refused.
@@ -296,16 +325,16 @@ fn a_1_0_client_with_unwritten_output_reads_on_so_that_two_peers_never_wait_for_
 /// P-8.7
 #[test]
 fn output_hard_max() {
+    let outcome_len = outcome_v2(1, 1, ReasonCode::EXITED).len();
     let config = limited(|limits| {
         limits.frame_payload_max = 100;
         limits.output_soft_max = 1000;
-        limits.output_hard_max = 2000;
+        limits.output_hard_max = 90 * outcome_len;
         limits.refusals.burst = 10_000;
     });
     let mut server = server_with_conversation(2, config);
-    let outcome_len = outcome_v2(1, 1, ReasonCode::EXITED).len();
     let accepted = Outcome::Exited;
-    for _ in 0..2000 / outcome_len {
+    for _ in 0..90 {
         server.outcome(START, conversation(1), id(1), &accepted).unwrap();
     }
     assert_eq!(events(&mut server), []);

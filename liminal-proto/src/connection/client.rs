@@ -576,7 +576,7 @@ fn whole_millis(timeout: Duration) -> u32 {
 mod tests {
     use core::time::Duration;
 
-    use super::{Client, Dialect, Limits, Sender, stream_of, whole_millis};
+    use super::{Client, CommandError, Dialect, Limits, Sender, stream_of, whole_millis};
 
     #[test]
     fn a_timeout_is_never_shorter_on_the_wire_than_was_said() {
@@ -604,6 +604,9 @@ mod tests {
             sender.dialect = dialect;
             let opened = client.open(&mut sender, &limits, "subject");
             assert_eq!(opened.is_ok(), opens, "{numbers} before it: {opened:?}");
+            if let Err(error) = opened {
+                assert!(matches!(error, CommandError::Limit { limit: 0x8000_0000, .. }), "{error}");
+            }
         }
     }
 

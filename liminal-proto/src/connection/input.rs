@@ -149,6 +149,9 @@ mod tests {
         assert_eq!(input.append(&frame(3 * MAX), MAX), MAX);
         assert_eq!(input.next_frame(1 << 20), Ok(None));
         assert_eq!(input.room(MAX), 2 * MAX + HEADER_LEN);
+        input.append(&frame(3 * MAX)[MAX..], MAX);
+        assert!(input.next_frame(1 << 20).unwrap().is_some());
+        assert_eq!(input.room(MAX), MAX, "on top of the limit comes that one frame alone");
     }
 
     #[test]
@@ -195,6 +198,22 @@ mod tests {
         assert_ne!(input.keep(&small, &small[10..]).as_ptr(), small[10..].as_ptr());
         let large = input.next_frame(1 << 20).unwrap().unwrap();
         assert_eq!(input.keep(&large, &large[10..]).as_ptr(), large[10..].as_ptr());
+    }
+
+    #[test]
+    fn a_small_part_is_copied_however_its_chunk_was_read() {
+        let mut input = Input::default();
+        let bytes = [frame(64), frame(32 << 10)].concat();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let space = input.space(MAX);
+            let n = space.len().min(rest.len());
+            space[..n].copy_from_slice(&rest[..n]);
+            rest = &rest[n..];
+            input.fill(n);
+        }
+        let small = input.next_frame(1 << 20).unwrap().unwrap();
+        assert_ne!(input.keep(&small, &small[10..]).as_ptr(), small[10..].as_ptr());
     }
 
     #[test]

@@ -221,6 +221,32 @@ mod tests {
     }
 
     #[test]
+    fn a_drained_output_holds_no_buffer_however_it_was_drained() {
+        for len in [5, SHARED_MIN] {
+            let mut output = Output::default();
+            output.push(Dialect::V2, &message(Bytes::from(alloc::vec![7; len]))).unwrap();
+            output.wrote(output.len());
+            assert_eq!((output.tail.capacity(), output.segments.capacity()), (0, 0), "written");
+            output.push(Dialect::V2, &message(Bytes::from(alloc::vec![7; len]))).unwrap();
+            while output.has_queued() {
+                let _ = output.take(usize::MAX);
+            }
+            assert_eq!((output.tail.capacity(), output.segments.capacity()), (0, 0), "handed out");
+        }
+    }
+
+    #[test]
+    fn a_segment_that_was_handed_out_to_its_last_byte_leaves_nothing_in_the_queue() {
+        let mut output = Output::default();
+        let payload = Bytes::from(alloc::vec![7; SHARED_MIN]);
+        output.push(Dialect::V2, &message(payload.clone())).unwrap();
+        let head = output.len() - SHARED_MIN;
+        assert_eq!(output.take(head).len(), head);
+        let mut slots = [&[][..]; 3];
+        assert_eq!((output.segments(&mut slots), slots[0]), (1, &payload[..]));
+    }
+
+    #[test]
     fn a_shut_output_takes_nothing_and_lets_late_reports_pass() {
         let mut output = Output::default();
         output.push(Dialect::V2, &message(Bytes::from_static(b"hello"))).unwrap();

@@ -237,7 +237,10 @@ mod tests {
         let texts = Texts::new(words).unwrap();
         assert_eq!(texts.len(), words.len());
         assert_eq!(texts.iter().collect::<Vec<_>>(), words);
-        assert_eq!(texts.iter().len(), words.len());
+        let mut iter = texts.iter();
+        assert_eq!(iter.len(), words.len());
+        iter.next();
+        assert_eq!(iter.len(), words.len() - 1);
         assert_eq!(texts.as_slice().to_buf(), texts);
     }
 
