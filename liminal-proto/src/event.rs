@@ -397,6 +397,8 @@ mod tests {
         let at = |seconds| Instant::ORIGIN.after(Duration::from_secs(seconds));
         let (soon, late) = (Wake::At(at(2), TimerReason::Close), Wake::At(at(3), TimerReason::Deadline));
         assert_eq!((soon.or_earlier(late), late.or_earlier(soon)), (soon, soon));
+        let too = Wake::At(at(2), TimerReason::Deadline);
+        assert_eq!((soon.or_earlier(too), too.or_earlier(soon)), (soon, too), "of two at a time, the first");
         assert_eq!((soon.or_earlier(Wake::Never), Wake::Never.or_earlier(soon)), (soon, soon));
         assert_eq!(late.time_from(at(1)), Some(Duration::from_secs(2)));
         assert_eq!((late.time_from(at(9)), Wake::Never.time_from(at(1))), (Some(Duration::ZERO), None));

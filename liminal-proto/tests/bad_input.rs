@@ -7,7 +7,7 @@ mod support;
 
 use bytes::Bytes;
 use liminal_proto::wire::{Body, DecodeError, HEADER_LEN, WorkerVerdict, flag};
-use liminal_proto::{Config, Connection, Event, ReasonCode, Reply, Resemblance, Violation};
+use liminal_proto::{Config, Connection, Event, ReasonCode, Reply, Resemblance, TimerReason, Violation};
 
 use support::*;
 
@@ -170,6 +170,10 @@ fn a_violation_says_in_words_what_came_and_when() {
     feed(&mut server, START, &connect((3, 0), (4, 7), b""));
     let text = assert_connect_error(&mut server, ReasonCode::VERSION_MISMATCH);
     assert!(text.contains("3.0") && text.contains("4.7"), "{text}");
+    let limit = core::time::Duration::from_secs(10);
+    let slow = |what| Violation::TooSlow { what, limit }.to_string();
+    assert!(slow(TimerReason::Handshake).contains("the handshake was not through"));
+    assert!(slow(TimerReason::WriteStall).contains("the peer read none of the output"));
 }
 
 #[test]

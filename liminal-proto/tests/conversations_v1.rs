@@ -471,6 +471,13 @@ fn what_is_held_back_is_counted_until_its_request_ends_however_it_ends() {
     server.exited(START, conversation(1), &exit()).unwrap();
     output(&mut server);
     assert_eq!(server.held_bytes(), idle);
+
+    let (mut server, ids) = asked(&[1, 3]);
+    server.reply(START, reply(conversation(1), ids[1], b"held")).unwrap();
+    assert!(server.held_bytes() >= idle + 4);
+    server.reply(START, reply(conversation(1), ids[0], b"first")).unwrap();
+    output(&mut server);
+    assert_eq!(server.held_bytes(), idle, "what was given is held no more");
 }
 
 /// Only the end of a reply makes room for parts, so replies that wait for room would wait for each other.
