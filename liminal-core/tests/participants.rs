@@ -64,6 +64,8 @@ impl Participant for Busy {
             context.pid(),
             context.conversation()
         ));
+        let shown = format!("{context:?}");
+        assert!(shown.starts_with("Context {") && shown.contains("pid: Pid(1)"), "{shown}");
         context.wake_after(Duration::from_secs(1));
     }
 

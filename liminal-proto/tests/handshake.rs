@@ -116,6 +116,13 @@ fn a_refused_client_learns_the_code_and_the_text() {
 }
 
 #[test]
+fn a_second_answer_to_its_connect_is_a_fault_of_the_server() {
+    let mut client = client(2);
+    let events = feed(&mut client, START, &connect_ack(2));
+    assert!(matches!(violation(&events), Violation::WrongState { frame: "ConnectAck", .. }), "{events:?}");
+}
+
+#[test]
 fn a_connected_client_that_is_told_of_an_error_of_the_connection_is_closed_with_it() {
     let mut client = client(2);
     let refusal = frame(0, 0, Body::ConnectError { reason_code: ReasonCode::LIMIT, message: Some("enough") });
