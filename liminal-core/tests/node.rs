@@ -436,6 +436,16 @@ fn a_link_that_is_removed_is_gone_at_once() {
 }
 
 #[test]
+fn what_was_registered_with_a_node_can_be_taken_back() {
+    let mut wire = Wire::new(Dialect::V2);
+    let offer = wire.node.register("brief".into(), Offer::Participant).unwrap();
+    assert_eq!(wire.node.unregister(offer), Some("brief".into()));
+    assert_eq!(wire.node.unregister(offer), None);
+    wire.client.open(wire.now, "brief").unwrap();
+    assert!(matches!(wire.turn()[..], [Event::Refused { reason: ReasonCode::NO_PARTICIPANT, .. }]));
+}
+
+#[test]
 fn a_stop_says_goodbye_to_all() {
     let mut wire = Wire::new(Dialect::V2);
     wire.node.stop(wire.now);

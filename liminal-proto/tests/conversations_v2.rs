@@ -516,6 +516,22 @@ fn an_end_after_the_end_is_counted_and_never_surfaces() {
 }
 
 #[test]
+fn every_note_may_fail_however_many_there_were() {
+    let (mut client, key) = client_with_conversation(2, Config::default());
+    let say = |_| client.message(START, key, Expects::Nothing, Bytes::new()).unwrap();
+    let notes: Vec<_> = (0..5).map(say).collect();
+    for message in notes {
+        let told = Event::Outcome { conversation: key, message, outcome: refused(ReasonCode::BUSY) };
+        assert_eq!(
+            feed(&mut client, START, &outcome_v2(stream_of(key), message.get(), ReasonCode::BUSY)),
+            [told]
+        );
+    }
+    assert_eq!(feed(&mut client, START, &outcome_v2(stream_of(key), 12, ReasonCode::BUSY)), []);
+    assert_eq!(client.strays(), 1, "the next one was not said yet");
+}
+
+#[test]
 fn what_concerns_no_conversation_or_speaks_another_version_is_counted_and_never_surfaces() {
     let (mut client, key) = client_with_conversation(2, Config::default());
     let asked = client.ask(START, key, None, Bytes::new()).unwrap();
