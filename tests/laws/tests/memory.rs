@@ -6,15 +6,16 @@
 use std::alloc::System;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
-use liminal_core::{Answer, Bus, BusNext, Call, CrashPolicy, Offer, Settings};
+use liminal_core::{Answer, Bus, BusNext, Call, CrashPolicy, Node, Offer, Settings};
 use liminal_laws::bus::says;
-use liminal_laws::frames::{conversation, message_v1, message_v2, open};
-use liminal_laws::sides::{START, events, feed, output, reply, server};
+use liminal_laws::frames::{close, conversation, message_v1, message_v2, open};
+use liminal_laws::sides::{START, client, events, feed, output, reply, server};
 use liminal_laws::{codec, connection};
 use liminal_proto::wire::flag;
-use liminal_proto::{CloseReason, ConversationId, Event, ExitReason, Expects, Instant};
+use liminal_proto::{CloseReason, Config, ConversationId, Event, ExitReason, Expects, Instant, LinkError};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
@@ -28,6 +29,8 @@ fn main() {
     links_leave_nothing_behind();
     refusals_leave_nothing_behind();
     an_idle_connection_holds_no_buffer();
+    a_connection_that_is_over_holds_nothing();
+    a_node_that_nobody_polls_does_not_grow();
 }
 
 /// A conversation that goes on after each exit costs the same after ten as after a thousand.
@@ -146,6 +149,46 @@ fn an_idle_connection_holds_no_buffer() {
             assert_eq!(exchange(message, len), kept, "after {len} bytes");
         }
     }
+}
+
+/// What was asked, and what waits to be taken, ends with the connection, whoever still holds that.
+fn a_connection_that_is_over_holds_nothing() {
+    const LITTLE: usize = 4096;
+    let before = live();
+    let mut asker = client(2);
+    let key = asker.open(START, "work").expect("there is room");
+    for _ in 0..1000 {
+        asker.ask(START, key, Some(Duration::from_secs(1)), Bytes::new()).expect("there is room");
+    }
+    assert!(live() > before + LITTLE);
+    asker.link_lost(START, LinkError::Reset);
+    assert_eq!(events(&mut asker).len(), 1001);
+    assert!(live() < before + LITTLE, "{} bytes too many", live() - before);
+    drop(asker);
+
+    let mut asked = server(1);
+    feed(&mut asked, START, &[open(1), close(1)].concat());
+    // It waits for the end of the first, and what comes behind it waits with it.
+    let again = [open(1), message_v1(0, 1, 1, &[0; 30_000])].concat();
+    asked.receive(START, &again);
+    drop(again);
+    assert_eq!(events(&mut asked), []);
+    assert!(live() > before + 30_000);
+    asked.link_lost(START, LinkError::Reset);
+    assert!(!events(&mut asked).is_empty());
+    assert!(live() < before + LITTLE, "{} bytes too many", live() - before);
+}
+
+/// However often a link is told something.
+fn a_node_that_nobody_polls_does_not_grow() {
+    let mut node = Node::new(Settings::default());
+    let link = node.accept(START, Config::default());
+    let mut after = |times: u64| {
+        (0..times).for_each(|_| _ = node.receive(START, link, b""));
+        live()
+    };
+    let kept = after(10);
+    assert_eq!(after(1000), kept, "what is to be polled is noted more than once");
 }
 
 /// Whoever is asked to join does, and exits with its first message. Says whether it has.
