@@ -472,10 +472,14 @@ fn what_is_held_back_is_counted_until_its_request_ends_however_it_ends() {
     output(&mut server);
     assert_eq!(server.held_bytes(), idle);
 
-    let (mut server, ids) = asked(&[1, 3]);
-    server.reply(START, reply(conversation(1), ids[1], b"held")).unwrap();
-    assert!(server.held_bytes() >= idle + 4);
+    let (mut server, ids) = asked(&[1, 3, 5]);
+    server.reply(START, reply(conversation(1), ids[2], b"held")).unwrap();
+    let held = server.held_bytes();
+    assert!(held >= idle + 4);
     server.reply(START, reply(conversation(1), ids[0], b"first")).unwrap();
+    output(&mut server);
+    assert_eq!(server.held_bytes(), held, "what was given at once was not held");
+    server.reply(START, reply(conversation(1), ids[1], b"second")).unwrap();
     output(&mut server);
     assert_eq!(server.held_bytes(), idle, "what was given is held no more");
 }
