@@ -134,3 +134,38 @@ impl fmt::Debug for Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn what_is_logged_of_calls_and_answers_shows_lengths_and_never_what_was_said() {
+        let payload = Bytes::from_static(b"secret");
+        let (id, record) = (MessageId::new(1), RecordNumber::new(2));
+        let (deadline, redelivered) = (Some(Instant::ORIGIN), 3);
+        let call = Call::Message {
+            id,
+            record,
+            expects_reply: true,
+            redelivered,
+            deadline,
+            payload: payload.clone(),
+        };
+        let shown = "Message { id: MessageId(1), record: RecordNumber(2), expects_reply: true, redelivered: 3, \
+                     deadline: Some(Instant(0)), payload: 6 bytes }";
+        assert_eq!(format!("{call:?}"), shown);
+        assert_eq!(format!("{:?}", Call::Wake { deadline: None }), "Wake { deadline: None }");
+        let answers = [
+            (Answer::Part(payload.clone()), "Part(6 bytes)"),
+            (Answer::Reply(payload), "Reply(6 bytes)"),
+            (Answer::Exited(ExitReason::Normal), "Exited(ended normally)"),
+            (Answer::Refused { reason: ReasonCode::BUSY, text: None }, "Refused(busy (0x0103), None)"),
+        ];
+        for (answer, shown) in answers {
+            assert_eq!(format!("{answer:?}"), shown);
+        }
+    }
+}

@@ -148,6 +148,24 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_listed_when_its_entry_just_fits_and_then_the_rest_is_left_out() {
+        let (conversation, reason) = (ConversationKey::new(1), ExitReason::Normal);
+        let (pid, record) = (Pid::new(1), RecordNumber::new(9));
+        let notice = Notice { conversation, subject: "work", pid, reason: &reason, record };
+        let message = |nth| Unanswered {
+            record: RecordNumber::new(nth),
+            id: MessageId::new(nth),
+            asked: true,
+            delivered: false,
+            payload: b"abc",
+        };
+        let fits = notice.head().len() + message(1).len_max();
+        let line = |max| String::from_utf8(notice.line([1, 2].map(message).into_iter(), max).into()).unwrap();
+        assert!(line(fits).ends_with("\"payload\":\"YWJj\"}],\"left_out\":1}"), "{}", line(fits));
+        assert!(line(fits - 1).ends_with("\"unanswered\":[],\"left_out\":2}"), "{}", line(fits - 1));
+    }
+
+    #[test]
     fn an_entry_is_never_longer_than_was_reckoned() {
         for len in 0..10 {
             let payload = alloc::vec![0; len];

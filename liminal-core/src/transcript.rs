@@ -218,8 +218,18 @@ impl fmt::Write for Digest {
 
 #[cfg(test)]
 mod tests {
-    use super::{BusId, Noted, Transcript};
+    use core::fmt::Write;
+
     use liminal_proto::Instant;
+
+    use super::{BusId, Digest, Noted, Transcript};
+
+    #[test]
+    fn the_digest_is_that_of_its_standard() {
+        let mut digest = Digest(0xCBF2_9CE4_8422_2325);
+        digest.write_str("foobar").unwrap();
+        assert_eq!(digest.0, 0x8594_4171_F739_67E8);
+    }
 
     #[test]
     fn a_digest_tells_transcripts_apart_and_is_the_same_everywhere() {
@@ -229,6 +239,7 @@ mod tests {
         let one = transcript.digest();
         transcript.note(Instant::ORIGIN, BusId::new(1), Noted::Calm);
         assert_ne!(one, transcript.digest());
+        assert_eq!(transcript.entries().len(), 2);
         assert_eq!(one, Transcript { entries: transcript.entries[..1].to_vec() }.digest());
     }
 }

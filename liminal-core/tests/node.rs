@@ -14,8 +14,8 @@ use liminal_core::{
 };
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
-    CloseReason, CommandError, Config, Connection, Event, ExitReason, Expects, Instant, Limits, LinkError,
-    Next, Outcome, Pid, ReasonCode, Wake,
+    CloseReason, CommandError, Config, Connection, ConversationId, Event, ExitReason, Expects, Instant,
+    Limits, LinkError, Next, Outcome, Pid, ReasonCode, Wake,
 };
 
 struct Wire {
@@ -70,6 +70,9 @@ impl Wire {
 
     fn download(&mut self) -> usize {
         let bytes = self.node.take_write(self.link, usize::MAX);
+        if bytes.is_empty() {
+            return 0;
+        }
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let taken = self.client.receive(self.now, rest);
@@ -153,7 +156,7 @@ fn the_same_on_a_1_0_link() {
     assert!(!told.is_empty(), "the crash surfaces");
 }
 
-fn routed(dialect: Dialect) -> (Wire, liminal_proto::ConversationId) {
+fn routed(dialect: Dialect) -> (Wire, ConversationId) {
     let mut wire = Wire::new(dialect);
     wire.node.on_crash("echo".into(), CrashPolicy::RouteToNext).unwrap();
     let conversation = wire.client.open(wire.now, "echo").unwrap();
@@ -262,6 +265,134 @@ fn replies_without_room_wait_in_order_and_no_call_is_started_meanwhile() {
 }
 
 #[test]
+fn what_waits_for_room_is_never_overtaken_by_what_would_find_some() {
+    let limits = Limits { output_soft_max: 4096, ..Limits::default() };
+    let mut wire = Wire::with(Settings::default(), Config { limits, ..Config::default() });
+    let conversation = wire.client.open(wire.now, "echo").unwrap();
+    wire.client.ask(wire.now, conversation, None, "x".into()).unwrap();
+    wire.turn();
+    wire.answer([Answer::Joined]);
+    let (ticket, _) = wire.calls.remove(0);
+    let part = |len| Answer::Part(Bytes::from(vec![1; len]));
+    for _ in 0..3 {
+        wire.node.answer(wire.now, ticket, part(3000));
+    }
+    wire.run();
+    wire.download();
+    // Now the second has gone out, and there is room for a small one but not for the third.
+    wire.node.answer(wire.now, ticket, part(10));
+    wire.run();
+    wire.node.answer(wire.now, ticket, reply(20));
+    let told = wire.turn();
+    let lens = told.iter().map(|event| match event {
+        Event::Reply(reply) => reply.payload.len(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(lens.collect::<Vec<_>>(), [3000, 3000, 3000, 10, 20]);
+    wire.node.answer(wire.now, ticket, Answer::Done);
+    wire.client.ask(wire.now, conversation, None, "y".into()).unwrap();
+    wire.turn();
+    assert_eq!(wire.answer([reply(30)]).len(), 1, "and nothing waits when there is room again");
+}
+
+#[test]
+fn one_write_that_makes_room_is_enough_for_the_calls_that_waited() {
+    let limits = Limits { output_soft_max: 4096, ..Limits::default() };
+    let mut wire = Wire::with(Settings::default(), Config { limits, ..Config::default() });
+    let conversation = wire.client.open(wire.now, "echo").unwrap();
+    for _ in 0..2 {
+        wire.client.ask(wire.now, conversation, None, "x".into()).unwrap();
+    }
+    wire.turn();
+    wire.answer([Answer::Joined]);
+    let (ticket, _) = wire.calls.remove(0);
+    for answer in [Answer::Part(Bytes::from(vec![1; 3000])), reply(3000), Answer::Done] {
+        wire.node.answer(wire.now, ticket, answer);
+    }
+    wire.run();
+    assert!(wire.calls.is_empty(), "the second request waits");
+    wire.node.wrote(wire.link, 0);
+    wire.run();
+    assert!(wire.calls.is_empty(), "and a write that makes no room changes nothing");
+    wire.download();
+    wire.run();
+    assert_eq!(wire.calls.len(), 1);
+}
+
+#[test]
+fn whoever_tells_the_time_lets_it_pass_for_all() {
+    type Tell = fn(&mut Wire, Instant, (Ticket, LinkId));
+    let tells: [(&str, Tell); 14] = [
+        ("accept", |wire, at, _| _ = wire.node.accept(at, Config::default())),
+        ("local", |wire, at, _| _ = wire.node.local(at)),
+        ("receive", |wire, at, _| {
+            let bytes = wire.client.take_write(usize::MAX);
+            assert_eq!(wire.node.receive(at, wire.link, &bytes), bytes.len());
+        }),
+        ("read_done", |wire, at, _| {
+            let bytes = wire.client.take_write(usize::MAX);
+            wire.node.read_space(wire.link).unwrap()[..bytes.len()].copy_from_slice(&bytes);
+            wire.node.read_done(at, wire.link, bytes.len());
+        }),
+        ("eof", |wire, at, _| wire.node.eof(at, wire.link)),
+        ("link_lost", |wire, at, _| wire.node.link_lost(at, wire.link, LinkError::Reset)),
+        ("remove", |wire, at, _| wire.node.remove(at, wire.link)),
+        ("answer", |wire, at, (ticket, _)| wire.node.answer(at, ticket, reply(1))),
+        ("exited", |wire, at, _| {
+            let (key, _) = wire.called.unwrap();
+            wire.node.exited(at, key, Pid::new(99), ExitReason::Normal);
+        }),
+        ("tick", |wire, at, _| wire.node.tick(at)),
+        ("stop", |wire, at, _| wire.node.stop(at)),
+        ("open", |wire, at, (_, opener)| _ = wire.node.open(at, opener, "echo").unwrap()),
+        ("ask", |wire, at, (_, opener)| {
+            wire.node.ask(at, opener, ConversationId::new(1), None, "y").unwrap();
+        }),
+        ("close", |wire, at, (_, opener)| {
+            wire.node.close(at, opener, ConversationId::new(1)).unwrap();
+        }),
+    ];
+    for (what, tell) in tells {
+        let mut wire = Wire::new(Dialect::V2);
+        let opener = wire.node.local(wire.now);
+        let conversation = wire.node.open(wire.now, opener, "echo").unwrap();
+        wire.node.ask(wire.now, opener, conversation, None, "x").unwrap();
+        wire.turn();
+        wire.answer([Answer::Joined]);
+        let (ticket, _) = wire.calls.remove(0);
+        wire.client.open(wire.now, "echo").unwrap();
+        tell(&mut wire, Instant::ORIGIN.after(secs(5)), (ticket, opener));
+        let mut told = Vec::new();
+        loop {
+            match wire.node.poll() {
+                NodeNext::Local(_, command) => told.push(tell_command(&command)),
+                NodeNext::Wait(_) => break,
+                _ => {}
+            }
+        }
+        assert!(told.iter().any(|it| it == "c1 m1 deadline"), "{what}: {told:?}");
+    }
+}
+
+#[test]
+fn bytes_may_be_read_into_the_space_of_a_connection_itself() {
+    let mut wire = Wire::new(Dialect::V2);
+    wire.client.open(wire.now, "echo").unwrap();
+    let bytes = wire.client.take_write(usize::MAX);
+    let room = wire.node.input_room(wire.link);
+    let space = wire.node.read_space(wire.link).unwrap();
+    assert!(space.len() >= bytes.len());
+    space[..bytes.len()].copy_from_slice(&bytes);
+    wire.node.read_done(wire.now, wire.link, bytes.len());
+    assert_eq!(wire.node.input_room(wire.link), room - bytes.len());
+    wire.run();
+    assert!(matches!(wire.calls[..], [(_, Call::Join { .. })]), "{:?}", wire.calls);
+    assert_eq!(wire.node.input_room(wire.link), room);
+    wire.node.remove(wire.now, wire.link);
+    assert_eq!((wire.node.input_room(wire.link), wire.node.read_space(wire.link)), (0, None));
+}
+
+#[test]
 fn an_exit_that_no_call_told_of_comes_back() {
     let mut wire = Wire::new(Dialect::V2);
     let conversation = wire.client.open(wire.now, "echo").unwrap();
@@ -302,6 +433,16 @@ fn a_link_that_is_removed_is_gone_at_once() {
     wire.answer([Answer::Done]);
     assert_eq!(wire.node.bus().load(), Load::default());
     assert_eq!(wire.node.poll(), NodeNext::Wait(Wake::Never));
+}
+
+#[test]
+fn what_was_registered_with_a_node_can_be_taken_back() {
+    let mut wire = Wire::new(Dialect::V2);
+    let offer = wire.node.register("brief".into(), Offer::Participant).unwrap();
+    assert_eq!(wire.node.unregister(offer), Some("brief".into()));
+    assert_eq!(wire.node.unregister(offer), None);
+    wire.client.open(wire.now, "brief").unwrap();
+    assert!(matches!(wire.turn()[..], [Event::Refused { reason: ReasonCode::NO_PARTICIPANT, .. }]));
 }
 
 #[test]
@@ -357,6 +498,8 @@ fn an_opener_in_the_same_program() {
     );
     node.remove(now, link);
     assert_eq!(node.open(now, link, "log"), Err(NotLocal(link)));
+    assert_eq!(node.ask(now, link, conversation, None, "c"), Err(NotLocal(link)));
+    assert_eq!(node.close(now, link, conversation), Err(NotLocal(link)));
     assert_eq!(node.bus().load().links, 1, "until the next poll");
     assert_eq!(node.poll(), NodeNext::Wait(Wake::Never));
     assert_eq!(node.bus().load(), Load::default());

@@ -64,6 +64,8 @@ impl Participant for Busy {
             context.pid(),
             context.conversation()
         ));
+        let shown = format!("{context:?}");
+        assert!(shown.starts_with("Context {") && shown.contains("pid: Pid(1)"), "{shown}");
         context.wake_after(Duration::from_secs(1));
     }
 
@@ -108,6 +110,38 @@ fn a_context_collects_what_the_call_did_and_the_end_comes_last() {
     );
 }
 
+/// Replies when it is woken.
+struct Late;
+
+impl Participant for Late {
+    fn message(&mut self, context: &mut Context<'_>, _: Received) {
+        context.wake_after(Duration::from_secs(1));
+    }
+
+    fn woken(&mut self, context: &mut Context<'_>) {
+        assert!(context.deadline().is_some(), "the request is still in hand");
+        context.reply("late");
+    }
+}
+
+#[test]
+fn a_participant_is_woken_when_it_wanted_to_be() {
+    let (mut kit, link) = Kit::active();
+    kit.ask(link, 1, 1, "hello");
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        while let Some(next) = kit.poll() {
+            if let BusNext::Run(ticket, invocation) = next {
+                answers.push(run(&mut Late, &invocation));
+                kit.answer(ticket, answers.last().unwrap()[0].clone());
+            }
+        }
+        kit.pass(Duration::from_secs(1));
+    }
+    let wakes = Answer::WakeAfter(Duration::from_secs(1));
+    assert_eq!(answers, [vec![wakes], vec![kit::reply("late"), Answer::Done]]);
+}
+
 #[derive(Clone)]
 struct Recorder(Sender<Answer>);
 
@@ -131,7 +165,7 @@ impl AsyncHost for Recorder {
     }
 
     fn now(&self) -> Instant {
-        Instant::ORIGIN
+        Instant::from_nanos(7)
     }
 
     fn sleep(&self, _: Duration) -> Pending<'static> {
@@ -147,12 +181,18 @@ fn finish(future: impl Future<Output = ()>) {
 #[test]
 fn an_async_function_is_a_participant() {
     async fn echo(mut context: AsyncContext, message: Received) {
+        let deadline = Some(Instant::ORIGIN.after(Duration::from_secs(5)));
+        assert_eq!((context.pid().get(), context.conversation().get()), (1, 1));
+        assert_eq!((context.deadline(), context.now()), (deadline, Instant::from_nanos(7)));
+        let shown = "AsyncContext { pid: Pid(1), conversation: ConversationKey(1), deadline: Some(";
+        assert!(format!("{context:?}").starts_with(shown), "{context:?}");
         context.reply_part("wait");
         context.sleep(Duration::from_secs(1)).await;
         context.reply(message.payload);
         context.exit(ExitReason::Crashed { text: "tired".into() });
     }
     let factory = || async_fn(echo);
+    assert_eq!(format!("{:?}", factory()), "AsyncFn");
     let mut participant = factory.create();
     let (sender, answers) = channel();
     let recorder = Recorder(sender);

@@ -126,6 +126,9 @@ fn one_that_only_records_shares_its_subject_with_nobody() {
     {
         assert_eq!(kit.bus.register(subject.into(), offer), Err(RegisterError::Taken(subject.into())));
     }
+    let why = "is registered already, and one that only records has its subject to itself";
+    assert_eq!(RegisterError::Taken("work".into()).to_string(), format!("the subject \"work\" {why}"));
+    assert_eq!(RegisterError::Taken(Subject::Any).to_string(), format!("every other subject {why}"));
 }
 
 #[test]
@@ -336,6 +339,23 @@ fn one_that_would_not_join_is_passed_over_and_all_are_asked_again_after_a_while(
 }
 
 #[test]
+fn one_that_would_not_join_is_asked_again_after_the_next_exit() {
+    let (mut kit, link, offers) = routed(3);
+    kit.say(link, 1, 1, "a");
+    kit.say(link, 1, 2, "b");
+    kit.drain();
+    kit.answer_last(crash(""));
+    assert_eq!(invited(&mut kit), [offers[1]]);
+    kit.answer_last(Answer::Busy);
+    assert_eq!(invited(&mut kit), [offers[2]]);
+    kit.say(link, 1, 3, "c");
+    kit.answer_last(Answer::Joined);
+    follows(&mut kit, &["l1 c1 joined by p3", "t5 p3 m2 r3 \"b\" again 1"]);
+    kit.answer_last(crash(""));
+    assert_eq!(invited(&mut kit), [offers[1]], "the only one that has not exited here");
+}
+
+#[test]
 fn when_nobody_is_left_within_the_first_deadline_it_fails() {
     let (mut kit, link, offers) = routed(1);
     kit.ask(link, 1, 1, "a");
@@ -369,6 +389,66 @@ fn a_message_without_a_deadline_waits_for_the_reply_time() {
     kit.pass(Duration::from_millis(1));
     follows(&mut kit, &["l1 c1 failed"]);
     assert_eq!(kit.bus.counters().undelivered, 1);
+}
+
+#[test]
+fn when_those_who_would_not_join_are_gone_nothing_is_due_before_the_deadline() {
+    let (mut kit, link, offers) = routed(1);
+    kit.ask(link, 1, 1, "a");
+    kit.drain();
+    kit.answer_last(crash(""));
+    kit.drain();
+    kit.answer_last(Answer::Busy);
+    kit.drain();
+    kit.bus.unregister(offers[0]);
+    kit.pass(Duration::from_millis(20));
+    follows(&mut kit, &[]);
+    assert_eq!(kit.wake(), Wake::At(Instant::ORIGIN.after(secs(5)), TimerReason::Deadline));
+}
+
+#[test]
+fn each_search_has_a_time_of_its_own() {
+    let (mut kit, link, offers) = routed(1);
+    kit.say(link, 1, 1, "a");
+    kit.say(link, 1, 2, "b");
+    kit.drain();
+    kit.bus.unregister(offers[0]);
+    kit.answer_last(crash(""));
+    kit.drain();
+    kit.pass(secs(3));
+    let next = kit.bus.register("work".into(), Offer::Participant).unwrap();
+    follows(&mut kit, &["t3 p2 join work"]);
+    kit.say(link, 1, 3, "c");
+    kit.answer_last(Answer::Joined);
+    kit.drain();
+    kit.bus.unregister(next);
+    kit.answer_last(crash(""));
+    kit.drain();
+    kit.pass(Duration::from_millis(4999));
+    follows(&mut kit, &[]);
+    kit.pass(Duration::from_millis(1));
+    follows(&mut kit, &["l1 c1 failed"]);
+}
+
+#[test]
+fn a_conversation_that_failed_names_who_exited_and_not_who_was_asked_last() {
+    let settings = Settings { recording: true, ..Settings::default() };
+    let (mut kit, offers) = bus(1, CrashPolicy::RouteToNext, settings);
+    let link = kit.link();
+    kit.open(link, 1, "work");
+    kit.drain();
+    kit.answer_last(Answer::Joined);
+    kit.ask(link, 1, 1, "a");
+    kit.drain();
+    kit.answer_last(crash(""));
+    kit.drain();
+    kit.bus.unregister(offers[0]);
+    kit.answer_last(Answer::Busy);
+    kit.drain();
+    kit.pass(secs(5));
+    follows(&mut kit, &["log1 r5 Failed", "l1 c1 failed"]);
+    kit.ask(link, 1, 2, "b");
+    follows(&mut kit, &["l1 c1 m2 refused: the participant has exited (participant 1 has exited)"]);
 }
 
 #[test]
@@ -564,6 +644,7 @@ fn the_original_fails_at_once_and_the_compensator_is_told_what_was_left_undone()
     follows(&mut kit, &[]);
     let counters = kit.bus.counters();
     assert_eq!((counters.compensations, counters.compensations_failed), (1, 0));
+    assert_eq!(counters.messages, 4, "the notice is one, too");
     assert_eq!(kit.bus.load(), Load { links: 1, conversations: 1, ..Load::default() });
     assert_eq!(kit.bus.compensating(), 0);
 }

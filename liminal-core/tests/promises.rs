@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kit::{Kit, crash, part, reply, says, secs, tell};
-use liminal_core::{Answer, Bus, BusNext, CANCELLED_PER_POLL, Load, Offer, RegisterError, Settings, Subject};
+use liminal_core::{
+    Answer, Bus, BusNext, CANCELLED_PER_POLL, LinkId, Load, Offer, RegisterError, Settings, Subject,
+};
 use liminal_proto::{ConversationId, Expects, Instant, ReasonCode, TimerReason, Wake};
 
 /// What follows `step`, without its tickets' numbers being of interest.
@@ -286,6 +288,48 @@ fn an_exit_during_its_last_call_or_of_somebody_else_is_counted_and_ignored() {
 }
 
 #[test]
+fn a_message_that_its_host_gave_to_nobody_before_the_exit_was_not_delivered() {
+    let (mut kit, link) = Kit::active();
+    kit.say(link, 1, 1, "a");
+    kit.drain();
+    kit.exited(1, 1, "killed");
+    assert_eq!(kit.bus.counters().undelivered, 0, "the host may have given it");
+    kit.answer_last(Answer::Busy);
+    assert_eq!((kit.bus.counters().undelivered, kit.bus.counters().ignored_answers), (1, 1));
+
+    let (mut kit, link) = Kit::active();
+    kit.say(link, 1, 1, "a");
+    kit.drain();
+    kit.answer_last(Answer::WakeAfter(secs(1)));
+    kit.pass(secs(1));
+    follows!(kit, ["t3 p1 wake"]);
+    kit.exited(1, 1, "killed");
+    kit.answer_last(Answer::Busy);
+    assert_eq!(kit.bus.counters().undelivered, 0, "it had the message before it was woken");
+}
+
+#[test]
+fn a_message_that_its_host_gave_to_nobody_before_the_end_was_not_delivered() {
+    for (answer, undelivered) in [(Answer::Busy, 1), (Answer::Done, 0)] {
+        let (mut kit, link) = Kit::active();
+        kit.say(link, 1, 1, "a");
+        kit.drain();
+        kit.lose(link);
+        follows!(kit, ["t2 cancel"]);
+        kit.answer_last(answer);
+        assert_eq!(kit.bus.counters().undelivered, undelivered);
+    }
+    let mut kit = Kit::new(Settings::default());
+    let link = kit.link();
+    kit.open(link, 1, "echo");
+    kit.drain();
+    kit.lose(link);
+    follows!(kit, ["t1 cancel"]);
+    kit.answer_last(Answer::Busy);
+    assert_eq!(kit.bus.counters().undelivered, 0, "there was no message");
+}
+
+#[test]
 fn l5_what_it_held_is_released_with_the_exit() {
     let (mut kit, link) = Kit::active();
     kit.ask(link, 1, 1, "a");
@@ -352,6 +396,16 @@ fn a_join_that_is_refused_ends_what_was_said_already() {
     kit.drain();
     kit.answer_last(Answer::Busy);
     follows!(kit, ["l1 c1 refused: busy"]);
+}
+
+#[test]
+fn a_join_that_is_refused_stands_in_the_log() {
+    let mut kit = Kit::recording();
+    let link = kit.link();
+    kit.open(link, 1, "echo");
+    kit.drain();
+    kit.answer_last(Answer::Refused { reason: ReasonCode::NOT_ALLOWED, text: Some("no".into()) });
+    follows!(kit, ["log1 r1 JoinRefused(1, Some(\"no\"))", "l1 c1 refused: not allowed (no)"]);
 }
 
 #[test]
@@ -454,6 +508,24 @@ fn q1_time_that_an_answer_brings_counts_before_the_answer() {
     kit.now = kit.now.after(secs(5));
     kit.answer_last(reply("too late by nothing"));
     follows!(kit, ["l1 c1 m1 deadline", "t2 cancel"]);
+}
+
+#[test]
+fn q1_time_that_anything_brings_counts_before_it() {
+    let tells: [fn(&mut Kit, LinkId); 4] = [
+        |kit, _| _ = kit.link(),
+        |kit, link| kit.say(link, 9, 9, "to nobody"),
+        |kit, _| kit.exited(1, 1, "killed"),
+        |kit, _| kit.bus.stop(kit.now),
+    ];
+    for tell in tells {
+        let (mut kit, link) = Kit::active();
+        kit.ask(link, 1, 1, "a");
+        kit.drain();
+        kit.now = kit.now.after(secs(5));
+        tell(&mut kit, link);
+        assert_eq!(kit.drain()[0], "l1 c1 m1 deadline");
+    }
 }
 
 #[test]
@@ -613,6 +685,31 @@ fn a_close_ends_after_its_time_and_the_seat_stays_taken_until_the_call_returned(
 }
 
 #[test]
+fn q1_a_close_whose_time_has_passed_ends_the_requests_that_are_open() {
+    let mut kit = Kit::new(Settings { completing_time: secs(1), ..Settings::default() });
+    let link = kit.link();
+    kit.join(link, 1);
+    kit.ask(link, 1, 1, "a");
+    kit.ask(link, 1, 2, "b");
+    kit.close(link, 1);
+    kit.drain();
+    kit.pass(secs(1));
+    follows!(kit, ["l1 c1 m1 deadline", "l1 c1 m2 deadline", "t2 cancel", "l1 c1 ended"]);
+    assert_eq!((kit.bus.counters().deadlines, kit.bus.counters().undelivered), (2, 1));
+}
+
+#[test]
+fn what_it_waited_with_is_released_with_its_conversation() {
+    let (mut kit, link) = Kit::active();
+    kit.ask(link, 1, 1, "a");
+    kit.drain();
+    kit.answer_last(Answer::WakeAfter(secs(1)));
+    kit.lose(link);
+    follows!(kit, ["t3 p1 leave OwnerLost"]);
+    assert_eq!(kit.bus.load().held_bytes, 0);
+}
+
+#[test]
 fn a_close_before_the_join_still_delivers() {
     let mut kit = Kit::new(Settings::default());
     let link = kit.link();
@@ -652,6 +749,28 @@ fn r2_what_is_held_is_bounded_in_bytes_for_a_conversation_and_a_link() {
     assert_eq!(kit.bus.load().held_bytes, 900, "300 each: what is in hand counts until it returned");
     assert_eq!(Settings::charge(0), 256);
     assert_eq!(Settings::charge(64), 128);
+}
+
+#[test]
+fn r2_a_message_that_just_fits_is_taken() {
+    let mut kit = Kit::new(Settings {
+        held_bytes_per_conversation_max: 600,
+        held_bytes_per_link_max: 1000,
+        ..Settings::default()
+    });
+    let link = kit.link();
+    for id in 1..=3 {
+        kit.join(link, id);
+    }
+    for (id, held) in [(1, 600), (2, 400)] {
+        let payload = Bytes::from(vec![0; held - 64]);
+        kit.event(link, says(id, 1, Expects::Acceptance, None, payload));
+    }
+    kit.message(link, 3, 1, Expects::Acceptance, "");
+    let story = kit.drain();
+    let told: Vec<_> = story.iter().filter(|line| line.starts_with("l1")).collect();
+    assert_eq!(told, ["l1 c1 m1 accepted r2", "l1 c2 m1 accepted r2", "l1 c3 m1 refused: busy"]);
+    assert_eq!(kit.bus.load().held_bytes, 1000);
 }
 
 #[test]
@@ -708,6 +827,72 @@ fn a_full_link_has_no_calls_started_and_goes_on_where_it_was() {
     kit.bus.link_ready(link);
     kit.bus.link_ready(link);
     follows!(kit, ["t3 p1 m2 r3 \"b\"?"]);
+}
+
+#[test]
+fn a_link_that_is_lost_while_it_is_full_has_its_participants_leave() {
+    let (mut kit, link) = Kit::active();
+    kit.bus.link_full(link);
+    kit.say(link, 1, 1, "a");
+    follows!(kit, []);
+    kit.lose(link);
+    follows!(kit, ["t2 p1 leave OwnerLost"]);
+    kit.answer_last(Answer::Done);
+    assert_eq!(kit.bus.load(), Load::default());
+}
+
+#[test]
+fn everything_that_happens_is_counted_once() {
+    let mut kit = Kit::new(Settings::default());
+    let link = kit.link();
+    for id in [1, 2] {
+        kit.open(link, 9, "nobody");
+        kit.open(link, 9, "echo");
+        kit.drain();
+        kit.answer_last(reply("before anybody asked"));
+        kit.answer_last(Answer::Refused { reason: ReasonCode::NOT_ALLOWED, text: None });
+        kit.say(link, 9, 1, "to nobody");
+        kit.join(link, id);
+        kit.ask(link, id, 1, "answered");
+        kit.drain();
+        let ticket = *kit.tickets.last().unwrap();
+        kit.bus.answers(kit.now, ticket, [reply("x"), reply("late"), Answer::Done, reply("without a call")]);
+        kit.say(link, id, 2, "a note");
+        kit.drain();
+        [part("unasked"), reply("unasked"), Answer::Done]
+            .into_iter()
+            .for_each(|answer| kit.answer_last(answer));
+        kit.ask(link, id, 3, "in hand");
+        kit.ask(link, id, 4, "behind it");
+        kit.drain();
+        kit.pass(secs(5));
+        kit.answer_last(Answer::Done);
+        kit.exited(2, 99, "is not there");
+        kit.say(link, id, 5, "kills");
+        kit.drain();
+        kit.answer_last(crash(""));
+        kit.say(link, id, 6, "to the dead");
+        kit.drain();
+    }
+    let counters = kit.bus.counters();
+    assert_eq!((counters.opens, counters.opens_refused), (6, 4));
+    assert_eq!((counters.messages, counters.messages_refused), (10, 4));
+    assert_eq!((counters.replies, counters.late_replies, counters.unasked_replies), (2, 2, 6));
+    assert_eq!((counters.ignored_answers, counters.ignored_exits), (2, 2));
+    assert_eq!((counters.deadlines, counters.exits, counters.undelivered), (4, 2, 2));
+}
+
+#[test]
+fn a_wait_that_is_over_while_its_link_is_full_wakes_nobody() {
+    let (mut kit, link) = Kit::active();
+    kit.say(link, 1, 1, "a");
+    kit.drain();
+    kit.answer_last(Answer::WakeAfter(secs(1)));
+    kit.bus.link_full(link);
+    kit.pass(secs(1));
+    assert_eq!(kit.wake(), Wake::Never);
+    kit.bus.link_ready(link);
+    follows!(kit, ["t3 p1 wake"]);
 }
 
 #[test]

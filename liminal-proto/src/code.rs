@@ -110,3 +110,16 @@ impl fmt::Display for ReasonCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::ReasonCode;
+
+    #[test]
+    fn a_code_is_shown_with_its_meaning_where_it_has_one() {
+        assert_eq!(ReasonCode::BUSY.to_string(), "busy (0x0103)");
+        assert_eq!(ReasonCode::new(0x4242).to_string(), "code 0x4242");
+    }
+}

@@ -385,3 +385,40 @@ impl fmt::Display for ExitReason {
         self.write(f, self.text().unwrap_or_default().escape_debug())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn a_wake_is_so_far_from_now_and_the_earlier_one_wins() {
+        let at = |seconds| Instant::ORIGIN.after(Duration::from_secs(seconds));
+        let (soon, late) = (Wake::At(at(2), TimerReason::Close), Wake::At(at(3), TimerReason::Deadline));
+        assert_eq!((soon.or_earlier(late), late.or_earlier(soon)), (soon, soon));
+        let too = Wake::At(at(2), TimerReason::Deadline);
+        assert_eq!((soon.or_earlier(too), too.or_earlier(soon)), (soon, too), "of two at a time, the first");
+        assert_eq!((soon.or_earlier(Wake::Never), Wake::Never.or_earlier(soon)), (soon, soon));
+        assert_eq!(late.time_from(at(1)), Some(Duration::from_secs(2)));
+        assert_eq!((late.time_from(at(9)), Wake::Never.time_from(at(1))), (Some(Duration::ZERO), None));
+    }
+
+    #[test]
+    fn a_reason_of_an_exit_is_said_in_words_and_read_back_from_its_number() {
+        let text = || "a\nb".to_string();
+        let cases = [
+            (ExitReason::Normal, "ended normally"),
+            (ExitReason::Crashed { text: String::new() }, "crashed"),
+            (ExitReason::Crashed { text: text() }, "crashed: a\\nb"),
+            (ExitReason::Violated { text: text() }, "broke the rules: a\\nb"),
+            (ExitReason::Status { status: 255 }, "exited with status 255"),
+            (ExitReason::Signal { signal: 9 }, "killed by signal 9"),
+            (ExitReason::Other { cause: 0x0300, text: text() }, "exited (cause 768): a\\nb"),
+        ];
+        for (reason, words) in cases {
+            assert_eq!(reason.to_string(), words);
+            assert_eq!(ExitReason::from_wire(reason.cause(), reason.text().map(String::from)), reason);
+        }
+    }
+}

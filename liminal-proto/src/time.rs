@@ -47,3 +47,24 @@ impl fmt::Display for Instant {
         write!(f, "{:?}", Duration::from_nanos(self.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use core::time::Duration;
+
+    use super::Instant;
+
+    #[test]
+    fn a_moment_is_so_many_nanoseconds_and_both_ends_of_time_hold() {
+        let moment = Instant::ORIGIN.after(Duration::new(2, 5));
+        assert_eq!(moment.as_nanos(), 2_000_000_005);
+        assert_eq!(
+            (moment.since(Instant::ORIGIN), Instant::ORIGIN.since(moment)),
+            (Duration::new(2, 5), Duration::ZERO)
+        );
+        let last = Instant::from_nanos(u64::MAX);
+        assert_eq!((moment.after(Duration::MAX), last.after(Duration::from_nanos(1))), (last, last));
+        assert_eq!(moment.to_string(), "2.000000005s");
+    }
+}

@@ -6,8 +6,8 @@
 mod support;
 
 use bytes::Bytes;
-use liminal_proto::wire::{Body, DecodeError, HEADER_LEN};
-use liminal_proto::{Config, Connection, Event, ReasonCode, Resemblance, Violation};
+use liminal_proto::wire::{Body, DecodeError, HEADER_LEN, WorkerVerdict, flag};
+use liminal_proto::{Config, Connection, Event, ReasonCode, Reply, Resemblance, TimerReason, Violation};
 
 use support::*;
 
@@ -144,6 +144,39 @@ fn unused_operations_of_1_0_are_refused_on_their_stream() {
 }
 
 #[test]
+fn a_worker_that_registers_is_accepted() {
+    let none: [&str; 0] = [];
+    let texts = || liminal_proto::wire::Texts::new(none).unwrap();
+    let body = Body::WorkerRegister {
+        namespaces: texts(),
+        task_queue: "q",
+        node: None,
+        activity_types: texts(),
+        identity: "i",
+    };
+    let mut server = server(1);
+    assert_eq!(feed(&mut server, START, &frame(0, 0, body)), []);
+    assert_eq!(said(&mut server), [Body::WorkerRegisterAck { verdict: WorkerVerdict::Accepted }]);
+    assert_eq!(server.strays(), 0);
+}
+
+#[test]
+fn a_violation_says_in_words_what_came_and_when() {
+    let mut server = Connection::server(START, Config::default());
+    feed(&mut server, START, &open(1));
+    let text = assert_connect_error(&mut server, ReasonCode::INVALID_STATE);
+    assert!(text.contains("ConversationOpen") && text.contains("before Connect"), "{text}");
+    let mut server = Connection::server(START, Config::default());
+    feed(&mut server, START, &connect((3, 0), (4, 7), b""));
+    let text = assert_connect_error(&mut server, ReasonCode::VERSION_MISMATCH);
+    assert!(text.contains("3.0") && text.contains("4.7"), "{text}");
+    let limit = core::time::Duration::from_secs(10);
+    let slow = |what| Violation::TooSlow { what, limit }.to_string();
+    assert!(slow(TimerReason::Handshake).contains("the handshake was not through"));
+    assert!(slow(TimerReason::WriteStall).contains("the peer read none of the output"));
+}
+
+#[test]
 fn a_name_above_its_limit_refuses_the_operation_and_not_the_connection() {
     let mut server = server(1);
     let name = "n".repeat(257);
@@ -152,6 +185,25 @@ fn a_name_above_its_limit_refuses_the_operation_and_not_the_connection() {
     let code = ReasonCode::INVALID_NAME;
     assert!(matches!(said[..], [Body::ConversationError { reason_code, .. }] if reason_code == code));
     assert_eq!(feed(&mut server, START, &open_on(3, 8, &name[1..])).len(), 1);
+}
+
+#[test]
+fn what_is_logged_of_connections_and_messages_shows_lengths_and_never_what_was_said() {
+    let mut server = server_with_conversation(2, Config::default());
+    let bytes = message_v2(flag::WANTS_REPLY, 1, 2, b"secret");
+    let event = feed(&mut server, START, &bytes).remove(0);
+    let message = format!("{:?}", message_of(&event));
+    assert!(message.starts_with("Message { conversation: ConversationId(1), id: MessageId(2)"), "{message}");
+    assert!(message.ends_with("payload: 6 bytes }"), "{message}");
+    let reply = Reply { last: false, ..reply(conversation(1), id(2), b"secret, too") };
+    assert!(format!("{reply:?}").ends_with("last: false, payload: 11 bytes }"), "{reply:?}");
+    server.reply(START, reply).unwrap();
+    server.receive(START, &bytes[..12]);
+    assert_eq!(server.held_bytes(), 12 + server.output_len());
+    let (side, queued) = ("Connection { side: Server, phase: Active", server.output_len());
+    let shown = format!("{server:?}");
+    assert!(shown.starts_with(side), "{shown}");
+    assert!(shown.ends_with(&format!("input: 12 bytes, output: {queued} bytes, .. }}")), "{shown}");
 }
 
 #[test]

@@ -128,6 +128,54 @@ fn a_close_that_is_not_answered_is_over_after_its_time() {
 }
 
 #[test]
+fn a_close_that_is_not_even_read_drops_what_was_to_be_written_after_its_time() {
+    let mut server = server(1);
+    server.disconnect(START);
+    server.tick(seconds(5));
+    assert_eq!(events(&mut server), [Event::Closed(CloseReason::Local)]);
+    assert_finished(&mut server);
+}
+
+#[test]
+fn a_second_disconnect_changes_nothing() {
+    let mut server = server(1);
+    for _ in 0..2 {
+        server.disconnect(START);
+        assert_eq!(server.phase(), Phase::ClosingLocal);
+    }
+    assert_eq!(output(&mut server), disconnect());
+    server.link_lost(START, LinkError::Reset);
+    assert_eq!(events(&mut server), [Event::Closed(CloseReason::Link(LinkError::Reset))]);
+    server.disconnect(START);
+    assert_eq!(events(&mut server), []);
+}
+
+#[test]
+fn nothing_is_held_after_the_end() {
+    let mut server = server(2);
+    server.receive(START, &[&ping()[..], &disconnect(), &open(1)].concat());
+    server.link_lost(START, LinkError::Reset);
+    assert!(server.held_bytes() > 0);
+    assert_eq!(events(&mut server).len(), 1);
+    assert_eq!((server.input_len(), server.held_bytes()), (0, server.output_len()));
+}
+
+#[test]
+fn a_half_closed_1_0_client_that_has_closed_is_owed_nothing_when_its_open_was_answered() {
+    for answered in [true, false] {
+        let mut server = server(1);
+        feed(&mut server, START, &open(1));
+        if answered {
+            server.opened(START, conversation(1), None).unwrap();
+        }
+        server.receive(START, &close(1));
+        server.eof(START);
+        let over = events(&mut server).contains(&Event::Closed(CloseReason::PeerEof));
+        assert_eq!(over, answered);
+    }
+}
+
+#[test]
 fn a_disconnect_before_the_handshake_is_through_ends_at_once() {
     let mut server = Connection::server(START, Config::default());
     server.disconnect(START);
@@ -317,6 +365,9 @@ fn commands_of_the_other_side_are_errors() {
     assert!(side(client.opened(START, conversation(1), None)));
     assert!(side(client.refuse(START, conversation(1), ReasonCode::BUSY, None)));
     assert!(side(server.open(START, "s").map(drop)));
+    let told = [server.open(START, "s").map(drop), client.ended(START, conversation(1))];
+    let told = told.map(|result| result.unwrap_err().to_string());
+    assert!(told[0].contains("client") && told[1].contains("server"), "{told:?}");
     assert!(side(server.close(START, conversation(1), None)));
     assert!(side(server.abandon(conversation(1), id(1))));
     let rejected = server.message(START, conversation(1), Expects::Nothing, Bytes::new()).unwrap_err();

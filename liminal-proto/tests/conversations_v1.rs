@@ -332,6 +332,25 @@ fn a_conversation_that_goes_on_does_so_in_silence() {
 
 /// P-7.19, P-7.22
 #[test]
+fn what_was_told_of_an_exit_is_forgotten_when_the_next_has_joined_and_is_no_reason_for_anything_else() {
+    let (mut server, _) = asked(&[1]);
+    server.exited(START, conversation(1), &Exit { goes_on: true, ..exit() }).unwrap();
+    server.joined(START, conversation(1), Pid::new(6)).unwrap();
+    server.failed(START, conversation(1)).unwrap();
+    assert_eq!(texts(&mut server), [ReasonCode::EXITED.meaning().unwrap()]);
+
+    let (mut server, _) = asked(&[1]);
+    server.exited(START, conversation(1), &Exit { goes_on: true, ..exit() }).unwrap();
+    feed(&mut server, START, &[close(1), request(3, b"?")].concat());
+    let Body::ConversationError { reason_code: ReasonCode::CLOSING, message, .. } =
+        said(&mut server).remove(0)
+    else {
+        panic!("the conversation is closing");
+    };
+    assert_eq!(message.as_deref(), ReasonCode::CLOSING.meaning());
+}
+
+#[test]
 fn a_request_that_ended_with_its_participant_alone_leaves_the_conversation_open() {
     let (mut client, key) = client_with_conversation(1, Config::default());
     client.ask(START, key, None, Bytes::new()).unwrap();
@@ -437,6 +456,32 @@ fn parts_that_are_held_back_are_bounded_in_bytes_and_the_first_request_can_alway
     server.reply(START, part(0, true)).unwrap();
     assert_eq!(answers(&mut server).len(), 1);
     server.reply(START, no_room.payload).unwrap();
+}
+
+#[test]
+fn what_is_held_back_is_counted_until_its_request_ends_however_it_ends() {
+    let (mut server, ids) = asked(&[1, 3, 5]);
+    let idle = server.held_bytes();
+    let part = |answers| Reply { last: false, ..reply(conversation(1), answers, b"part") };
+    server.reply(START, part(ids[0])).unwrap();
+    server.reply(START, part(ids[1])).unwrap();
+    assert_eq!(server.held_bytes(), idle + 8);
+    server.outcome(START, conversation(1), ids[1], &Outcome::Deadline).unwrap();
+    assert_eq!(server.held_bytes(), idle + 4, "the parts of a request that failed are let go");
+    server.exited(START, conversation(1), &exit()).unwrap();
+    output(&mut server);
+    assert_eq!(server.held_bytes(), idle);
+
+    let (mut server, ids) = asked(&[1, 3, 5]);
+    server.reply(START, reply(conversation(1), ids[2], b"held")).unwrap();
+    let held = server.held_bytes();
+    assert!(held >= idle + 4);
+    server.reply(START, reply(conversation(1), ids[0], b"first")).unwrap();
+    output(&mut server);
+    assert_eq!(server.held_bytes(), held, "what was given at once was not held");
+    server.reply(START, reply(conversation(1), ids[1], b"second")).unwrap();
+    output(&mut server);
+    assert_eq!(server.held_bytes(), idle, "what was given is held no more");
 }
 
 /// Only the end of a reply makes room for parts, so replies that wait for room would wait for each other.
@@ -577,6 +622,22 @@ fn a_closed_conversation_ends_with_its_last_request() {
     client.abandon(key, abandoned).unwrap();
     assert_eq!(events(&mut client), [Event::Ended { conversation: key }]);
     assert_eq!(client.abandon(key, abandoned), Err(CommandError::NotOutstanding));
+}
+
+#[test]
+fn a_closed_conversation_ends_behind_the_last_reply_or_error() {
+    let ends: [fn(u32, u64) -> Vec<u8>; 2] = [
+        |stream, key| message_v1(flag::REPLY, stream, key, b"yes"),
+        |stream, key| error_v1(stream, key, ReasonCode::BUSY),
+    ];
+    for end in ends {
+        let (mut client, key) = client_with_conversation(1, Config::default());
+        client.ask(START, key, None, Bytes::new()).unwrap();
+        let stream = written(&mut client)[0].stream.get();
+        client.close(START, key, None).unwrap();
+        let events = feed(&mut client, START, &end(stream, key.get()));
+        assert_eq!(events[1..], [Event::Ended { conversation: key }], "{events:?}");
+    }
 }
 
 #[test]

@@ -450,6 +450,26 @@ fn a_participant_that_joins_while_the_conversation_closes_is_told() {
     assert_eq!(client.strays(), 1);
 }
 
+#[test]
+fn requests_that_ended_with_their_conversation_make_room_for_others() {
+    let ends: [fn(u32) -> Vec<u8>; 4] = [
+        |stream| exited(stream, 0, None),
+        failed,
+        close,
+        |stream| frame(0, stream, Body::Refused { reason_code: ReasonCode::BUSY, message: None }),
+    ];
+    for end in ends {
+        let (mut client, key) = client_with_conversation(2, limited(|limits| limits.requests_max = 1));
+        client.ask(START, key, Some(Duration::from_secs(1)), Bytes::new()).unwrap();
+        let other = client.open(START, "subject").unwrap();
+        assert!(client.ask(START, other, None, Bytes::new()).is_err());
+        feed(&mut client, START, &end(stream_of(key)));
+        client.ask(START, other, None, Bytes::new()).unwrap();
+        client.tick(seconds(2));
+        assert_eq!(events(&mut client), [], "nor does it end again at its deadline");
+    }
+}
+
 /// P-7.33, P-7.42
 #[test]
 fn an_acceptance_is_confirmed_with_its_record_and_does_not_end_a_request() {
@@ -496,6 +516,63 @@ fn an_end_after_the_end_is_counted_and_never_surfaces() {
 }
 
 #[test]
+fn every_note_may_fail_however_many_there_were() {
+    let (mut client, key) = client_with_conversation(2, Config::default());
+    let say = |_| client.message(START, key, Expects::Nothing, Bytes::new()).unwrap();
+    let notes: Vec<_> = (0..5).map(say).collect();
+    for message in notes {
+        let told = Event::Outcome { conversation: key, message, outcome: refused(ReasonCode::BUSY) };
+        assert_eq!(
+            feed(&mut client, START, &outcome_v2(stream_of(key), message.get(), ReasonCode::BUSY)),
+            [told]
+        );
+    }
+    assert_eq!(feed(&mut client, START, &outcome_v2(stream_of(key), 12, ReasonCode::BUSY)), []);
+    assert_eq!(client.strays(), 1, "the next one was not said yet");
+}
+
+#[test]
+fn what_concerns_no_conversation_or_speaks_another_version_is_counted_and_never_surfaces() {
+    let (mut client, key) = client_with_conversation(2, Config::default());
+    let asked = client.ask(START, key, None, Bytes::new()).unwrap();
+    let stream = stream_of(key);
+    let strays = [
+        opened(77),
+        exited(77, 0, None),
+        rerouted(77),
+        joined(77, 5),
+        failed(77),
+        close(77),
+        message_v1(flag::REPLY, stream, key.get(), b"of 1.0"),
+        error_v1(stream, key.get(), ReasonCode::BUSY),
+    ];
+    for (n, stray) in (1..).zip(&strays) {
+        assert_eq!(feed(&mut client, START, stray), []);
+        assert_eq!(client.strays(), n);
+    }
+    assert_eq!(feed(&mut client, START, &reply_v2(stream, asked.get(), false, b"")).len(), 1);
+
+    let mut server = server_with_conversation(2, Config::default());
+    let word = frame(0, 1, Body::Accept { referenced_message_id: "m" });
+    for (n, stray) in (1..).zip([message_v1(0, 1, 1, b"of 1.0"), reply_v2(1, 1, false, b"a reply"), word]) {
+        assert_eq!(feed(&mut server, START, &stray), []);
+        assert_eq!(server.strays(), n);
+    }
+    assert_eq!(output(&mut server), b"");
+}
+
+#[test]
+fn an_open_is_answered_once_also_while_the_conversation_is_closing() {
+    let mut server = server(2);
+    assert_eq!(feed(&mut server, START, &[open(1), close(1)].concat()).len(), 2);
+    server.opened(START, conversation(1), None).unwrap();
+    let not_open = Err(CommandError::NotOpen(conversation(1)));
+    assert_eq!(server.opened(START, conversation(1), None), not_open);
+    assert_eq!(server.refuse(START, conversation(1), ReasonCode::BUSY, None), not_open);
+    assert_eq!(said(&mut server), [Body::Opened { pid: None }]);
+}
+
+#[test]
 fn parts_come_as_they_are_and_the_last_one_ends_the_request() {
     let (mut client, key) = client_with_conversation(2, Config::default());
     let asked = client.ask(START, key, None, Bytes::new()).unwrap();
@@ -509,13 +586,17 @@ fn parts_come_as_they_are_and_the_last_one_ends_the_request() {
 }
 
 #[test]
-fn a_reply_without_a_record_has_none() {
-    let (mut client, key) = client_with_conversation(2, Config::default());
-    let asked = client.ask(START, key, None, Bytes::new()).unwrap();
-    let body =
-        Body::Message { message_id: id(0), answers: Some(asked), timeout_ms: None, payload: Bytes::new() };
-    let events = feed(&mut client, START, &frame(flag::ANSWERS, stream_of(key), body));
-    assert_eq!(events, [Event::Reply(reply(key, asked, b""))]);
+fn a_reply_has_the_record_that_it_says_and_zero_says_none() {
+    for record in [0, 1, 8] {
+        let (mut client, key) = client_with_conversation(2, Config::default());
+        let asked = client.ask(START, key, None, Bytes::new()).unwrap();
+        let message_id = id(record);
+        let body =
+            Body::Message { message_id, answers: Some(asked), timeout_ms: None, payload: Bytes::new() };
+        let events = feed(&mut client, START, &frame(flag::ANSWERS, stream_of(key), body));
+        let record = (record > 0).then(|| RecordNumber::new(record));
+        assert_eq!(events, [Event::Reply(Reply { record, ..reply(key, asked, b"") })]);
+    }
 }
 
 /// P-7.43

@@ -115,6 +115,36 @@ fn a_refused_client_learns_the_code_and_the_text() {
     assert_eq!(feed(&mut client, START, &refusal), [Event::Closed(reason)]);
 }
 
+#[test]
+fn a_second_answer_to_its_connect_is_a_fault_of_the_server() {
+    let mut client = client(2);
+    let events = feed(&mut client, START, &connect_ack(2));
+    assert!(matches!(violation(&events), Violation::WrongState { frame: "ConnectAck", .. }), "{events:?}");
+}
+
+#[test]
+fn a_connected_client_that_is_told_of_an_error_of_the_connection_is_closed_with_it() {
+    let mut client = client(2);
+    let refusal = frame(0, 0, Body::ConnectError { reason_code: ReasonCode::LIMIT, message: Some("enough") });
+    let reason = CloseReason::Refused { reason: ReasonCode::LIMIT, text: Some("enough".to_owned()) };
+    assert_eq!(reason.to_string(), "the server refused the connection: limit reached (0x010a): enough");
+    assert_eq!(feed(&mut client, START, &refusal), [Event::Closed(reason)]);
+}
+
+#[test]
+fn dialling_again_may_help_where_the_version_alone_was_refused_and_an_older_one_was_not_offered_alone() {
+    let refused = |reason| CloseReason::Refused { reason, text: None };
+    let cases = [
+        (refused(ReasonCode::VERSION_MISMATCH), true),
+        (refused(ReasonCode::AUTHENTICATION), false),
+        (CloseReason::PeerEof, false),
+    ];
+    for (reason, suggests) in cases {
+        assert_eq!(reason.suggests_redial(Dialect::V2), suggests, "{reason}");
+        assert!(!reason.suggests_redial(Dialect::V1), "{reason}");
+    }
+}
+
 /// P-6.3, P-6.4
 #[test]
 fn every_wrong_token_gets_the_same_answer() {

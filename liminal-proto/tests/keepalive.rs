@@ -7,8 +7,12 @@ mod support;
 
 use core::time::Duration;
 
-use liminal_proto::wire::Body;
-use liminal_proto::{CloseReason, Config, Event, Keepalive, ReasonCode, TimerReason, Violation, Wake};
+use bytes::Bytes;
+use liminal_proto::wire::{Body, flag};
+use liminal_proto::{
+    CloseReason, Config, Connection, ConversationId, Event, Expects, Keepalive, Outcome, ReasonCode,
+    TimerReason, Violation, Wake,
+};
 
 use support::*;
 
@@ -49,6 +53,57 @@ fn any_input_is_a_sign_of_life_even_a_part_of_a_frame() {
         server.tick(seconds(due));
         assert_eq!(events(&mut server), [], "counted from the sign of life");
     }
+}
+
+#[test]
+fn bytes_that_are_read_into_the_space_are_a_sign_of_life_and_a_read_of_nothing_is_none() {
+    let ping = ping();
+    for (n, due) in [(ping.len(), 25), (0, 15)] {
+        let mut server = server(2);
+        server.read_space().unwrap()[..ping.len()].copy_from_slice(&ping);
+        server.read_done(seconds(10), n);
+        events(&mut server);
+        output(&mut server);
+        assert_eq!(wants(&mut server).wake, Wake::At(seconds(due), TimerReason::Keepalive), "{n} bytes");
+    }
+    let mut server = server(2);
+    server.receive(seconds(10), b"");
+    assert_eq!(wants(&mut server).wake.at(), Some(seconds(15)));
+}
+
+#[test]
+fn time_passes_with_whatever_call_tells_of_it() {
+    let due = seconds(15);
+    type Tell = fn(&mut Connection, ConversationId);
+    let of_client: [Tell; 5] = [
+        |client, _| _ = client.receive(seconds(15), b""),
+        |client, _| _ = client.open(seconds(15), "subject").unwrap(),
+        |client, key| client.close(seconds(15), key, None).unwrap(),
+        |client, key| _ = client.message(seconds(15), key, Expects::Nothing, Bytes::new()).unwrap(),
+        |client, _| client.read_done(seconds(15), 0),
+    ];
+    for tell in of_client {
+        let (mut client, key) = client_with_conversation(2, Config::default());
+        tell(&mut client, key);
+        events(&mut client);
+        assert!(said(&mut client).contains(&Body::Ping));
+    }
+    let of_server: [Tell; 3] = [
+        |server, _| server.eof(seconds(15)),
+        |server, key| server.outcome(seconds(15), key, id(1), &Outcome::Accepted { record: None }).unwrap(),
+        |server, _| server.tick(seconds(15)),
+    ];
+    for tell in of_server {
+        let mut server = server_with_conversation(2, Config::default());
+        feed(&mut server, START, &message_v2(flag::WANTS_REPLY, 1, 1, b""));
+        tell(&mut server, conversation(1));
+        events(&mut server);
+        assert!(said(&mut server).contains(&Body::Ping), "an answer is owed, so it is not over");
+    }
+    let mut client = client(2);
+    client.ping(due).unwrap();
+    events(&mut client);
+    assert_eq!(said(&mut client), [Body::Ping, Body::Ping], "its own and that which was due");
 }
 
 #[test]

@@ -86,6 +86,17 @@ fn reading_without_space_is_a_misuse_and_adds_nothing() {
 }
 
 #[test]
+fn what_is_received_takes_the_space_back() {
+    let mut server = server_with_conversation(2, Config::default());
+    server.read_space().unwrap().fill(0xFF);
+    server.receive(START, &message_v2(0, 1, 1, b"first"));
+    server.read_done(START, 5);
+    assert_eq!(server.misuse(), Some(Misuse::ReadTooMuch { reported: 5, space: 0 }));
+    let [event] = &events(&mut server)[..] else { panic!("one message") };
+    assert_eq!(message_of(event).payload, b"first"[..]);
+}
+
+#[test]
 fn space_that_was_lent_when_the_connection_ended_is_no_misuse() {
     let mut server = server(1);
     server.receive(START, &disconnect());

@@ -48,6 +48,26 @@ fn frame_payload_max() {
 
 /// P-8.1
 #[test]
+fn frame_payload_max_of_replies() {
+    for (version, overhead) in [(1, 54), (2, 16)] {
+        let mut server = server_with_conversation(version, limited(|limits| limits.frame_payload_max = 1000));
+        let ask = if version == 1 {
+            message_v1(flag::REPLY, 1, 1, b"")
+        } else {
+            message_v2(flag::WANTS_REPLY, 1, 1, b"")
+        };
+        let asked = message_of(&feed(&mut server, START, &ask)[0]).id;
+        let sized = |len| Reply { payload: Bytes::from(vec![1; len]), ..reply(conversation(1), asked, b"") };
+        let above = server.reply(START, sized(1001 - overhead)).unwrap_err();
+        assert!(matches!(above.reason, CommandError::TooLarge { .. }), "{:?}", above.reason);
+        server.reply(START, sized(1000 - overhead)).unwrap();
+        let frame = output(&mut server);
+        assert_eq!(frame.len(), 10 + 1000);
+    }
+}
+
+/// P-8.1
+#[test]
 fn frame_hard_max() {
     let config = limited(|limits| limits.frame_payload_max = u32::MAX);
     let mut server = server_of(1, config);
@@ -149,6 +169,35 @@ fn output_soft_max_for_replies_and_messages() {
     output(&mut server);
     server.reply(START, sized(3, 50_000)).unwrap();
     assert_eq!(server.reply(START, sized(4, 0)).unwrap_err().reason, CommandError::Full);
+    output(&mut server);
+    let all_but = reply_v2(1, 1, false, b"").len();
+    feed(&mut server, START, &message_v2(flag::WANTS_REPLY, 1, 5, b""));
+    server.reply(START, Reply { last: false, ..sized(4, 2501 - all_but) }).unwrap();
+    assert_eq!(server.reply(START, sized(4, 50_000)).unwrap_err().reason, CommandError::Full);
+    output(&mut server);
+    server.reply(START, Reply { last: false, ..sized(4, 2500 - all_but) }).unwrap();
+    server.reply(START, sized(4, 50_000)).unwrap();
+}
+
+#[test]
+fn while_a_1_0_client_is_not_read_the_time_of_its_unfinished_frame_stands_still() {
+    let mut server = server_with_conversation(1, limited(|limits| limits.output_soft_max = 1000));
+    let ask = message_v1(flag::REPLY, 1, 1, b"");
+    let asked = feed(&mut server, START, &ask);
+    feed(&mut server, START, &ask[..20]);
+    assert!(matches!(wants(&mut server).wake, Wake::At(_, TimerReason::UnfinishedFrame)));
+    let large = Reply {
+        payload: Bytes::from(vec![1; 2000]),
+        ..reply(conversation(1), message_of(&asked[0]).id, b"")
+    };
+    server.reply(START, large).unwrap();
+    assert_eq!(wants(&mut server).wake, Wake::At(seconds(10), TimerReason::WriteStall));
+    server.tick(seconds(9));
+    assert_eq!(events(&mut server), []);
+    output(&mut server);
+    assert!(
+        matches!(wants(&mut server).wake, Wake::At(at, TimerReason::UnfinishedFrame) if at >= seconds(10))
+    );
 }
 
 /// A 2.0 server with a conversation, whose output stands just above the bound at which work is refused.
@@ -173,6 +222,27 @@ fn above_output_soft_max_and_a_frame_a_2_0_server_refuses_new_work_as_busy_and_r
     let [.., message, open] = &said[..] else { panic!("{said:?}") };
     assert!(matches!(message, Body::Outcome { reason_code: ReasonCode::BUSY, .. }), "{said:?}");
     assert!(matches!(open, Body::Refused { reason_code: ReasonCode::BUSY, .. }), "{said:?}");
+}
+
+/// P-8.5
+#[test]
+fn at_output_soft_max_and_a_frame_a_2_0_server_still_takes_new_work() {
+    for (above, taken) in [(0, 1), (1, 0)] {
+        let small = |limits: &mut Limits| (limits.output_soft_max, limits.frame_payload_max) = (1000, 500);
+        let mut server = server_with_conversation(2, limited(small));
+        let mut says = |text: &str| {
+            let outcome = Outcome::Refused { reason: ReasonCode::OTHER, text: Some(text.to_owned()) };
+            server.outcome(START, conversation(1), id(1), &outcome).unwrap();
+            server.output_len()
+        };
+        let least = says("");
+        let mut queued = least;
+        while queued + 2 * least <= 1500 {
+            queued = says("");
+        }
+        assert_eq!(says(&"x".repeat(1500 + above - queued - least)), 1500 + above);
+        assert_eq!(feed(&mut server, START, &open(3)).len(), taken, "{above} above it");
+    }
 }
 
 #[test]
@@ -213,7 +283,7 @@ fn while_a_reply_finds_no_room_a_1_0_client_is_not_read_although_the_queue_is_be
 #[test]
 fn a_client_that_reads_slowly_is_refused_as_busy_and_not_as_a_flood() {
     let mut server = overfull_server();
-    let opens: Vec<u8> = (2..100).flat_map(open).collect();
+    let opens: Vec<u8> = (2..250).flat_map(open).collect();
     assert_eq!(feed(&mut server, START, &opens), []);
     assert_eq!(server.phase(), Phase::Active);
 }
@@ -255,16 +325,16 @@ fn a_1_0_client_with_unwritten_output_reads_on_so_that_two_peers_never_wait_for_
 /// P-8.7
 #[test]
 fn output_hard_max() {
+    let outcome_len = outcome_v2(1, 1, ReasonCode::EXITED).len();
     let config = limited(|limits| {
         limits.frame_payload_max = 100;
         limits.output_soft_max = 1000;
-        limits.output_hard_max = 2000;
+        limits.output_hard_max = 90 * outcome_len;
         limits.refusals.burst = 10_000;
     });
     let mut server = server_with_conversation(2, config);
-    let outcome_len = outcome_v2(1, 1, ReasonCode::EXITED).len();
     let accepted = Outcome::Exited;
-    for _ in 0..2000 / outcome_len {
+    for _ in 0..90 {
         server.outcome(START, conversation(1), id(1), &accepted).unwrap();
     }
     assert_eq!(events(&mut server), []);
@@ -277,7 +347,9 @@ fn output_hard_max() {
 #[test]
 fn input_max() {
     let mut server = server_with_conversation(2, limited(|limits| limits.input_max = 100));
+    assert_eq!((server.input_room(), server.input_len()), (100, 0));
     assert_eq!(server.receive(START, &[0x7F; 101]), 100);
+    assert_eq!((server.input_room(), server.input_len()), (0, 100));
     let mut large = server_with_conversation(2, limited(|limits| limits.input_max = 100));
     let bytes = message_v2(0, 1, 1, &[7; 5000]);
     assert_eq!(large.receive(START, &bytes), 100);
@@ -415,6 +487,9 @@ fn write_stall_time() {
     server.wrote(1);
     server.tick(seconds(9));
     assert_eq!(wants(&mut server).wake.at(), Some(seconds(19)), "one byte is progress");
+    server.wrote(0);
+    server.tick(seconds(12));
+    assert_eq!(wants(&mut server).wake.at(), Some(seconds(19)), "and none is none");
     server.tick(millis(18_999));
     assert_eq!(events(&mut server), []);
     server.tick(seconds(19));
@@ -445,11 +520,13 @@ fn a_paused_1_0_link_is_found_dead_by_its_write_stall() {
 /// P-8.13
 #[test]
 fn control_frames() {
-    let kinds: [fn() -> Vec<u8>; 4] = [
+    let kinds: [fn() -> Vec<u8>; 6] = [
         ping,
         || frame(0, 0, Body::Pong),
         || raw(0x7F, 0, 0, b""),
         || frame(0, 3, Body::PublishAck { message_id: 1 }),
+        || frame(0, 3, Body::Accept { referenced_message_id: "m" }),
+        || frame(0, 3, Body::PushReply { correlation_id: 1, payload: Bytes::new() }),
     ];
     for version in [1, 2] {
         for kind in kinds {
@@ -465,6 +542,23 @@ fn control_frames() {
 }
 
 /// P-8.13
+#[test]
+fn pongs_that_were_asked_for_are_never_counted() {
+    for mut connection in [server(2), client(2)] {
+        (0..300).for_each(|_| connection.ping(START).unwrap());
+        let pongs: Vec<u8> = (0..300).flat_map(|_| frame(0, 0, Body::Pong)).collect();
+        assert_eq!(feed(&mut connection, START, &pongs), vec![Event::Pong; 300]);
+    }
+}
+
+#[test]
+fn frames_that_only_a_client_sends_are_control_frames_to_a_client() {
+    let mut client = client(2);
+    let many: Vec<u8> = (1..=200).flat_map(open).collect();
+    assert_eq!(feed(&mut client, START, &many), []);
+    assert!(is_flood(&feed(&mut client, START, &open(201))));
+}
+
 #[test]
 fn registrations_of_workers_are_control_frames() {
     let none: [&str; 0] = [];
@@ -495,13 +589,14 @@ fn handshake_control_frames_max() {
 /// P-8.15
 #[test]
 fn refusals() {
-    let mut server = server(1);
-    let bad: Vec<u8> = (0..100).flat_map(|_| message_v1(0, 1, 8, b"")).collect();
-    assert_eq!(feed(&mut server, START, &bad), []);
-    assert_eq!(feed(&mut server, seconds(1), &bad[..bad.len() / 10]), []);
-    assert!(is_flood(&feed(&mut server, seconds(1), &message_v1(0, 1, 8, b""))));
-    let code = assert_connect_error_after_others(&mut server);
-    assert_eq!(code, ReasonCode::LIMIT);
+    for bad in [message_v1(0, 1, 8, b""), open_on(1, 1, &"x".repeat(257))] {
+        let mut server = server(1);
+        assert_eq!(feed(&mut server, START, &bad.repeat(100)), []);
+        assert_eq!(feed(&mut server, seconds(1), &bad.repeat(10)), []);
+        assert!(is_flood(&feed(&mut server, seconds(1), &bad)));
+        let code = assert_connect_error_after_others(&mut server);
+        assert_eq!(code, ReasonCode::LIMIT);
+    }
 }
 
 fn assert_connect_error_after_others(server: &mut Connection) -> ReasonCode {

@@ -300,9 +300,6 @@ impl Conversation {
         self.cancel_call(common);
         let given = self.hand.as_ref().filter(|_| self.seat.gives_message()).map(|hand| hand.record);
         let ticket = self.seat.ticket();
-        if let Some(ticket) = ticket {
-            self.seat = Seat::Returning { ticket, last_chance: false };
-        }
         if self.phase() == Phase::Closed {
             // It has left already, or never joined: its life has its record.
             self.present = false;

@@ -147,11 +147,9 @@ impl Common {
             if link.full {
                 continue;
             }
-            let conversation = link.ready.pop_front();
+            let Some(conversation) = link.ready.pop_front() else { continue };
             self.enter_turn(id);
-            if conversation.is_some() {
-                return conversation;
-            }
+            return Some(conversation);
         }
         None
     }
@@ -175,10 +173,15 @@ impl Common {
         }
     }
 
-    /// The first conversation whose time has come.
-    pub(super) fn next_due(&self) -> Option<ConversationKey> {
-        let ((at, conversation, _), ()) = self.timers.first()?;
-        (*at <= self.now).then_some(*conversation)
+    /// The conversations whose time has come, the earliest first. Their timers are taken out.
+    pub(super) fn take_due(&mut self) -> Vec<ConversationKey> {
+        let mut due = Vec::new();
+        while self.timers.first().is_some_and(|((at, ..), ())| *at <= self.now)
+            && let Some(((_, conversation, _), ())) = self.timers.pop_first()
+        {
+            due.push(conversation);
+        }
+        due
     }
 
     pub(super) fn wake(&self) -> Wake {

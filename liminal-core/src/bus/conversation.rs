@@ -54,7 +54,7 @@ pub(super) struct Conversation {
     pub(super) close_by: Option<Instant>,
     last_record: u64,
     /// What stands for it among the timers of the bus.
-    timer: Option<Timer>,
+    pub(super) timer: Option<Timer>,
     /// Whether it stands in the queue of its link.
     pub(super) scheduled: bool,
     /// Its owner knows it no more; it remains until its last call returned.

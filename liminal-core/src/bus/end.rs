@@ -11,13 +11,14 @@ impl Conversation {
     // What time does.
 
     pub(super) fn on_time(&mut self, common: &mut Common) {
+        self.timer = None;
         if self.nobody_by().is_some_and(|at| at <= common.now) {
             self.fail_for_want(common);
         }
-        while let Some(&((deadline, number), ())) = self.deadlines.first()
-            && deadline <= common.now
+        while self.deadlines.first().is_some_and(|((at, _), ())| *at <= common.now)
+            && let Some(number) = self.pop_request(common)
         {
-            self.on_deadline(common, deadline, number);
+            self.on_deadline(common, number);
         }
         if self.close_by.is_some_and(|at| at <= common.now) {
             self.finish(common);
@@ -25,9 +26,9 @@ impl Conversation {
     }
 
     /// A request that waits never reaches the participant; the one in hand stays there unanswered.
-    fn on_deadline(&mut self, common: &mut Common, deadline: Instant, number: RecordNumber) {
+    fn on_deadline(&mut self, common: &mut Common, number: RecordNumber) {
         common.counters.deadlines += 1;
-        self.end_request(common, deadline, number, Outcome::Deadline);
+        self.tell_end(common, number, Outcome::Deadline);
         if let Some(queued) = self.queue.remove(&number) {
             common.counters.undelivered += 1;
             self.release(common, queued.charge());
@@ -46,6 +47,11 @@ impl Conversation {
         how: Outcome,
     ) {
         self.close_request(common, deadline, number);
+        self.tell_end(common, number, how);
+    }
+
+    /// Says how a request ended that is in no account any more.
+    fn tell_end(&mut self, common: &mut Common, number: RecordNumber, how: Outcome) {
         let id = match (&mut self.hand, self.queue.get_mut(&number)) {
             (_, Some(queued)) => {
                 queued.deadline = None;
@@ -68,10 +74,17 @@ impl Conversation {
         }
     }
 
+    /// Takes the open request that is due first out of the accounts.
+    fn pop_request(&mut self, common: &mut Common) -> Option<RecordNumber> {
+        let ((_, number), ()) = self.deadlines.pop_first()?;
+        common.requests = common.requests.saturating_sub(1);
+        Some(number)
+    }
+
     /// Ends all open requests, each told. The number is bounded by what may be held.
     pub(super) fn end_requests(&mut self, common: &mut Common, how: &Outcome) {
-        while let Some(&((deadline, number), ())) = self.deadlines.first() {
-            self.end_request(common, deadline, number, how.clone());
+        while let Some(number) = self.pop_request(common) {
+            self.tell_end(common, number, how.clone());
         }
     }
 

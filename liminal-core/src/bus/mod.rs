@@ -347,10 +347,11 @@ impl Bus {
         None
     }
 
-    /// Lets time pass: everything that is due happens before what comes next.
+    /// Lets time pass: everything that is due happens before what comes next. Each conversation is told
+    /// once, whatever it makes of that: a timer that is due again comes with the next tick.
     fn advance(&mut self, now: Instant) {
         self.common.now = self.common.now.max(now);
-        while let Some(key) = self.common.next_due() {
+        for key in self.common.take_due() {
             self.with(key, Conversation::on_time);
         }
     }

@@ -576,7 +576,7 @@ fn whole_millis(timeout: Duration) -> u32 {
 mod tests {
     use core::time::Duration;
 
-    use super::{Client, Dialect, stream_of, whole_millis};
+    use super::{Client, CommandError, Dialect, Limits, Sender, stream_of, whole_millis};
 
     #[test]
     fn a_timeout_is_never_shorter_on_the_wire_than_was_said() {
@@ -590,6 +590,23 @@ mod tests {
         ];
         for (timeout, millis) in cases {
             assert_eq!(whole_millis(timeout), millis, "{timeout:?}");
+        }
+    }
+
+    #[test]
+    fn streams_of_2_0_are_used_up_and_those_of_1_0_start_over() {
+        let limits = Limits::default();
+        for (numbers, dialect, opens) in
+            [((1 << 31) - 1, Dialect::V2, true), (1 << 31, Dialect::V2, false), (1 << 31, Dialect::V1, true)]
+        {
+            let mut client = Client { numbers, ..Client::default() };
+            let mut sender = Sender::new(&limits);
+            sender.dialect = dialect;
+            let opened = client.open(&mut sender, &limits, "subject");
+            assert_eq!(opened.is_ok(), opens, "{numbers} before it: {opened:?}");
+            if let Err(error) = opened {
+                assert!(matches!(error, CommandError::Limit { limit: 0x8000_0000, .. }), "{error}");
+            }
         }
     }
 

@@ -149,6 +149,9 @@ mod tests {
         assert_eq!(input.append(&frame(3 * MAX), MAX), MAX);
         assert_eq!(input.next_frame(1 << 20), Ok(None));
         assert_eq!(input.room(MAX), 2 * MAX + HEADER_LEN);
+        input.append(&frame(3 * MAX)[MAX..], MAX);
+        assert!(input.next_frame(1 << 20).unwrap().is_some());
+        assert_eq!(input.room(MAX), MAX, "on top of the limit comes that one frame alone");
     }
 
     #[test]
@@ -177,6 +180,17 @@ mod tests {
     }
 
     #[test]
+    fn the_space_for_the_rest_of_a_frame_ends_with_the_frame() {
+        let mut input = Input::default();
+        input.append(&frame(5000)[..4500], MAX);
+        assert_eq!(input.next_frame(1 << 20), Ok(None));
+        assert_eq!(input.space(MAX).len(), HEADER_LEN + 500);
+        input.fill(HEADER_LEN + 500);
+        assert!(input.next_frame(1 << 20).unwrap().is_some());
+        assert_eq!((input.len(), input.space(MAX).len()), (0, SMALL), "and between frames it has its size");
+    }
+
+    #[test]
     fn a_small_part_of_a_large_chunk_is_copied_and_a_large_part_is_shared() {
         let mut input = Input::default();
         input.append(&[frame(64), frame(32 << 10)].concat(), MAX);
@@ -184,6 +198,22 @@ mod tests {
         assert_ne!(input.keep(&small, &small[10..]).as_ptr(), small[10..].as_ptr());
         let large = input.next_frame(1 << 20).unwrap().unwrap();
         assert_eq!(input.keep(&large, &large[10..]).as_ptr(), large[10..].as_ptr());
+    }
+
+    #[test]
+    fn a_small_part_is_copied_however_its_chunk_was_read() {
+        let mut input = Input::default();
+        let bytes = [frame(64), frame(32 << 10)].concat();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let space = input.space(MAX);
+            let n = space.len().min(rest.len());
+            space[..n].copy_from_slice(&rest[..n]);
+            rest = &rest[n..];
+            input.fill(n);
+        }
+        let small = input.next_frame(1 << 20).unwrap().unwrap();
+        assert_ne!(input.keep(&small, &small[10..]).as_ptr(), small[10..].as_ptr());
     }
 
     #[test]
@@ -198,6 +228,20 @@ mod tests {
         assert!(kept.iter().all(|copy| copy[..] == frame(64)[10..]));
         let breaks = kept.windows(2).filter(|pair| pair[0].as_ptr_range().end != pair[1].as_ptr()).count();
         assert!(breaks <= 200 * 64 / SMALL + 1, "{breaks} allocations too many");
+    }
+
+    #[test]
+    fn a_copy_of_a_kibibyte_or_more_shares_its_allocation_with_nothing() {
+        for (len, shares) in [(SMALL / 4 - 1, true), (SMALL / 4, false)] {
+            let mut input = Input::default();
+            input.append(&[frame(len), frame(len), frame(8 * SMALL)].concat(), MAX);
+            let [first, second] = [(); 2].map(|()| {
+                let frame = input.next_frame(1 << 20).unwrap().unwrap();
+                input.keep(&frame, &frame[HEADER_LEN..])
+            });
+            assert_eq!(first.as_ptr_range().end == second.as_ptr(), shares, "{len} bytes");
+            assert_eq!((first, second.len()), (second.clone(), len));
+        }
     }
 
     #[test]

@@ -182,14 +182,18 @@ mod tests {
                     Step::Write(max) => {
                         let mut slots = [&[][..]; 3];
                         let n = output.segments(&mut slots);
+                        prop_assert!(slots[..n].iter().all(|segment| !segment.is_empty()));
+                        prop_assert_eq!(n > 0, output.has_queued());
                         let joined = slots[..n].concat();
                         let max = max.min(joined.len());
                         written.extend_from_slice(&joined[..max]);
                         prop_assert_eq!(output.wrote(max), max);
                     }
                     Step::Take(max) => {
+                        let queued = output.has_queued();
                         let taken = output.take(max);
                         prop_assert!(taken.len() <= max);
+                        prop_assert_eq!(!taken.is_empty(), queued);
                         written.extend_from_slice(&taken);
                         output.wrote(taken.len());
                     }
@@ -214,6 +218,32 @@ mod tests {
         assert_eq!(output.len(), len);
         assert_eq!(output.wrote(len + 1), len);
         assert!(output.is_empty());
+    }
+
+    #[test]
+    fn a_drained_output_holds_no_buffer_however_it_was_drained() {
+        for len in [5, SHARED_MIN] {
+            let mut output = Output::default();
+            output.push(Dialect::V2, &message(Bytes::from(alloc::vec![7; len]))).unwrap();
+            output.wrote(output.len());
+            assert_eq!((output.tail.capacity(), output.segments.capacity()), (0, 0), "written");
+            output.push(Dialect::V2, &message(Bytes::from(alloc::vec![7; len]))).unwrap();
+            while output.has_queued() {
+                let _ = output.take(usize::MAX);
+            }
+            assert_eq!((output.tail.capacity(), output.segments.capacity()), (0, 0), "handed out");
+        }
+    }
+
+    #[test]
+    fn a_segment_that_was_handed_out_to_its_last_byte_leaves_nothing_in_the_queue() {
+        let mut output = Output::default();
+        let payload = Bytes::from(alloc::vec![7; SHARED_MIN]);
+        output.push(Dialect::V2, &message(payload.clone())).unwrap();
+        let head = output.len() - SHARED_MIN;
+        assert_eq!(output.take(head).len(), head);
+        let mut slots = [&[][..]; 3];
+        assert_eq!((output.segments(&mut slots), slots[0]), (1, &payload[..]));
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Connection {
                 Err(violation) => self.fail(violation),
             }
         }
-        if let Some(event) = self.owed.pop_front() {
+        if let Some(event) = self.next_owed() {
             return Some(event);
         }
         if self.phase == Phase::Closed {
@@ -49,6 +49,15 @@ impl Connection {
             return self.untold.take().map(Event::Closed);
         }
         None
+    }
+
+    /// The next end that follows from an event already returned. An idle connection holds no buffer for them.
+    fn next_owed(&mut self) -> Option<Event> {
+        let event = self.owed.pop_front()?;
+        if self.owed.is_empty() {
+            self.owed = VecDeque::new();
+        }
+        Some(event)
     }
 
     /// Moves on by one event. `None` with nothing owed and the connection open means: wait.

@@ -259,6 +259,14 @@ mod tests {
     }
 
     #[test]
+    fn a_class_is_called_by_its_name_in_the_specification() {
+        let too_large = DecodeError::TooLarge { len: 2, limit: 1 };
+        assert_eq!(too_large.kind().to_string(), "TooLarge");
+        let codec = EncodeError::KnownType { frame_type: FrameType::Ping };
+        assert_eq!(codec.kind().to_string(), "CodecError");
+    }
+
+    #[test]
     fn only_missing_bytes_are_incomplete() {
         let stream = StreamId::CONTROL;
         let cases = [

@@ -117,3 +117,19 @@ impl FrameType {
         Self::ALL.iter().copied().find(|frame_type| frame_type.name() == name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Dialect, FrameType};
+
+    #[test]
+    fn every_type_is_found_by_its_name_and_by_its_id_from_its_dialect_on() {
+        for &frame_type in FrameType::ALL {
+            assert_eq!(FrameType::named(frame_type.name()), Some(frame_type));
+            assert_eq!(FrameType::of(Dialect::V2, frame_type.id()), Some(frame_type));
+            let in_v1 = Some(frame_type).filter(|it| it.since() == Dialect::V1);
+            assert_eq!(FrameType::of(Dialect::V1, frame_type.id()), in_v1);
+        }
+        assert_eq!((FrameType::named("ping"), FrameType::of(Dialect::V2, 0x7F)), (None, None));
+    }
+}

@@ -224,6 +224,7 @@ mod tests {
     fn schema_ids_come_out_as_they_went_in() {
         let ids = SchemaIds::new(IDS).unwrap();
         assert_eq!(ids.len(), 2);
+        assert!(!ids.is_empty());
         assert!(ids.iter().eq(IDS));
         assert!(ids.contains(IDS[1]));
         assert!(!ids.contains(SchemaId::default()));
@@ -236,7 +237,10 @@ mod tests {
         let texts = Texts::new(words).unwrap();
         assert_eq!(texts.len(), words.len());
         assert_eq!(texts.iter().collect::<Vec<_>>(), words);
-        assert_eq!(texts.iter().len(), words.len());
+        let mut iter = texts.iter();
+        assert_eq!(iter.len(), words.len());
+        iter.next();
+        assert_eq!(iter.len(), words.len() - 1);
         assert_eq!(texts.as_slice().to_buf(), texts);
     }
 
