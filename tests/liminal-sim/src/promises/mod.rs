@@ -58,6 +58,7 @@ promises! {
     Q4, "No request reaches a participant after its deadline or cancellation.";
     P1, "When faults stop and inputs end, nothing stays outstanding.";
     R2, "What is held stays within its bounds, and the accounts equal a recount.";
+    R3, "One slow or hostile peer delays others by no more than a constant.";
     R4, "No input panics, and after its end a connection says nothing more.";
     R6, "Same inputs, same trace.";
 }
@@ -71,7 +72,7 @@ impl fmt::Display for Promise {
 impl Promise {
     /// Whether it must hold on a network that changes bytes, too.
     const fn is_robustness(self) -> bool {
-        matches!(self, Self::P1 | Self::R2 | Self::R4 | Self::R6)
+        matches!(self, Self::P1 | Self::R2 | Self::R3 | Self::R4 | Self::R6)
     }
 }
 
@@ -120,6 +121,8 @@ struct Checker {
     /// Who has a reason to be said to have exited.
     causes: BTreeSet<(BusId, ConversationKey, Pid)>,
     lost: BTreeSet<BusId>,
+    /// Connections of which the bus was told that they are over.
+    closed: BTreeSet<(BusId, LinkId)>,
     /// Some process stood still: it learns of deadlines late.
     paused: bool,
     stage: Stage,
@@ -157,6 +160,10 @@ impl Checker {
                 self.lost.insert(bus);
             }
             Noted::Measured { load, recount } => self.on_measured(bus, *load, *recount),
+            Noted::Held { link, by, bytes, recount, bytes_max } => {
+                self.on_held(*link, *by, (*bytes, *recount), *bytes_max);
+            }
+            Noted::Waited { link, turns, turns_max } => self.on_waited(*link, *turns, *turns_max),
             Noted::Calm => self.on_calm(),
             Noted::Over => self.on_over(),
             Noted::Broken { text } => self.breaks(Promise::R4, text.clone()),
