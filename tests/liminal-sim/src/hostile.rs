@@ -105,6 +105,8 @@ pub struct Encounter {
     pub reason: Option<CloseReason>,
     /// How many bytes it has written.
     pub wrote: usize,
+    /// In how many pieces the bus was given that.
+    pub pieces: usize,
     /// What it has read.
     pub heard: Vec<u8>,
     /// The most that was held for it at any time, in bytes: accepted messages, input, output, and replies that

@@ -6,6 +6,7 @@ use liminal_core::{LinkId, Node};
 use liminal_proto::{CloseReason, Config, Instant, LinkError};
 
 use super::World;
+use super::line::Way;
 use super::network::{latency, piece};
 use super::pipe::{End, Pipe};
 use crate::Draws;
@@ -94,6 +95,7 @@ impl Peer {
             (Move::Act, Some(_)) => self.act(now, draws, swarm),
             (Move::Deliver, Some(link)) => {
                 let bytes = self.up.arrived(now).unwrap_or_default();
+                self.encounter.pieces += 1;
                 self.up.taken(node.receive(now, link, &bytes));
             }
             (Move::End, Some(link)) => match self.up.ended(now) {
@@ -179,6 +181,19 @@ impl World {
         self.server.touched = true;
         let chance = (&mut self.draws, &self.swarm);
         self.hostile[at].perform(what, self.now, node, &self.plan.config, chance);
+        if matches!(what, Move::Deliver | Move::End) {
+            self.deliver_what_waits();
+        }
+    }
+
+    /// The process of the bus finds more than one connection readable: what others say waits for its turn beside
+    /// what a hostile peer has brought about.
+    fn deliver_what_waits(&mut self) {
+        for at in 0..self.lines.len() {
+            if self.lines[at].far && self.has_arrived(&self.lines[at], Way::Up) {
+                self.deliver(at, Way::Up);
+            }
+        }
     }
 
     pub(super) fn hostile_links(&self) -> impl Iterator<Item = LinkId> {
