@@ -121,6 +121,8 @@ struct Checker {
     /// Who has a reason to be said to have exited.
     causes: BTreeSet<(BusId, ConversationKey, Pid)>,
     lost: BTreeSet<BusId>,
+    /// Participants that their hosts hold: until they were told that they have left, or have exited.
+    hosted: BTreeSet<(BusId, Pid)>,
     /// Connections of which the bus was told that they are over.
     closed: BTreeSet<(BusId, LinkId)>,
     /// Some process stood still: it learns of deadlines late.

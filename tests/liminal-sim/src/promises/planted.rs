@@ -297,6 +297,16 @@ fn p1_something_is_left_at_the_end() {
 }
 
 #[test]
+fn p1_a_participant_is_never_told_that_it_has_left() {
+    assert_found(Promise::P1, |entries| {
+        let leaves = |what: &Noted| matches!(what, Noted::Called { invocation, .. } if matches!(invocation.what, Call::Leave { .. }));
+        let call = at(entries, leaves)?;
+        entries.remove(call);
+        Some(())
+    });
+}
+
+#[test]
 fn r2_the_accounts_are_wrong() {
     assert_found(Promise::R2, |entries| {
         change(entries, |what| {

@@ -82,5 +82,9 @@ impl Checker {
         if let Some(pid) = immortal {
             self.breaks(Promise::L1, format!("The life of participant {pid} has no end."));
         }
+        let untold = self.hosted.iter().find(|(bus, _)| !self.lost.contains(bus)).map(|(_, pid)| *pid);
+        if let Some(pid) = untold {
+            self.breaks(Promise::P1, format!("Participant {pid} was never told that it has left."));
+        }
     }
 }
