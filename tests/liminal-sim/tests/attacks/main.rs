@@ -16,3 +16,4 @@ mod framing;
 mod handshake;
 mod kit;
 mod participants;
+mod table;
