@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use liminal_core::Node;
 use liminal_proto::wire::{Body, Dialect};
 use liminal_proto::{CloseReason, Limits, LinkError, ReasonCode, TimerReason, Violation};
 use liminal_sim::{Encounter, Hostile};
@@ -137,17 +138,38 @@ fn ids_and_names_chosen_to_collide_cost_no_more_than_others() {
 #[test]
 fn replies_that_are_never_read_are_bounded_on_one_conversation_and_on_many() {
     for dialect in DIALECTS {
-        for conversations in [1, 60] {
+        for conversations in [1, 400] {
             let streams = (0..conversations).map(|nth| 1 + 2 * nth);
             let opens = streams.clone().flat_map(|stream| open(stream, "bulk"));
-            let asks = (1..=200).zip(streams.cycle());
+            let asks = (1..=400).zip(streams.cycle());
             let asks = asks.flat_map(|(number, stream)| ask(dialect, stream, number, b"much"));
             let talk: Vec<u8> = connect(dialect).into_iter().chain(opens).chain(asks).collect();
             let hostile = Hostile::new().stop_reading().write(talk).wait(Duration::from_secs(60));
             // Replies that were asked for at once wait with the hosts that made them.
-            let waiting = 60 * (60_000 + 64);
-            Attack::new(hostile).holding(AFTER + waiting).check(given_up_as_slow);
+            Attack::new(hostile).holding(AFTER + Node::HELD_REPLY_BYTES_MAX).check(given_up_as_slow);
         }
+    }
+}
+
+#[test]
+fn messages_that_wait_for_their_participants_are_bounded() {
+    for dialect in DIALECTS {
+        let streams = (0..8).map(|nth| 1 + 2 * nth);
+        let opens = streams.clone().flat_map(|stream| open(stream, "late"));
+        let asks = (1..=100).zip(streams.cycle());
+        let asks = asks.flat_map(|(number, stream)| ask(dialect, stream, number, &[7; 4000]));
+        let talk: Vec<u8> = connect(dialect).into_iter().chain(opens).chain(asks).collect();
+        let hostile = Hostile::new().write(talk).wait(Duration::from_secs(20));
+        let attack = Attack::new(hostile).settings(|settings| {
+            settings.held_bytes_per_conversation_max = 16 << 10;
+            settings.held_bytes_per_link_max = 64 << 10;
+        });
+        // As much again of input, and the refusals.
+        attack.holding(160 << 10).check(|encounter| {
+            let codes = refusals(&kept(encounter, dialect));
+            let busy = codes.iter().filter(|code| **code == ReasonCode::BUSY).count();
+            assert!((80..=92).contains(&busy) && codes.len() == 100, "{busy} of {}", codes.len());
+        });
     }
 }
 

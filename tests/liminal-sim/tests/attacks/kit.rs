@@ -59,6 +59,11 @@ impl Attack {
         self
     }
 
+    pub(crate) fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
     /// Has it happen under every tape, and sees what came of it each time, for each of the peers.
     #[track_caller]
     pub(crate) fn check(self, came: impl Fn(&Encounter)) {

@@ -137,7 +137,10 @@ const CASES: &[Row] = &[
     ),
     (
         "requests whose replies are never read",
-        &["replies_that_are_never_read_are_bounded_on_one_conversation_and_on_many"],
+        &[
+            "replies_that_are_never_read_are_bounded_on_one_conversation_and_on_many",
+            "messages_that_wait_for_their_participants_are_bounded",
+        ],
         &["a_client_of_2_0_that_does_not_read_is_closed", "replies_that_wait_are_bounded"],
     ),
     (
