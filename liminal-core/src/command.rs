@@ -7,6 +7,8 @@ use liminal_proto::{
     Reply,
 };
 
+use crate::Settings;
+
 /// What the connection of a link must do, or what a local opener is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -91,6 +93,22 @@ impl Command {
             | Self::Failed { conversation }
             | Self::Ended { conversation } => Some(*conversation),
             Self::Disconnect => None,
+        }
+    }
+
+    /// What it is charged while it waits for room, in bytes: those of its payload, and a fixed overhead.
+    #[must_use]
+    pub const fn charge(&self) -> usize {
+        match self {
+            Self::Reply(reply) => Settings::charge(reply.payload.len()),
+            Self::Opened { .. }
+            | Self::Refused { .. }
+            | Self::Outcome { .. }
+            | Self::Exited { .. }
+            | Self::Joined { .. }
+            | Self::Failed { .. }
+            | Self::Ended { .. }
+            | Self::Disconnect => Settings::charge(0),
         }
     }
 

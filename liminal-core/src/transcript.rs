@@ -151,6 +151,29 @@ pub enum Noted {
         /// Counted afresh.
         recount: Load,
     },
+    /// At the same moment this is held for a link in one place: where most of what may be is.
+    Held {
+        /// Which.
+        link: LinkId,
+        /// Where.
+        by: Holder,
+        /// By the accounts.
+        bytes: usize,
+        /// Counted afresh.
+        recount: usize,
+        /// How much it may be.
+        bytes_max: usize,
+    },
+    /// The longest that the connection of a link has waited for its turn so far when it had something to say;
+    /// see [`Node::longest_wait`](crate::Node::longest_wait).
+    Waited {
+        /// Which.
+        link: LinkId,
+        /// In turns of others.
+        turns: u64,
+        /// How long it may be.
+        turns_max: u64,
+    },
     /// Faults have stopped, inputs have ended, and all deadlines have passed: nothing may be outstanding.
     Calm,
     /// Every connection has been closed, too: nothing may be left.
@@ -161,6 +184,17 @@ pub enum Noted {
         /// What.
         text: alloc::string::String,
     },
+}
+
+/// Where something is held for a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// By the bus: accepted messages.
+    Bus,
+    /// By its connection: input, output, and answers that wait for others.
+    Connection,
+    /// Between the two: replies that wait for room in the output.
+    Outbox,
 }
 
 /// What happened in a run.

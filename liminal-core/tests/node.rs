@@ -109,6 +109,15 @@ impl Wire {
         self.turn()
     }
 
+    /// Everybody who is asked to joins.
+    fn join_all(&mut self) {
+        for (ticket, call) in std::mem::take(&mut self.calls) {
+            assert!(matches!(call, Call::Join { .. }));
+            self.node.answer(self.now, ticket, Answer::Joined);
+        }
+        self.turn();
+    }
+
     fn pass(&mut self, time: Duration) {
         self.now = self.now.after(time);
         self.node.tick(self.now);
@@ -521,4 +530,62 @@ fn ten_thousand_ticks_without_traffic_wake_nobody() {
         assert!(!wire.node.wants(wire.link).unwrap().write);
     }
     assert_eq!(wire.node.bus().load(), load);
+}
+
+#[test]
+fn the_end_of_a_thousand_conversations_delays_nobody() {
+    let mut wire = Wire::new(Dialect::V2);
+    for _ in 0..1000 {
+        wire.client.open(wire.now, "echo").unwrap();
+    }
+    wire.turn();
+    wire.join_all();
+    let lost = wire.link;
+    wire.link = wire.node.accept(wire.now, Config::default());
+    wire.client = Connection::client(wire.now, Config::default());
+    assert!(matches!(wire.turn()[..], [Event::Connected { .. }]));
+    wire.client.open(wire.now, "echo").unwrap();
+    wire.run();
+    wire.node.link_lost(wire.now, lost, LinkError::Reset);
+    wire.upload();
+    let mut left = 0;
+    loop {
+        match wire.node.poll() {
+            NodeNext::Run(_, invocation) if matches!(invocation.what, Call::Leave { .. }) => left += 1,
+            NodeNext::Run(..) => break,
+            NodeNext::Wait(_) => panic!("the neighbour is not served"),
+            _ => {}
+        }
+    }
+    assert!(left <= 100, "it waits for {left} of a thousand to leave");
+    let waited = wire.node.longest_wait(wire.link).unwrap();
+    assert!(waited <= 100, "{waited} turns");
+}
+
+#[test]
+fn replies_that_find_no_room_are_bounded() {
+    const BYTES_MAX: usize = 1 << 20;
+    let mut wire = Wire::new(Dialect::V2);
+    wire.node = std::mem::replace(&mut wire.node, Node::new(Settings::default()))
+        .with_held_reply_bytes_max(BYTES_MAX);
+    let conversations: Vec<_> = (0..200).map(|_| wire.client.open(wire.now, "echo").unwrap()).collect();
+    wire.turn();
+    wire.join_all();
+    for conversation in conversations {
+        wire.client.ask(wire.now, conversation, None, "much".into()).unwrap();
+    }
+    wire.upload();
+    wire.run();
+    // All of them were called before the first of them replies, and the client reads nothing.
+    let calls = std::mem::take(&mut wire.calls);
+    assert_eq!(calls.len(), 200);
+    for (ticket, _) in calls {
+        wire.node.answer(wire.now, ticket, Answer::Reply(vec![7; 60_000].into()));
+        wire.node.answer(wire.now, ticket, Answer::Done);
+        wire.run();
+        let held = wire.node.held_reply_bytes(wire.link);
+        assert!(held <= BYTES_MAX, "{held} bytes of replies wait");
+    }
+    assert_eq!(wire.closed, Some(CloseReason::Link(LinkError::TimedOut)));
+    assert_eq!(wire.node.connection(wire.link).unwrap().output_len(), 0);
 }

@@ -967,3 +967,42 @@ fn the_owner_of_a_conversation_is_known_until_it_is_over() {
     kit.answer_last(Answer::Done);
     assert_eq!(kit.bus.owner(key), None);
 }
+
+/// Who leaves is told so by a host that is full, too, as soon as that has a seat; its slot is taken until then.
+#[test]
+fn l1_one_whose_host_is_full_is_told_later_that_it_has_left() {
+    for lost in [false, true] {
+        let (mut kit, link) = Kit::active();
+        let leave = if lost { "p1 leave OwnerLost" } else { "p1 leave Closed" };
+        if lost {
+            kit.lose(link);
+            assert_eq!(kit.drain(), [format!("t2 {leave}")]);
+        } else {
+            kit.close(link, 1);
+            assert_eq!(kit.drain(), ["l1 c1 ended".to_owned(), format!("t2 {leave}")]);
+        }
+        for ticket in [3, 4] {
+            kit.answer_last(Answer::Busy);
+            follows!(kit, []);
+            assert_eq!(kit.bus.load().conversations, 1, "its slot is not free");
+            kit.pass(Settings::default().busy_time);
+            assert_eq!(kit.drain(), [format!("t{ticket} {leave}")]);
+        }
+        kit.answer_last(Answer::Done);
+        follows!(kit, []);
+        let links = usize::from(!lost);
+        assert_eq!(kit.bus.load(), Load { links, ..Load::default() });
+    }
+}
+
+/// Its death is another way to be told.
+#[test]
+fn l1_one_that_dies_while_its_host_is_full_is_not_told_that_it_has_left() {
+    let (mut kit, link) = Kit::active();
+    kit.lose(link);
+    kit.drain();
+    kit.answer_last(Answer::Busy);
+    kit.exited(1, 1, "killed");
+    follows!(kit, []);
+    assert_eq!(kit.bus.load(), Load::default());
+}

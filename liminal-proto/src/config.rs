@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use crate::wire::Dialect;
+use crate::wire::{Dialect, HEADER_LEN};
 
 /// What one connection is told at its birth.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +110,18 @@ pub struct Limits {
 impl Limits {
     /// No configuration raises the payload of a frame above this: 64 MiB.
     pub const FRAME_HARD_MAX: u32 = 64 << 20;
+    /// What one side of a connection holds at worst, in bytes: as much input as it keeps, or one whole frame; an
+    /// open that waits for its id; the hard bound of the output and the frame that went beyond it; and on a
+    /// server's side the answers that wait for those before them.
+    #[must_use]
+    pub fn held_bytes_max(&self) -> usize {
+        let frame = self.frame_payload_max.min(Self::FRAME_HARD_MAX) as usize + HEADER_LEN;
+        let input = self.input_max.max(frame);
+        let output = self.output_hard_max.max(self.output_soft_max.saturating_add(2 * frame));
+        let answers = self.output_soft_max.max(frame);
+        input.saturating_add(frame).saturating_add(output).saturating_add(frame).saturating_add(answers)
+    }
+
     /// What a message kept in a queue is charged on top of its bytes, so that many small ones are
     /// no way around a bound in bytes.
     pub const FRAME_CHARGE: usize = 64;

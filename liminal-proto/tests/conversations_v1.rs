@@ -653,3 +653,13 @@ fn a_deadline_that_passes_in_a_closing_conversation_ends_both() {
     ];
     assert_eq!(events(&mut client), expected);
 }
+
+#[test]
+fn an_open_that_waits_for_its_id_is_in_the_account() {
+    let mut server = server_with_conversation(1, Config::default());
+    let open = open_on(5, 1, &"x".repeat(1000));
+    feed(&mut server, START, &[close(1), open.clone()].concat());
+    assert_eq!(server.held_bytes(), open.len());
+    assert_eq!(server.recount_held(), open.len());
+    assert!(open.len() < Config::default().limits.held_bytes_max());
+}

@@ -219,6 +219,11 @@ impl Conversation {
         match (call, answer) {
             (CallKind::Join, Answer::Joined | Answer::Done | Answer::WakeAfter(_)) => self.present = true,
             (_, Answer::Exited(_)) => self.present = false,
+            // Nobody was told: the host holds it until it has been.
+            (CallKind::Leave, Answer::Busy) => {
+                self.present = true;
+                self.wait(common, common.settings.busy_time, CallKind::Leave);
+            }
             _ => {}
         }
     }
@@ -303,6 +308,7 @@ impl Conversation {
         if self.phase() == Phase::Closed {
             // It has left already, or never joined: its life has its record.
             self.present = false;
+            self.seat.stop_waiting();
             self.drop_hand(common);
         } else {
             if joins {

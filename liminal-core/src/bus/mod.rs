@@ -282,6 +282,13 @@ impl Bus {
         }
     }
 
+    /// Bytes of accepted messages of one link that participants are not through with, with their charge: at most
+    /// [`Settings::held_bytes_per_link_max`].
+    #[must_use]
+    pub fn held_bytes(&self, link: LinkId) -> usize {
+        self.common.links.get(&link).map_or(0, |link| link.held_bytes)
+    }
+
     /// What is held at the moment, counted afresh from every conversation. Always equals
     /// [`load`](Self::load); for tests.
     #[must_use]

@@ -8,7 +8,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use liminal_proto::{
-    CloseReason, Config, Event, ExitReason, Instant, LinkError, Pid, TimerReason, Wake, Wants,
+    CloseReason, Config, Connection, Event, ExitReason, Instant, LinkError, Pid, TimerReason, Wake, Wants,
 };
 
 use self::local::Local;
@@ -32,6 +32,11 @@ pub struct Node {
     touched: VecDeque<LinkId>,
     /// At most one entry for each connection.
     wakes: BTreeSet<(Instant, LinkId, TimerReason)>,
+    /// How many turns bus and connections have had.
+    turns: u64,
+    /// How many of them the bus had since a connection had one.
+    bus_turns: usize,
+    held_reply_bytes_max: usize,
 }
 
 #[derive(Debug)]
@@ -62,6 +67,13 @@ pub enum NodeNext {
 }
 
 impl Node {
+    /// Turns that the bus has in a row while connections wait for theirs: what one link has brought about,
+    /// such as the end of ten thousand conversations, delays what others say by no more than this.
+    pub const BUS_TURNS_MAX: usize = 64;
+    /// What replies may hold that wait for room in the output of their link, unless
+    /// [configured](Self::with_held_reply_bytes_max): 16 MiB, which is sixteen of the largest replies.
+    pub const HELD_REPLY_BYTES_MAX: usize = 16 << 20;
+
     /// A node without links.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
@@ -71,7 +83,18 @@ impl Node {
             peers: BTreeMap::new(),
             touched: VecDeque::new(),
             wakes: BTreeSet::new(),
+            turns: 0,
+            bus_turns: 0,
+            held_reply_bytes_max: Self::HELD_REPLY_BYTES_MAX,
         }
+    }
+
+    /// Sets what replies may hold that wait for room in the output of their link, in bytes with their charge.
+    /// Beyond it the peer counts as one that does not read, and its link is lost.
+    #[must_use]
+    pub const fn with_held_reply_bytes_max(mut self, bytes: usize) -> Self {
+        self.held_reply_bytes_max = bytes;
+        self
     }
 
     /// Registers what conversations on a subject get. Several may serve one.
@@ -235,33 +258,77 @@ impl Node {
     /// What to do next, or what happened.
     pub fn poll(&mut self) -> NodeNext {
         loop {
-            match self.bus.poll() {
-                BusNext::Command(link, command) => {
-                    if let Some(command) = self.on_command(link, command) {
-                        return NodeNext::Local(link, command);
+            let waits = match self.poll_bus() {
+                Some(BusNext::Command(link, command)) => match self.on_command(link, command) {
+                    Some(command) => return NodeNext::Local(link, command),
+                    None => continue,
+                },
+                Some(BusNext::Run(ticket, invocation)) => return NodeNext::Run(ticket, invocation),
+                Some(BusNext::Cancel(ticket)) => return NodeNext::Cancel(ticket),
+                Some(BusNext::Record(conversation, record)) => return NodeNext::Record(conversation, record),
+                Some(BusNext::Uncompensated(it)) => return NodeNext::Uncompensated(it),
+                Some(BusNext::Wait(wake)) => Some(wake),
+                None => None,
+            };
+            self.bus_turns = 0;
+            match (self.next_event(), waits) {
+                (Some((link, event)), _) => {
+                    if let Some(reason) = self.on_event(link, event) {
+                        return NodeNext::LinkClosed(link, reason);
                     }
                 }
-                BusNext::Run(ticket, invocation) => return NodeNext::Run(ticket, invocation),
-                BusNext::Cancel(ticket) => return NodeNext::Cancel(ticket),
-                BusNext::Record(conversation, record) => return NodeNext::Record(conversation, record),
-                BusNext::Uncompensated(it) => return NodeNext::Uncompensated(it),
-                BusNext::Wait(wake) => match self.next_event() {
-                    Some((link, event)) => {
-                        if let Some(reason) = self.on_event(link, event) {
-                            return NodeNext::LinkClosed(link, reason);
-                        }
-                    }
-                    None => return NodeNext::Wait(wake.or_earlier(self.next_wake())),
-                },
+                (None, Some(wake)) => return NodeNext::Wait(wake.or_earlier(self.next_wake())),
+                (None, None) => {}
             }
         }
+    }
+
+    // Questions.
+
+    /// The connection of a link, to be asked what it holds and where it is in its life.
+    #[must_use]
+    pub fn connection(&self, link: LinkId) -> Option<&Connection> {
+        self.remote(link).map(|it| &it.connection)
+    }
+
+    /// Bytes of replies, with their charge, that wait for room in the output of a link.
+    #[must_use]
+    pub fn held_reply_bytes(&self, link: LinkId) -> usize {
+        self.remote(link).map_or(0, Remote::held_bytes)
+    }
+
+    /// How many turns the bus and the connections have had: what has been done so far, in a measure that is the
+    /// same on every machine.
+    #[must_use]
+    pub const fn turns(&self) -> u64 {
+        self.turns
+    }
+
+    /// The longest that the connection of a link has ever waited for its turn when it had something to say, in
+    /// [`turns`](Self::turns) of others. `None`: there is no such connection.
+    #[must_use]
+    pub fn longest_wait(&self, link: LinkId) -> Option<u64> {
+        self.remote(link).map(|it| it.longest_wait)
+    }
+
+    /// What the bus wants. `None`: it has had turns enough in a row, and connections wait for theirs.
+    fn poll_bus(&mut self) -> Option<BusNext> {
+        if self.bus_turns >= Self::BUS_TURNS_MAX && !self.touched.is_empty() {
+            return None;
+        }
+        self.bus_turns += 1;
+        self.turns += 1;
+        Some(self.bus.poll())
     }
 
     /// Has the connection of a link do it. Gives it back if the link is a local one.
     fn on_command(&mut self, link: LinkId, command: Command) -> Option<Command> {
         match self.peers.get_mut(&link) {
             Some(Peer::Local(_)) => return Some(command),
-            Some(Peer::Remote(remote)) => remote.command(self.now, command),
+            Some(Peer::Remote(remote)) => {
+                remote.command(self.now, command);
+                remote.give_up_beyond(self.now, self.held_reply_bytes_max);
+            }
             None => return None,
         }
         if self.with(link, |it| it.is_full()) == Some(true) {
@@ -279,8 +346,10 @@ impl Node {
     /// Lets the connections speak in turn until one has something to say.
     fn next_event(&mut self) -> Option<(LinkId, Event)> {
         while let Some(id) = self.touched.pop_front() {
+            self.turns += 1;
+            let turns = self.turns;
             let Some(remote) = self.remote_mut(id) else { continue };
-            remote.touched = false;
+            remote.on_turn(turns);
             let old = remote.wake();
             let event = remote.poll();
             let new = remote.wake();
@@ -317,10 +386,8 @@ impl Node {
 
     /// Notes that a connection may have something to say.
     fn touch(&mut self, id: LinkId) {
-        if let Some(remote) = self.remote_mut(id)
-            && !remote.touched
-        {
-            remote.touched = true;
+        let turns = self.turns;
+        if self.remote_mut(id).is_some_and(|remote| remote.waits_for_turn(turns)) {
             self.touched.push_back(id);
         }
     }

@@ -294,14 +294,31 @@ impl Connection {
     }
 
     /// Bytes that this side holds: input that was not delivered yet, output that was not written yet, and
-    /// answers that wait for those before them.
+    /// answers that wait for those before them. Never more than [`Limits::held_bytes_max`](crate::Limits).
     #[must_use]
     pub const fn held_bytes(&self) -> usize {
         let answers = match &self.role {
             Role::Client(_) => 0,
             Role::Server(server) => server.held_bytes(),
         };
-        self.input.len() + self.output_len() + answers
+        self.input.len() + self.early_open_len() + self.output_len() + answers
+    }
+
+    /// The same, counted afresh from every queue. Always equals [`held_bytes`](Self::held_bytes); for tests.
+    #[must_use]
+    pub fn recount_held(&self) -> usize {
+        let answers = match &self.role {
+            Role::Client(_) => 0,
+            Role::Server(server) => server.recount_held(),
+        };
+        self.input.peek().len() + self.early_open_len() + self.sender.output.recount() + answers
+    }
+
+    const fn early_open_len(&self) -> usize {
+        match &self.early_open {
+            Some((_, frame)) => frame.len(),
+            None => 0,
+        }
     }
 
     /// Bytes of output that are not yet written.

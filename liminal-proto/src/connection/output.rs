@@ -31,6 +31,11 @@ impl Output {
         self.queued + self.taken
     }
 
+    /// The same, counted afresh.
+    pub(super) fn recount(&self) -> usize {
+        self.segments.iter().map(Bytes::len).sum::<usize>() + self.tail.len() + self.taken
+    }
+
     pub(super) const fn is_empty(&self) -> bool {
         self.len() == 0
     }

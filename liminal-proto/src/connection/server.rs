@@ -96,6 +96,11 @@ impl Server {
         self.account.held
     }
 
+    /// The same, counted afresh.
+    pub(super) fn recount_held(&self) -> usize {
+        self.conversations.values().map(|conversation| conversation.requests.recount()).sum()
+    }
+
     /// Does something to a conversation and keeps the sum of the accounts right.
     fn with<T>(
         &mut self,

@@ -51,6 +51,7 @@ mod diagram;
 mod failure;
 #[doc = include_str!("guide.md")]
 pub mod guide {}
+mod hostile;
 mod mark;
 mod opener;
 mod plan;
@@ -67,6 +68,7 @@ pub mod worlds;
 
 pub use diagram::draw as draw_diagram;
 pub use failure::Failure;
+pub use hostile::{Encounter, Hostile};
 pub use mark::Mark;
 pub use opener::{Caller, Opener, Script, Then, Workload};
 pub use plan::{Plan, Speaks};

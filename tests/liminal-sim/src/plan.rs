@@ -9,14 +9,15 @@ use liminal_core::{CrashPolicy, Factory, Settings, Subject};
 use liminal_proto::Config;
 use liminal_proto::wire::Dialect;
 
-use crate::Opener;
 use crate::swarm::{Fault, Network};
+use crate::{Hostile, Opener};
 
 /// Who serves, who opens conversations, and what may go wrong: made afresh for each run.
 pub struct Plan {
     pub(crate) offers: Vec<(Subject, Kind)>,
     pub(crate) policies: Vec<(Subject, CrashPolicy)>,
     pub(crate) openers: Vec<(Box<dyn Opener>, Speaks)>,
+    pub(crate) hostile: Vec<Hostile>,
     pub(crate) settings: Settings,
     pub(crate) config: Config,
     pub(crate) network: Network,
@@ -65,6 +66,7 @@ impl Plan {
             offers: Vec::new(),
             policies: Vec::new(),
             openers: Vec::new(),
+            hostile: Vec::new(),
             settings: Settings::default(),
             config: Config::default(),
             network: Network::Faithful,
@@ -110,6 +112,12 @@ impl Plan {
     /// Adds somebody who opens conversations.
     pub fn opener_speaking(&mut self, speaks: Speaks, opener: impl Opener + 'static) -> &mut Self {
         self.openers.push((Box::new(opener), speaks));
+        self
+    }
+
+    /// Adds a peer that means no good, beside those who open conversations.
+    pub fn hostile(&mut self, hostile: Hostile) -> &mut Self {
+        self.hostile.push(hostile);
         self
     }
 

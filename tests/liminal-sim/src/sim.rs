@@ -14,7 +14,7 @@ use crate::promises::{Promise, check_promises};
 use crate::property::{Fared, Kind, Property, View};
 use crate::scenario::{Scenario, scenarios_in};
 use crate::tape::{Draws, Tape, next_tape, shrink};
-use crate::{Plan, Track, World};
+use crate::{Encounter, Plan, Track, World};
 
 /// The environment variable that has one run of a simulation replayed: its name, `=`, and a tape, as failures
 /// print it. Other simulations run as ever.
@@ -52,6 +52,11 @@ pub struct Ran {
     pub steps: u64,
     /// How much virtual time passed.
     pub time: Duration,
+    /// How many turns the last bus and its connections have had: what the run has cost them, in a measure that
+    /// is the same on every machine.
+    pub turns: u64,
+    /// What came of the hostile peers, in the order of the plan.
+    pub encounters: Vec<Encounter>,
     /// What does not hold, in words, behind the id of the promise or the kind and name of the property.
     pub broken: Option<String>,
     /// The entry of the transcript at which a promise was seen to be broken.
@@ -253,6 +258,8 @@ impl<S> Sim<S> {
         Ran {
             swarm: world.swarm().to_string(),
             steps: world.steps(),
+            turns: world.turns(),
+            encounters: world.encounters(),
             time: world.now().since(liminal_proto::Instant::ORIGIN),
             broken: promise.map(|it| it.to_string()).or_else(|| fared.broken(&self.properties)),
             entry,

@@ -42,6 +42,11 @@ impl Requests {
         self.held
     }
 
+    /// The same, counted afresh.
+    pub(super) fn recount(&self) -> usize {
+        self.pending.iter().map(Pending::held).sum()
+    }
+
     pub(super) fn add(&mut self, id: MessageId) {
         self.pending.push_back(Pending { id, parts: BytesMut::new(), answer: None });
     }
@@ -192,6 +197,15 @@ impl Pending {
             core::mem::take(&mut self.parts).freeze()
         };
         self.answer = Some(Answer::Reply(whole));
+    }
+
+    /// What is held back: an answer is charged for its frame, too.
+    fn held(&self) -> usize {
+        let answer = match &self.answer {
+            Some(Answer::Reply(payload)) => payload.len() + FRAME_V1,
+            Some(Answer::Error(..)) | None => 0,
+        };
+        self.parts.len() + answer
     }
 
     /// Lets go of the parts and returns how many bytes they were.

@@ -12,6 +12,7 @@ pub mod many;
 pub mod memory;
 pub mod narrow;
 pub mod policy;
+pub mod siege;
 pub mod stop;
 pub mod wire_1_0;
 pub mod wire_2_0;
@@ -166,6 +167,17 @@ macro_rules! for_every_case {
                 a_client_reads_on_while_it_writes
                 an_exit_is_told_amid_a_flood
             }
+            siege {
+                who_was_refused_and_keeps_its_socket_has_no_place
+                a_wrong_token_has_one_answer
+                strangers_are_not_answered_for_ever
+                a_slot_is_free_only_when_the_work_has_stopped
+                a_client_that_answers_no_ping_is_given_up
+                a_flood_of_subscriptions_is_closed
+                new_names_are_refused_one_by_one
+                opening_and_closing_without_end_leaves_nothing
+                the_end_of_a_thousand_participants_delays_nobody
+            }
             framing {
                 what_is_no_frame_is_told_with_its_code
                 nothing_comes_before_connect
@@ -217,6 +229,7 @@ mod tests {
             include_str!("wire_2_0.rs"),
             include_str!("attack.rs"),
             include_str!("framing.rs"),
+            include_str!("siege.rs"),
         ];
         for file in files {
             let cases = file.lines().filter_map(|line| line.strip_prefix("pub fn ")?.split('(').next());

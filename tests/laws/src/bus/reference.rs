@@ -560,6 +560,10 @@ impl Reference {
         if it.phase == Phase::Closed {
             it.hand = None;
             it.present = (it.present || (kind == Kind::Join && joins)) && !exits;
+            if (kind, &answer) == (Kind::Leave, &Answer::Busy) {
+                it.present = true;
+                self.wait(at, self.settings.busy_time, kind);
+            }
             return;
         }
         if kind == Kind::Join && joins {

@@ -11,6 +11,7 @@ pub(super) struct CallOut {
     key: (BusId, ConversationKey),
     pid: Pid,
     joins: bool,
+    leaves: bool,
     /// The record that it gives, if it gives one.
     record: Option<u64>,
 }
@@ -23,7 +24,8 @@ impl Checker {
             _ => None,
         };
         let joins = matches!(invocation.what, Call::Join { .. });
-        self.calls.insert((bus, ticket), CallOut { key, pid: invocation.pid, joins, record });
+        let leaves = matches!(invocation.what, Call::Leave { .. });
+        self.calls.insert((bus, ticket), CallOut { key, pid: invocation.pid, joins, leaves, record });
         match &invocation.what {
             Call::Message { deadline, .. } => {
                 self.check_given(key, invocation);
@@ -68,6 +70,13 @@ impl Checker {
     pub(super) fn on_answered(&mut self, bus: BusId, ticket: Ticket, answer: &Answer) {
         let Some(call) = self.calls.get(&(bus, ticket)) else { return };
         let (key, pid, joins, record) = (call.key, call.pid, call.joins, call.record);
+        let seated = matches!(answer, Answer::Joined | Answer::Done | Answer::WakeAfter(_));
+        let dead = self.causes.contains(&(key.0, key.1, pid));
+        if joins && seated && !dead {
+            self.hosted.insert((bus, pid));
+        } else if matches!(answer, Answer::Exited(_)) || (call.leaves && seated) {
+            self.hosted.remove(&(bus, pid));
+        }
         if answer.returns() {
             self.calls.remove(&(bus, ticket));
         }
@@ -103,6 +112,7 @@ impl Checker {
 
     pub(super) fn on_died(&mut self, key: (BusId, ConversationKey), pid: Pid) {
         self.causes.insert((key.0, key.1, pid));
+        self.hosted.remove(&(key.0, pid));
         if let Some(log) = self.logs.get_mut(&key)
             && log.active == Some(pid)
         {

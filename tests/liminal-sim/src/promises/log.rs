@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use liminal_core::transcript::{BusId, OpenerId};
-use liminal_core::{ConversationKey, LinkId, Record, Recorded};
+use liminal_core::{ConversationKey, Leaving, LinkId, Record, Recorded};
 use liminal_proto::{ConversationId, ExitReason, Instant, MessageId, Outcome, Pid};
 
 use super::{Checker, Promise};
@@ -45,6 +45,8 @@ impl Log {
 
 impl Checker {
     pub(super) fn on_owned(&mut self, bus: BusId, key: ConversationKey, link: LinkId, id: ConversationId) {
+        let over = self.closed.contains(&(bus, link));
+        self.expect(!over, Promise::R4, || format!("{link} opens a conversation after its end."));
         let opener = self.links.get(&(bus, link)).copied();
         let log = self.logs.entry((bus, key)).or_default();
         log.link = Some(link);
@@ -56,6 +58,8 @@ impl Checker {
 
     /// What a lost link owned is cancelled without a record for each.
     pub(super) fn on_link_closed(&mut self, bus: BusId, link: LinkId) {
+        let first = self.closed.insert((bus, link));
+        self.expect(first, Promise::R4, || format!("{link} is over for the second time."));
         let of_bus = self.logs.iter_mut().filter(|((of, _), _)| *of == bus);
         for (_, log) in of_bus.filter(|(_, log)| log.link == Some(link)) {
             log.open.clear();
@@ -96,7 +100,10 @@ impl Checker {
                 let joined = log.lives.contains_key(pid);
                 self.expect(!joined, Promise::L1, || format!("Participant {pid} had joined already."));
             }
-            Recorded::Left { pid, .. } => self.on_end(log, *pid, true),
+            Recorded::Left { pid, why } => {
+                self.check_why(key.0, log, *why);
+                self.on_end(log, *pid, true);
+            }
             Recorded::Exited { pid, reason, goes_on } => self.on_exit(key, log, *pid, reason, *goes_on),
             Recorded::Failed => {
                 log.over = true;
@@ -185,6 +192,22 @@ impl Checker {
         if over {
             log.open.clear();
         }
+    }
+
+    /// Who leaves does so because its owner closed the conversation, or because the owner is gone.
+    fn check_why(&mut self, bus: BusId, log: &Log, why: Leaving) {
+        let lost = log.link.is_some_and(|link| self.closed.contains(&(bus, link)));
+        let closes = |(opener, id): (OpenerId, ConversationId)| {
+            let it = self.openers.get(&opener).and_then(|state| state.conversations.get(&id));
+            // Nobody knows what an opener that is gone had said.
+            it.is_none_or(|it| it.closing)
+        };
+        let caused = match why {
+            Leaving::OwnerLost => lost || log.link.is_none(),
+            Leaving::Closed => log.owner.is_none_or(closes),
+            _ => true,
+        };
+        self.expect(caused, Promise::L4, || format!("Nothing is the cause of leaving as {why:?}."));
     }
 
     fn on_exit(&mut self, key: Key, log: &mut Log, pid: Pid, reason: &ExitReason, goes_on: bool) {

@@ -20,11 +20,12 @@ use self::openers::OpenerState;
 use crate::swarm::Network;
 
 macro_rules! promises {
-    ($($name:ident, $text:literal;)*) => {
-        /// A promise of the bus, by its id.
+    ($($name:ident, $text:literal, $looks:literal;)*) => {
+        /// A promise of the bus, by its id. Each says what it promises, and what of a transcript is looked at for
+        /// that.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
-        pub enum Promise { $(#[doc = $text] $name,)* }
+        pub enum Promise { $(#[doc = $text] #[doc = ""] #[doc = $looks] $name,)* }
 
         impl Promise {
             /// Every promise that is checked.
@@ -40,26 +41,53 @@ macro_rules! promises {
 }
 
 promises! {
-    O1, "Everyone who sees record n of a conversation sees the same record.";
-    O2, "Records arrive in order, without holes.";
-    O3, "No record is delivered twice to the same participant.";
-    O4, "What is delivered was sent, by someone entitled to send it.";
-    O5, "A sender's messages keep their order.";
-    O6, "Every operation ends in exactly one of accepted, refused, unknown; unknown only with the connection.";
-    L1, "A participant's life ends in exactly one record: left or exited.";
-    L2, "All that was accepted from a participant stands before the end of its life, and nothing after it.";
-    L3, "A death is sequenced before anything later, and told exactly once.";
-    L4, "Who is said to have exited has exited.";
-    L5, "What a participant held is released before anyone can read of its exit.";
-    L6, "Asking the dead is answered at once.";
-    Q1, "A request completes exactly once, no later than its deadline.";
-    Q2, "A reply answers the request that it names.";
-    Q3, "Reply against exit is decided by the order of the log.";
-    Q4, "No request reaches a participant after its deadline or cancellation.";
-    P1, "When faults stop and inputs end, nothing stays outstanding.";
-    R2, "What is held stays within its bounds, and the accounts equal a recount.";
-    R4, "No input panics, and after its end a connection says nothing more.";
-    R6, "Same inputs, same trace.";
+    O1, "Everyone who sees record n of a conversation sees the same record.",
+        "What participants are given, and what openers are told with a number, is what the log has under it.";
+    O2, "Records arrive in order, without holes.",
+        "The log of each conversation counts from 1; the numbers that its opener is told ascend.";
+    O3, "No record is delivered twice to the same participant.",
+        "The calls of each participant, but for those that its host was too busy to make.";
+    O4, "What is delivered was sent, by someone entitled to send it.",
+        "Each message in a log was said by the opener that owns it, each reply was given by its participant.";
+    O5, "A sender's messages keep their order.",
+        "The messages in each log, and the calls of each participant.";
+    O6, "Every operation ends in exactly one of accepted, refused, unknown; unknown only with the connection.",
+        "What each opener is told of each thing that it has said, until its connection is over.";
+    L1, "A participant's life ends in exactly one record: left or exited.",
+        "The log, and at the end of the run whether every life has ended.";
+    L2, "All that was accepted from a participant stands before the end of its life, and nothing after it.",
+        "The answers of hosts against the log.";
+    L3, "A death is sequenced before anything later, and told exactly once.",
+        "What stands in the log behind the moment of a death, and which exits each opener is told.";
+    L4, "Who is said to have exited has exited.",
+        "A host must have said so before. Who has left must have had an owner that closed the conversation, or one \
+         that was lost.";
+    L5, "What a participant held is released before anyone can read of its exit.",
+        "The requests in the accounts of the bus, which the log must have as open.";
+    L6, "Asking the dead is answered at once.",
+        "What connections take after they have told of a death, and what stands in the log behind an end.";
+    Q1, "A request completes exactly once, no later than its deadline.",
+        "The log and what openers are told, with the time at which they are.";
+    Q2, "A reply answers the request that it names.",
+        "What openers are told against the log.";
+    Q3, "Reply against exit is decided by the order of the log.",
+        "Requests that end with an exit: in the log, and as openers are told.";
+    Q4, "No request reaches a participant after its deadline or cancellation.",
+        "The calls, with their time, against the requests that the log has as open.";
+    P1, "When faults stop and inputs end, nothing stays outstanding.",
+        "What the bus holds after the time of rest and after the end of all connections, and whether its hosts hold \
+         a participant that was told nothing.";
+    R2, "What is held stays within its bounds, and the accounts equal a recount.",
+        "At moments at which the bus has nothing to do: all that it holds, and of the links that one, and there the \
+         place (its accepted messages, its connection, its replies without room), that is nearest to its bound.";
+    R3, "One slow or hostile peer delays others by no more than a constant.",
+        "The longest that the connection of any link has waited for its turn, in turns of others: for each of them \
+         as many as the bus may have in a row, and one.";
+    R4, "No input panics, and after its end a connection says nothing more.",
+        "Panics anywhere; on both sides what a connection tells and how much output it has after its end; and \
+         whether a link opens conversations or ends once more after its end.";
+    R6, "Same inputs, same trace.",
+        "The digests of two runs of one tape, for some of the runs.";
 }
 
 impl fmt::Display for Promise {
@@ -71,7 +99,7 @@ impl fmt::Display for Promise {
 impl Promise {
     /// Whether it must hold on a network that changes bytes, too.
     const fn is_robustness(self) -> bool {
-        matches!(self, Self::P1 | Self::R2 | Self::R4 | Self::R6)
+        matches!(self, Self::P1 | Self::R2 | Self::R3 | Self::R4 | Self::R6)
     }
 }
 
@@ -120,6 +148,10 @@ struct Checker {
     /// Who has a reason to be said to have exited.
     causes: BTreeSet<(BusId, ConversationKey, Pid)>,
     lost: BTreeSet<BusId>,
+    /// Participants that their hosts hold: until they were told that they have left, or have exited.
+    hosted: BTreeSet<(BusId, Pid)>,
+    /// Connections of which the bus was told that they are over.
+    closed: BTreeSet<(BusId, LinkId)>,
     /// Some process stood still: it learns of deadlines late.
     paused: bool,
     stage: Stage,
@@ -157,6 +189,10 @@ impl Checker {
                 self.lost.insert(bus);
             }
             Noted::Measured { load, recount } => self.on_measured(bus, *load, *recount),
+            Noted::Held { link, by, bytes, recount, bytes_max } => {
+                self.on_held(*link, *by, (*bytes, *recount), *bytes_max);
+            }
+            Noted::Waited { link, turns, turns_max } => self.on_waited(*link, *turns, *turns_max),
             Noted::Calm => self.on_calm(),
             Noted::Over => self.on_over(),
             Noted::Broken { text } => self.breaks(Promise::R4, text.clone()),

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 use liminal_core::transcript::{Entry, Noted};
-use liminal_core::{Answer, Call, Recorded};
+use liminal_core::{Answer, Call, Leaving, Recorded};
 use liminal_proto::{Event, Expects, Message, MessageId, Outcome, RecordNumber};
 
 use super::Promise;
@@ -190,6 +190,28 @@ fn l4_an_exit_has_no_cause() {
 }
 
 #[test]
+fn l4_nobody_has_closed_what_is_left_as_closed() {
+    assert_found(Promise::L4, |entries| {
+        change(entries, |what| {
+            let Noted::Recorded { record, .. } = what else { return false };
+            let Recorded::Left { why, .. } = &mut record.what else { return false };
+            std::mem::replace(why, Leaving::Closed) == Leaving::OwnerLost
+        })
+    });
+}
+
+#[test]
+fn l4_nobody_is_lost_where_an_owner_is_said_to_be() {
+    assert_found(Promise::L4, |entries| {
+        change(entries, |what| {
+            let Noted::Recorded { record, .. } = what else { return false };
+            let Recorded::Left { why, .. } = &mut record.what else { return false };
+            std::mem::replace(why, Leaving::OwnerLost) == Leaving::Closed
+        })
+    });
+}
+
+#[test]
 fn l5_a_request_is_held_that_is_not_open() {
     assert_found(Promise::L5, |entries| {
         change(entries, |what| {
@@ -275,6 +297,16 @@ fn p1_something_is_left_at_the_end() {
 }
 
 #[test]
+fn p1_a_participant_is_never_told_that_it_has_left() {
+    assert_found(Promise::P1, |entries| {
+        let leaves = |what: &Noted| matches!(what, Noted::Called { invocation, .. } if matches!(invocation.what, Call::Leave { .. }));
+        let call = at(entries, leaves)?;
+        entries.remove(call);
+        Some(())
+    });
+}
+
+#[test]
 fn r2_the_accounts_are_wrong() {
     assert_found(Promise::R2, |entries| {
         change(entries, |what| {
@@ -286,8 +318,58 @@ fn r2_the_accounts_are_wrong() {
 }
 
 #[test]
+fn r2_more_is_held_than_may_be() {
+    assert_found(Promise::R2, |entries| {
+        change(entries, |what| {
+            let Noted::Held { bytes, recount, bytes_max, .. } = what else { return false };
+            (*bytes, *recount) = (*bytes_max + 1, *bytes_max + 1);
+            true
+        })
+    });
+}
+
+#[test]
+fn r2_the_account_of_a_link_is_wrong() {
+    assert_found(Promise::R2, |entries| {
+        change(entries, |what| {
+            let Noted::Held { recount, .. } = what else { return false };
+            *recount += 1;
+            true
+        })
+    });
+}
+
+#[test]
+fn r3_a_link_waits_too_long_for_its_turn() {
+    assert_found(Promise::R3, |entries| {
+        change(entries, |what| {
+            let Noted::Waited { turns, turns_max, .. } = what else { return false };
+            *turns = *turns_max + 1;
+            true
+        })
+    });
+}
+
+#[test]
 fn r4_a_connection_speaks_after_its_end() {
     assert_found(Promise::R4, |entries| repeat(entries, |what| matches!(told(what), Some(Event::Closed(_)))));
+}
+
+#[test]
+fn r4_a_link_ends_twice() {
+    assert_found(Promise::R4, |entries| repeat(entries, |what| matches!(what, Noted::LinkClosed { .. })));
+}
+
+#[test]
+fn r4_a_link_opens_a_conversation_after_its_end() {
+    assert_found(Promise::R4, |entries| {
+        let owned = |what: &Noted| matches!(what, Noted::Owned { .. });
+        let first = at(entries, owned)?;
+        let Noted::Owned { link, .. } = entries[first].what else { return None };
+        let end = Entry { what: Noted::LinkClosed { link }, ..entries[first].clone() };
+        entries.insert(first, end);
+        Some(())
+    });
 }
 
 #[test]

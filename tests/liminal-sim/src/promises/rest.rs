@@ -1,7 +1,7 @@
 //! What the bus may hold, and what may be left when everything has ended.
 
-use liminal_core::Load;
-use liminal_core::transcript::{BusId, OpenerId};
+use liminal_core::transcript::{BusId, Holder, OpenerId};
+use liminal_core::{LinkId, Load};
 
 use super::openers::OpenerState;
 use super::{Checker, Promise, Stage};
@@ -27,6 +27,27 @@ impl Checker {
             self.breaks(Promise::L3, format!("The exit of participant {pid} is not in the log."));
         }
         self.check_stage(load);
+    }
+
+    pub(super) fn on_held(
+        &mut self,
+        link: LinkId,
+        by: Holder,
+        (bytes, recount): (usize, usize),
+        bytes_max: usize,
+    ) {
+        self.expect(bytes == recount, Promise::R2, || {
+            format!("The account of {link} ({by:?}) says {bytes} bytes, a recount {recount}.")
+        });
+        self.expect(bytes <= bytes_max, Promise::R2, || {
+            format!("{bytes} bytes are held for {link} ({by:?}), and {bytes_max} may be.")
+        });
+    }
+
+    pub(super) fn on_waited(&mut self, link: LinkId, turns: u64, turns_max: u64) {
+        self.expect(turns <= turns_max, Promise::R3, || {
+            format!("{link} has waited for {turns} turns of others, and {turns_max} are bearable.")
+        });
     }
 
     fn check_stage(&mut self, load: Load) {
@@ -60,6 +81,10 @@ impl Checker {
         let immortal = lives.flat_map(|(_, log)| &log.lives).find(|(_, ended)| !**ended).map(|(pid, _)| *pid);
         if let Some(pid) = immortal {
             self.breaks(Promise::L1, format!("The life of participant {pid} has no end."));
+        }
+        let untold = self.hosted.iter().find(|(bus, _)| !self.lost.contains(bus)).map(|(_, pid)| *pid);
+        if let Some(pid) = untold {
+            self.breaks(Promise::P1, format!("Participant {pid} was never told that it has left."));
         }
     }
 }

@@ -31,7 +31,7 @@ impl World {
 
     /// Inputs have ended, and no fault is to come.
     fn is_quiet(&self) -> bool {
-        self.fault_at.is_none() && self.clients.iter().all(super::Client::is_done)
+        self.fault_at.is_none() && self.hostile_is_done() && self.clients.iter().all(super::Client::is_done)
     }
 
     fn rest(&mut self, watch: &mut dyn FnMut(&Self)) {
@@ -59,6 +59,7 @@ impl World {
     }
 
     fn disconnect_all(&mut self) {
+        self.disconnect_hostile();
         for at in 0..self.lines.len() {
             let line = &mut self.lines[at];
             let (bus, opener) = (line.bus, line.opener);

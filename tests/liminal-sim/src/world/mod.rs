@@ -2,7 +2,9 @@
 
 mod end;
 mod host;
+mod hostile;
 mod line;
+mod measure;
 mod network;
 mod opening;
 mod pipe;
@@ -12,13 +14,15 @@ mod trouble;
 mod waiting;
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use liminal_core::Transcript;
 use liminal_core::transcript::{BusId, Noted, OpenerId};
+use liminal_core::{LinkId, Transcript};
 use liminal_proto::Instant;
 
+use self::hostile::Peer;
 use self::line::{Line, Way};
 use self::opening::Client;
 use self::server::Server;
@@ -40,7 +44,12 @@ pub struct World {
     server: Server,
     lines: Vec<Line>,
     clients: Vec<Client>,
+    hostile: Vec<Peer>,
     openers: u64,
+    /// The most connections that the bus was seen to hold.
+    links_max: u64,
+    /// Of connections that are over at the bus: how much output is left.
+    farewells: BTreeMap<LinkId, usize>,
     fault_at: Option<Instant>,
     steps: u64,
     ready: Vec<Action>,
@@ -56,6 +65,8 @@ enum Action {
     Carry(usize, Way),
     Act(usize),
     Fault,
+    /// Of which hostile peer. Last, so that in the benign order they delay others by what the bus does alone.
+    Hostile(usize, hostile::Move),
 }
 
 impl fmt::Debug for World {
@@ -81,8 +92,10 @@ impl World {
         let clients = std::mem::take(&mut plan.openers);
         let clients =
             clients.into_iter().map(|(opener, speaks)| Client::new(opener, speaks, &mut draws)).collect();
+        let hostile = std::mem::take(&mut plan.hostile).into_iter().map(Peer::new).collect();
         let mut this = Self {
             now: Instant::ORIGIN,
+            hostile,
             swarm,
             server: Server::start(BusId::new(1), &plan),
             plan,
@@ -90,6 +103,8 @@ impl World {
             lines: Vec::new(),
             clients,
             openers: 0,
+            links_max: 0,
+            farewells: BTreeMap::new(),
             fault_at: None,
             steps: 0,
             ready: Vec::new(),
@@ -135,6 +150,12 @@ impl World {
     #[must_use]
     pub const fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// How many turns the bus that runs now and its connections have had.
+    #[must_use]
+    pub fn turns(&self) -> u64 {
+        self.server.node.as_ref().map_or(0, liminal_core::Node::turns)
     }
 
     /// Whether faults have stopped and openers are done.
@@ -198,6 +219,7 @@ impl World {
         if self.fault_at.is_some_and(|at| at <= self.now) {
             ready.push(Action::Fault);
         }
+        self.find_hostile(&mut ready);
         self.ready = ready;
     }
 
@@ -251,6 +273,7 @@ impl World {
             Action::Carry(line, Way::Down) => self.carry_down(line),
             Action::Act(client) => self.act(client),
             Action::Fault => self.fault(),
+            Action::Hostile(peer, what) => self.perform_hostile(peer, what),
         }
     }
 

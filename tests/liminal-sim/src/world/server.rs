@@ -116,7 +116,9 @@ impl World {
                 next => self.on_bus(next),
             }
         }
+        self.check_farewells();
         self.drop_finished();
+        self.settle_hostile();
     }
 
     fn on_bus(&mut self, next: NodeNext) {
@@ -139,7 +141,11 @@ impl World {
                 }
                 self.note(Noted::Recorded { conversation, record });
             }
-            NodeNext::LinkClosed(link, _) => self.note(Noted::LinkClosed { link }),
+            NodeNext::LinkClosed(link, reason) => {
+                self.note(Noted::LinkClosed { link });
+                self.note_hostile_end(link, reason);
+                self.farewells.insert(link, usize::MAX);
+            }
             NodeNext::Uncompensated(it) => self.note(Noted::Uncompensated(it)),
             _ => {}
         }
@@ -239,12 +245,5 @@ impl World {
             node.answer(self.now, ticket, answer);
             self.server.touched = true;
         }
-    }
-
-    /// Compares what the bus says that it holds with a recount.
-    pub(super) fn measure(&mut self) {
-        let Some(node) = self.server.node.as_ref().filter(|_| self.bus_runs()) else { return };
-        let (load, recount) = (node.bus().load(), node.bus().recount());
-        self.note(Noted::Measured { load, recount });
     }
 }

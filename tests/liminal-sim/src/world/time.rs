@@ -35,7 +35,8 @@ impl World {
             [it.acts_at(), back]
         });
         // What is due already and yet not ready waits for something else.
-        let moments = lines.chain(clients).flatten().chain(bus).chain(self.fault_at);
+        let moments =
+            lines.chain(clients).flatten().chain(bus).chain(self.fault_at).chain(self.hostile_moments());
         moments.filter(|at| *at > self.now).min()
     }
 
@@ -72,6 +73,8 @@ impl World {
         self.note(Noted::BusLost);
         self.server.node = None;
         self.server.host = Host::default();
+        self.lose_hostile();
+        self.farewells.clear();
         self.server.back_at = back_at;
         let now = self.now;
         for line in self.lines.iter_mut().filter(|line| line.far) {

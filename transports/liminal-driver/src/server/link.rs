@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use liminal_core::{Command, Held, LinkId, Settings};
+use liminal_core::{Command, Held, LinkId};
 use liminal_proto::{CloseReason, Connection, ConversationId, Event, Instant, LinkError, Next, Phase, Wants};
 
 use smallvec::SmallVec;
@@ -257,7 +257,7 @@ impl ServerLink {
         let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
         let first = outbox.commands.is_empty();
         self.said.store(true, Ordering::Release);
-        outbox.bytes += len(&command);
+        outbox.bytes += command.charge();
         outbox.commands.push_back(command);
         first
     }
@@ -355,7 +355,7 @@ impl Outbox {
                 first.remove();
                 continue;
             };
-            let bytes = len(&command);
+            let bytes = command.charge();
             if let Err(Held(command)) = state.tell(command, now) {
                 first.get_mut().push_front(command);
                 break;
@@ -364,7 +364,7 @@ impl Outbox {
             some = true;
         }
         while let Some(command) = self.commands.pop_front() {
-            let bytes = len(&command);
+            let bytes = command.charge();
             let behind = command.conversation().and_then(|conversation| self.held.get_mut(&conversation));
             if let Some(behind) = behind {
                 behind.push_back(command);
@@ -465,14 +465,6 @@ impl Writer {
                 written => return written,
             }
         }
-    }
-}
-
-/// What a command costs while it waits.
-fn len(command: &Command) -> usize {
-    match command {
-        Command::Reply(reply) => Settings::charge(reply.payload.len()),
-        _ => Settings::charge(0),
     }
 }
 
