@@ -20,7 +20,9 @@ use liminal_core::transcript::{BusId, Noted, OpenerId};
 use liminal_proto::Instant;
 
 use self::line::{Line, Way};
+pub(crate) use self::network::LATENCIES;
 use self::opening::Client;
+pub(crate) use self::opening::{REDIAL, opener_id};
 use self::server::Server;
 use crate::swarm::Swarm;
 use crate::{Draws, Plan, Tape, Track};
@@ -40,7 +42,6 @@ pub struct World {
     server: Server,
     lines: Vec<Line>,
     clients: Vec<Client>,
-    openers: u64,
     fault_at: Option<Instant>,
     steps: u64,
     ready: Vec<Action>,
@@ -89,7 +90,6 @@ impl World {
             transcript: Transcript::new(),
             lines: Vec::new(),
             clients,
-            openers: 0,
             fault_at: None,
             steps: 0,
             ready: Vec::new(),
