@@ -12,9 +12,10 @@ use crate::{Fault, Sim, Stage, Tape, Track};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Race {
-    /// Which of several things that can happen at a moment happens first.
+    /// Which of several things that can happen at a moment happens first. (Openers that draw from the tape do so
+    /// in turn, and so race whenever there are several.)
     Order,
-    /// In which pieces bytes travel, and how long that takes.
+    /// In which pieces bytes travel, and how long that takes. Told where the order alone decides nothing.
     Network,
     /// The faults that happen in it. Without them it comes to something else.
     Faults,

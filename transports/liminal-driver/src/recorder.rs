@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use liminal_core::transcript::{BusId, Noted, OpenerId};
+use liminal_core::transcript::{BusId, Entry, Noted, OpenerId};
 use liminal_core::{Answer, Call, LinkId, Recorded, Transcript};
 use liminal_proto::{Event, Instant};
 
@@ -62,7 +62,7 @@ struct State {
 }
 
 impl Recorder {
-    /// What a recorder holds unless told otherwise: 64 MiB, some 200,000 short messages with all that comes of
+    /// What a recorder holds unless told otherwise: 64 MiB, some 40,000 short requests with all that comes of
     /// them. A program that forgets to take it loses no more than that.
     pub const BYTES_MAX: usize = 64 << 20;
 
@@ -235,20 +235,16 @@ impl fmt::Debug for Opener {
     }
 }
 
-/// What an entry costs: its place, and what it holds beside it.
+/// What an entry costs: its place, twice, because the list of them grows by doubling, and what it holds beside it.
 fn cost(what: &Noted) -> usize {
     let beside = match what {
-        Noted::Said { event, .. } | Noted::Told { event, .. } => match event {
-            Event::Open { subject, .. } => subject.len(),
-            Event::Message(message) => message.payload.len(),
-            Event::Reply(reply) => reply.payload.len(),
-            _ => TEXT,
-        },
+        Noted::Said { event, .. } | Noted::Told { event, .. } => cost_of_event(event),
         Noted::Recorded { record, .. } => match &record.what {
             Recorded::Message { payload, .. }
             | Recorded::Request { payload, .. }
             | Recorded::Reply { payload, .. } => payload.len(),
-            _ => TEXT,
+            Recorded::RequestEnded { .. } | Recorded::JoinRefused { .. } | Recorded::Exited { .. } => TEXT,
+            _ => 0,
         },
         Noted::Called { invocation, .. } => match &invocation.what {
             Call::Join { subject } => subject.len(),
@@ -260,9 +256,20 @@ fn cost(what: &Noted) -> usize {
             Answer::Exited(_) | Answer::Refused { .. } => TEXT,
             _ => 0,
         },
-        _ => TEXT,
+        Noted::Died { .. } | Noted::Uncompensated(_) | Noted::Broken { .. } => TEXT,
+        _ => 0,
     };
-    size_of::<liminal_core::transcript::Entry>().saturating_add(beside)
+    (2 * size_of::<Entry>()).saturating_add(beside)
+}
+
+fn cost_of_event(event: &Event) -> usize {
+    match event {
+        Event::Open { subject, .. } => subject.len(),
+        Event::Message(message) => message.payload.len(),
+        Event::Reply(reply) => reply.payload.len(),
+        Event::Refused { .. } | Event::Outcome { .. } | Event::Exited { .. } | Event::Closed(_) => TEXT,
+        _ => 0,
+    }
 }
 
 /// The longest text that stands beside an entry, in bytes: of a reason or a name.

@@ -35,7 +35,8 @@ took part and how that ended. Times are not in it, nor numbers that buses and co
 not depend on who is first comes to the same digests in the simulator and over sockets.
 
 Whether it does is found out by making the run again in other orders, over other networks, and without its
-faults. One that races says so, and what it comes to over sockets is then one of several things that it may.
+faults. One that races says so, and what it comes to over sockets is then one of several things that it may. (Openers
+that do what the tape says draw it in turn, so where there are several they race.)
 
 Over sockets a server of that transport runs in this process, on a free port of this machine, and so do the openers.
 Time is real there: what sleeps for a second in the scenario takes one, and a deadline that is missed by a hair in

@@ -38,8 +38,8 @@ impl Replay {
             return Err(Error::ByzantineOverSockets);
         }
         self.show(out, &scenario, &ran)?;
-        let races = sim.races(&scenario.tape);
-        say(out, "races", races_text(&races, &ran.swarm))?;
+        let races = if ran.network == Network::Faithful { sim.races(&scenario.tape) } else { Vec::new() };
+        say(out, "races", races_text(&races, ran.network))?;
         let played = match self.over {
             Some(transport) => {
                 let played = over(out, &sim, &scenario, &ran, transport)?;
@@ -114,11 +114,14 @@ fn over(
     ran: &Ran,
     transport: Transport,
 ) -> Result<Transcript, Error> {
-    let text = format!(
-        "over {transport} it takes some {:?}: what sleeps there really sleeps",
-        time(&ran.transcript)
-    );
-    say(out, "time", text)?;
+    let time = time(&ran.transcript);
+    if time > Duration::ZERO {
+        say(
+            out,
+            "time",
+            format_args!("about {time:.1?}, because over {transport} what sleeps really sleeps"),
+        )?;
+    }
     out.flush().map_err(Error::output)?;
     let began = Instant::now();
     let played = play(sim.stage(&scenario.tape), transport)?;
@@ -130,21 +133,19 @@ fn over(
 fn time(transcript: &Transcript) -> Duration {
     let busy = transcript.entries().iter().take_while(|entry| entry.what != Noted::Calm);
     let moves = busy.filter(|entry| !matches!(entry.what, Noted::Measured { .. }));
-    let last = moves.last().map_or(liminal_proto::Instant::ORIGIN, |entry| entry.at);
-    Duration::from_millis(
-        u64::try_from(last.since(liminal_proto::Instant::ORIGIN).as_millis()).unwrap_or(u64::MAX),
-    )
+    moves.last().map_or(Duration::ZERO, |entry| entry.at.since(liminal_proto::Instant::ORIGIN))
 }
 
-fn races_text(races: &[Race], swarm: &str) -> String {
+fn races_text(races: &[Race], network: Network) -> String {
     let why = |race: &Race| match race {
-        Race::Order => "which of several things that can happen at a moment happens first".to_owned(),
-        Race::Network => "in which pieces bytes travel, and how long that takes".to_owned(),
-        Race::Faults => format!("its faults, which are made in the simulator alone ({swarm})"),
-        _ => "something that this command has no word for".to_owned(),
+        Race::Order => "which of several things that can happen at a moment happens first",
+        Race::Network => "in which pieces bytes travel, and how long that takes",
+        Race::Faults => "its faults, which are made in the simulator alone",
+        _ => "something that this command has no word for",
     };
     let whys: Vec<_> = races.iter().map(why).collect();
     match &whys[..] {
+        [] if network == Network::Byzantine => "not asked, because bytes are changed on their way".into(),
         [] => "no: in other orders, over other networks and without faults it comes to the same".into(),
         whys => format!("yes; what it comes to is decided by: {}", whys.join("; ")),
     }
@@ -155,5 +156,48 @@ impl Verdict {
     fn of(played: &Transcript) -> Self {
         let broken = check_promises(played, Network::Faithful);
         Self { entry: broken.as_ref().map(|it| it.entry), broken: broken.map(|it| it.to_string()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use liminal_core::Recorded;
+    use liminal_sim::Tape;
+
+    use super::*;
+
+    fn ends(ran: &Ran, races: &[Race], played: Transcript) -> u8 {
+        let replay = Replay { file: PathBuf::new(), over: None, diagram: false };
+        let ended = replay.judge_both(&mut Vec::new(), ran, races, Some((Transport::Smol, played)));
+        ended.err().map_or(0, |error| error.exit_code())
+    }
+
+    fn ran() -> Ran {
+        worlds::last_seat().run(&Tape::default())
+    }
+
+    #[test]
+    fn the_same_ends_well_and_something_else_does_only_in_a_race() {
+        let other = || worlds::errands().run(&Tape::default()).transcript;
+        assert_eq!(ends(&ran(), &[], ran().transcript), 0);
+        assert_eq!(ends(&ran(), &[], other()), 7);
+        assert_eq!(ends(&ran(), &[Race::Order], other()), 0);
+    }
+
+    #[test]
+    fn what_does_not_hold_ends_as_broken_wherever_it_was() {
+        let mut broken = ran();
+        broken.broken = Some("always so: it is not.".into());
+        assert_eq!(ends(&broken, &[], ran().transcript), 6);
+        let mut played = ran().transcript;
+        let is_reply = |what: &Noted| matches!(what, Noted::Recorded { record, .. } if matches!(record.what, Recorded::Reply { .. }));
+        played.entries_mut().retain(|entry| !is_reply(&entry.what));
+        assert_eq!(ends(&ran(), &[Race::Order], played), 6);
+    }
+
+    #[test]
+    fn the_time_is_that_until_nothing_is_under_way() {
+        let time = time(&worlds::errands().run(&Tape::default()).transcript);
+        assert!((Duration::from_secs(1)..Duration::from_secs(2)).contains(&time), "{time:?}");
     }
 }

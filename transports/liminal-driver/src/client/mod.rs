@@ -13,7 +13,7 @@ use liminal_core::transcript::OpenerId;
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
     CloseReason, CommandError, Config, Connection, ConversationId, ConversationPhase, Event, Exit, Expects,
-    LinkError, Message, MessageId, Next, Pid, Rejected, Reply, Version, Wake, Wants,
+    LinkError, Message, MessageId, Next, Phase, Pid, Rejected, Reply, Version, Wake, Wants,
 };
 
 use self::mailbox::{Awaited, Ended, Mailbox, Opening};
@@ -543,7 +543,9 @@ impl Client {
 
     /// Closes the connection gracefully.
     pub fn disconnect(&mut self) {
-        self.said(Event::Closed(CloseReason::Local));
+        if !matches!(self.connection.phase(), Phase::ClosingLocal | Phase::Closed) {
+            self.said(Event::Closed(CloseReason::Local));
+        }
         self.connection.disconnect(self.clock.now());
     }
 
