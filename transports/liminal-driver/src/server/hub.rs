@@ -558,7 +558,6 @@ impl Core {
             }
         });
         self.bus.event(round.now, link, event);
-        self.drain(round);
     }
 
     #[cold]
@@ -573,27 +572,22 @@ impl Core {
             let answered = Noted::Answered { ticket, answer: answer.clone() };
             self.record(round, |recording| recording.note(answered));
             self.bus.answer(round.now, ticket, answer);
-            self.drain(round);
         }
     }
 
-    /// Writes down what the bus is about to be told, behind all that comes of the time that has passed.
+    /// Writes down what the bus is about to be told, behind all that came of what it was told before and of the
+    /// time that has passed.
     #[cold]
     fn record(&mut self, round: &mut Round, note: impl FnOnce(&mut Recording)) {
         if let Some(recording) = &mut self.recording {
             recording.advance(round.now);
         }
         self.bus.tick(round.now);
-        self.drain(round);
-        if let Some(recording) = &mut self.recording {
-            note(recording);
-        }
-    }
-
-    /// Takes out what stands in the output of the bus, and begins nothing.
-    fn drain(&mut self, round: &mut Round) {
         while let Some(next) = self.bus.poll_output() {
             self.on_next(next, round);
+        }
+        if let Some(recording) = &mut self.recording {
+            note(recording);
         }
     }
 
