@@ -184,3 +184,38 @@ impl Play {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum as _;
+    use liminal_sim::{Network, Tape, check_promises, worlds};
+
+    use super::*;
+
+    /// How often this was noted.
+    fn count(transcript: &Transcript, is_it: impl Fn(&Noted) -> bool) -> usize {
+        transcript.entries().iter().filter(|entry| is_it(&entry.what)).count()
+    }
+
+    #[test]
+    fn what_both_sides_of_every_connection_live_through_is_written_down_once() {
+        for &transport in Transport::value_variants() {
+            let stage = worlds::last_seat().stage(&Tape::default());
+            let played = play(stage, transport).unwrap_or_else(|error| panic!("{transport}: {error}"));
+            let ends = |event: &Event| matches!(event, Event::Closed(_));
+            let seen = [
+                count(&played, |it| matches!(it, Noted::Dialled { .. })),
+                count(&played, |it| matches!(it, Noted::LinkClosed { .. })),
+                count(&played, |it| matches!(it, Noted::Said { event, .. } if ends(event))),
+                count(&played, |it| matches!(it, Noted::Told { event, .. } if ends(event))),
+                count(&played, |it| matches!(it, Noted::Told { event: Event::Reply(_), .. })),
+            ];
+            assert_eq!(seen, [2; 5], "{transport}: {played:#?}");
+            assert_eq!(
+                [count(&played, |it| *it == Noted::Calm), count(&played, |it| *it == Noted::Over)],
+                [1, 1]
+            );
+            assert_eq!(check_promises(&played, Network::Faithful), None, "{transport}");
+        }
+    }
+}
