@@ -194,10 +194,6 @@ impl Opener {
         self.id
     }
 
-    pub(crate) fn clock(&self) -> &Clock {
-        self.recorder.clock()
-    }
-
     /// It says something.
     pub(crate) fn said(&self, at: Instant, event: Event) {
         self.note(at, Noted::Said { opener: self.id, event });

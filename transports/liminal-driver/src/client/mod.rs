@@ -105,9 +105,9 @@ impl Client {
     }
 
     /// Notes something that was said on the connection itself, without this. To be called before it is written.
-    pub fn said(&self, event: Event) {
-        if let Some(recording) = &self.recording {
-            recording.said(event);
+    pub fn said(&mut self, event: Event) {
+        if let Some(recording) = &mut self.recording {
+            recording.said(self.connection.now(), event);
         }
     }
 
@@ -134,13 +134,13 @@ impl Client {
             match self.connection.poll() {
                 Next::Event(event) => {
                     if let Some(recording) = &mut self.recording {
-                        recording.told(&event);
+                        recording.told(self.connection.now(), &event);
                     }
                     self.on_event(event);
                 }
                 Next::Wait(wants) => {
                     if let Some(recording) = &mut self.recording {
-                        recording.waits(wants.wake);
+                        recording.waits(self.connection.now());
                     }
                     return wants;
                 }
@@ -452,7 +452,10 @@ impl Client {
     pub fn forget(&mut self, conversation: ConversationId, message: MessageId) {
         self.with(conversation, |mailbox| mailbox.forget(message));
         // Not outstanding any more is what this wants to bring about.
-        let _ = self.connection.abandon(conversation, message);
+        let abandoned = self.connection.abandon(conversation, message);
+        if let (Ok(()), Some(recording)) = (abandoned, &mut self.recording) {
+            recording.gave_up(self.connection.now(), conversation, message);
+        }
     }
 
     /// The crash of the participant, the last one of those that are known.
@@ -550,7 +553,7 @@ impl Client {
     }
 
     fn said_message(
-        &self,
+        &mut self,
         conversation: ConversationId,
         id: MessageId,
         expects: Expects,
