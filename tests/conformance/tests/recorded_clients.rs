@@ -1,6 +1,6 @@
 //! Both sides of a connection written down: the promises hold for what handles do, whatever becomes of it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test says so")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test says so")]
 
 use std::thread;
 use std::time::Duration;
