@@ -1,11 +1,15 @@
 //! What happened in a run, as everybody saw it, in one order: what promises are checked on.
 
+mod conversations;
+
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 
 use liminal_proto::{ConversationId, Event, ExitReason, Instant, Pid};
 
 use crate::{Answer, ConversationKey, Invocation, LinkId, Load, Record, Ticket, Uncompensated};
+
+pub use self::conversations::{ConversationDigest, Owner};
 
 macro_rules! numbers {
     ($($(#[$doc:meta])* $name:ident, $prefix:literal;)*) => {$(
@@ -230,7 +234,7 @@ impl Transcript {
     /// machine: FNV-1a, 64 bits, of what each entry prints. (Of payloads only the length is in it.)
     #[must_use]
     pub fn digest(&self) -> u64 {
-        let mut digest = Digest(0xCBF2_9CE4_8422_2325);
+        let mut digest = Digest::new();
         for entry in &self.entries {
             // Writing to a number cannot fail.
             let _ = write!(digest, "{entry:?}");
@@ -239,13 +243,22 @@ impl Transcript {
     }
 }
 
+/// FNV-1a, 64 bits.
 struct Digest(u64);
+
+impl Digest {
+    const fn new() -> Self {
+        Self(0xCBF2_9CE4_8422_2325)
+    }
+
+    fn byte(&mut self, byte: u8) {
+        self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+    }
+}
 
 impl fmt::Write for Digest {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
-        }
+        text.bytes().for_each(|byte| self.byte(byte));
         Ok(())
     }
 }

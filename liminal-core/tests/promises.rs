@@ -88,6 +88,18 @@ fn a_conversation_without_a_participant_records_and_refuses_requests() {
     assert_eq!(kit.bus.load(), Load { links: 1, ..Load::default() });
 }
 
+#[test]
+fn what_is_decided_can_be_taken_out_without_beginning_anything() {
+    let mut kit = Kit::recording();
+    let link = kit.link();
+    kit.open(link, 1, "echo");
+    kit.say(link, 1, 1, "a");
+    let told = |next: Option<BusNext>| next.map(|next| tell(&next));
+    assert_eq!(told(kit.bus.poll_output()).as_deref(), Some("log1 r1 Message(1, 1 bytes)"));
+    assert_eq!(told(kit.bus.poll_output()), None, "the call waits for a poll");
+    assert!(matches!(kit.poll(), Some(BusNext::Run(..))));
+}
+
 // Order.
 
 #[test]

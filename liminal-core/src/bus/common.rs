@@ -112,6 +112,11 @@ impl Common {
         None
     }
 
+    /// The same, up to a call that is to be made.
+    pub(super) fn next_output_but_a_call(&mut self) -> Option<BusNext> {
+        if matches!(self.outbox.front(), Some(BusNext::Run(..))) { None } else { self.next_output() }
+    }
+
     pub(super) fn has_output(&self) -> bool {
         !self.outbox.is_empty()
     }

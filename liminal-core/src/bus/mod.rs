@@ -243,6 +243,13 @@ impl Bus {
         }
     }
 
+    /// What [`poll`](Self::poll) would say next, as long as that began nothing: no call, and no cancellation of
+    /// what a lost link owned. For an embedder that hands in several things at once and records: taken out after
+    /// each of them, records come in front of whatever comes of the next.
+    pub fn poll_output(&mut self) -> Option<BusNext> {
+        self.common.next_output_but_a_call()
+    }
+
     /// A link whose accepted messages take notably more or less memory than when this told it last, by
     /// [`Settings::HELD_STEP`] at least, and how many bytes they take now, with their charge. For an
     /// embedder that keeps one account for many links; others need not ask. What a link is charged that

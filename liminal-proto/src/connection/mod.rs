@@ -249,6 +249,12 @@ impl Connection {
         }
     }
 
+    /// What time it is, as far as it was told.
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
     /// Where the connection is in its life.
     #[must_use]
     pub const fn phase(&self) -> Phase {

@@ -42,6 +42,11 @@
 //! - [`always`](Sim::always), [`eventually`](Sim::eventually) and [`sometimes`](Sim::sometimes), on the state
 //!   that the plan returned and on the transcript.
 //!
+//! Promises are checked on a [`Transcript`](liminal_core::Transcript), wherever it came from: a `Recorder` of
+//! `liminal-driver` writes that of a real server, for [`check_promises`]. [`Sim::stage`] has what a plan needs to be
+//! played over real connections, and [`Sim::races`] says whether it must then come to the same; the command
+//! `liminal sim replay` does both with a saved scenario.
+//!
 //! A failure is made small, printed as a sequence diagram with a line that replays it, and saved as a
 //! [`Scenario`] if there is a [folder](Sim::scenarios) for that; from then on every test run begins with it.
 
@@ -57,8 +62,10 @@ mod opener;
 mod plan;
 mod promises;
 mod property;
+mod race;
 mod scenario;
 mod sim;
+mod stage;
 #[cfg(feature = "proptest")]
 pub mod strategy;
 mod swarm;
@@ -74,8 +81,10 @@ pub use opener::{Caller, Opener, Script, Then, Workload};
 pub use plan::{Plan, Speaks};
 pub use promises::{Broken, Promise, check_promises};
 pub use property::View;
+pub use race::Race;
 pub use scenario::{NotAScenario, Scenario, scenarios_in};
 pub use sim::{REPLAY, Ran, Report, Sim};
+pub use stage::{Role, Stage, StagedBus, StagedOpener};
 pub use swarm::{Fault, Network, Swarm};
 pub use tape::{Draws, NotATape, Tape, Track, next_tape, shrink};
 pub use world::World;

@@ -63,7 +63,8 @@ pub struct Ran {
     pub entry: Option<usize>,
     /// Which properties held at some time, in their order.
     seen: Vec<bool>,
-    network: crate::Network,
+    /// How bytes travelled.
+    pub network: crate::Network,
 }
 
 /// What came of many.
@@ -230,9 +231,15 @@ impl<S> Sim<S> {
         self.run_drawing(Draws::new(tape.clone())).0
     }
 
-    fn run_drawing(&self, draws: Draws) -> (Ran, Draws) {
+    /// What it sets up, made afresh, and what properties look at.
+    pub(crate) fn plan(&self) -> (Plan, S) {
         let mut plan = Plan::new();
         let state = (self.plan)(&mut plan);
+        (plan, state)
+    }
+
+    fn run_drawing(&self, draws: Draws) -> (Ran, Draws) {
+        let (plan, state) = self.plan();
         let network = plan.network;
         let mut world = World::drawing(plan, draws);
         let mut fared = Fared::new(self.properties.len());

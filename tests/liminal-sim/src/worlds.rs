@@ -1,12 +1,14 @@
 //! Worlds to begin with: the bus with everything that it can do.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use liminal_core::participant::{AsyncContext, async_fn, from_fn};
 use liminal_core::{Context, CrashPolicy, Participant, Received};
 use liminal_proto::ExitReason;
 
-use crate::{Network, Plan, Sim, Workload};
+use crate::{Network, Plan, Script, Sim, Workload};
 
 /// What openers ask for; nobody serves the last.
 const SUBJECTS: [&str; 10] =
@@ -31,6 +33,61 @@ pub fn everything(network: Network) -> Sim<()> {
         plan.network(network);
         for _ in 0..3 {
             plan.opener(Workload::on(&SUBJECTS));
+        }
+    })
+}
+
+/// The worlds that saved scenarios are of, by the names of their simulations.
+pub const NAMES: [&str; 4] = ["everything", "everything, byzantine", "errands", "last seat"];
+
+/// The world of this name. `None`: it is none of [`NAMES`].
+#[must_use]
+pub fn named(name: &str) -> Option<Sim<()>> {
+    let [all, byzantine, several, seat] = NAMES;
+    match name {
+        name if name == all => Some(everything(Network::Faithful)),
+        name if name == byzantine => Some(everything(Network::Byzantine)),
+        name if name == several => Some(errands()),
+        name if name == seat => Some(last_seat()),
+        _ => None,
+    }
+}
+
+/// Several openers, each with a conversation of its own on a participant of another kind: nobody's conversation
+/// depends on who is first, as long as nothing goes wrong.
+#[must_use]
+pub fn errands() -> Sim<()> {
+    Sim::new("errands", |plan| {
+        serve_everything(plan);
+        let ask = |subject, first: &'static str, second: &'static str| {
+            Script::new().open(subject).ask(first).ask(second).wait_for_replies().close()
+        };
+        plan.opener(ask("echo", "to be", "or not to be"));
+        plan.opener(ask("slow", "in two parts", "with a pause"));
+        plan.opener(ask("async", "wait", "for me"));
+        plan.opener(Script::new().open("log").confirm("for the record").say("only").close());
+        plan.opener(Script::new().open("moody").ask("one").ask("two").ask("three").wait_for_replies());
+        plan.opener(
+            Script::new().open("erratic").ask("one").ask("two").ask("three").wait_for_replies().close(),
+        );
+        plan.opener(Script::new().open("nobody").wait_for_replies());
+    })
+}
+
+/// Two buyers want the last seat: who asks first has it.
+#[must_use]
+pub fn last_seat() -> Sim<()> {
+    Sim::new("last seat", |plan| {
+        let seats = Arc::new(AtomicBool::new(true));
+        plan.serve("desk", move || {
+            let seats = Arc::clone(&seats);
+            from_fn(move |context, _| {
+                let is_free = seats.swap(false, Ordering::AcqRel);
+                context.reply(if is_free { "yours" } else { "sold out" });
+            })
+        });
+        for _ in 0..2 {
+            plan.opener(Script::new().open("desk").ask("a seat").wait_for_replies().close());
         }
     })
 }

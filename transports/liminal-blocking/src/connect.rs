@@ -5,9 +5,9 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use liminal_driver::Address;
 use liminal_driver::client::{Client, Topic};
 use liminal_driver::error::ConnectError;
+use liminal_driver::{Address, Recorder};
 use liminal_proto::Config;
 use liminal_proto::wire::Dialect;
 
@@ -32,11 +32,35 @@ pub fn connect(address: impl Into<Address>) -> Result<(Handle, Driver), ConnectE
 ///
 /// Nobody there, or the handshake failed.
 pub fn connect_with(address: impl Into<Address>, config: Config) -> Result<(Handle, Driver), ConnectError> {
-    let (address, mut config) = (address.into(), config);
+    connect_as(address.into(), config, None)
+}
+
+/// Connects, and has what this side says and is told written down, when a server of the same recorder runs at
+/// the address. Whoever is recorded dials one after the other, and nobody else meanwhile.
+///
+/// # Errors
+///
+/// Nobody there, or the handshake failed.
+pub fn connect_recorded(
+    address: impl Into<Address>,
+    config: Config,
+    recorder: &Recorder,
+) -> Result<(Handle, Driver), ConnectError> {
+    connect_as(address.into(), config, Some(recorder))
+}
+
+fn connect_as(
+    address: Address,
+    mut config: Config,
+    recorder: Option<&Recorder>,
+) -> Result<(Handle, Driver), ConnectError> {
     loop {
+        // Before it dials: the next link that a server of the recorder accepts is its.
+        let recorded = recorder.map(|recorder| Client::recorded(config.clone(), recorder));
         let socket = dial(&address, config.limits.handshake_time)
             .map_err(|source| ConnectError::Unreachable { address: address.clone(), source })?;
-        let link = Link::new(Client::new(config.clone()), socket)
+        let client = recorded.unwrap_or_else(|| Client::new(config.clone()));
+        let link = Link::new(client, socket)
             .map_err(|source| ConnectError::Unreachable { address: address.clone(), source })?;
         let link = Arc::new(link);
         match link.wait(Topic::Connection, Patience::forever(), |client, _| client.connected()) {

@@ -85,6 +85,13 @@ impl Handle {
         link.wait(Topic::Connection, Patience::forever(), |client, _| client.ended());
     }
 
+    /// Does something to the client itself, and writes what came of it as far as the socket takes it at once. For
+    /// those who speak below conversations: what is opened like this belongs to no [`Conversation`], and what is
+    /// told of it nobody hears who does not read it from a [`Recorder`](liminal_driver::Recorder).
+    pub fn act<R>(&self, act: impl FnOnce(&mut Client) -> R) -> R {
+        self.owner.link.act_at_once(act)
+    }
+
     /// Waits for the end of the connection.
     #[must_use]
     pub fn closed(&self) -> Lost {

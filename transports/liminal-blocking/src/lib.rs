@@ -39,7 +39,7 @@ mod socket;
 mod timers;
 mod writer;
 
-pub use connect::{connect, connect_and_spawn, connect_with};
+pub use connect::{connect, connect_and_spawn, connect_recorded, connect_with};
 pub use driver::Driver;
 pub use handle::{Conversation, Handle};
 pub use liminal_core::participant::{
@@ -47,6 +47,6 @@ pub use liminal_core::participant::{
 };
 pub use liminal_core::{Answer, Call, CrashPolicy, Invocation, RegisterError, Subject};
 pub use liminal_driver::server::{Answers, Host, Hosted};
-pub use liminal_driver::{Address, ServerOptions, error};
+pub use liminal_driver::{Address, Recorder, ServerOptions, error};
 pub use liminal_proto::Config;
 pub use server::{Server, Stopper, bind, bind_with};

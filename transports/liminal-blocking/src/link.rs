@@ -99,11 +99,12 @@ impl Link {
         result
     }
 
-    /// The same without waiting, for what is dropped.
-    pub(crate) fn act_at_once(&self, act: impl FnOnce(&mut Client)) {
-        act(&mut self.lock().client);
+    /// The same without waiting, for what is dropped or must not wait.
+    pub(crate) fn act_at_once<R>(&self, act: impl FnOnce(&mut Client) -> R) -> R {
+        let result = act(&mut self.lock().client);
         self.flush();
         self.call_driver();
+        result
     }
 
     /// Has the client send something as soon as there is room.

@@ -100,7 +100,7 @@ impl Server {
         subject: impl Into<Subject>,
         factory: impl Factory + 'static,
     ) -> Result<(), RegisterError> {
-        self.register(subject.into(), Kind::Inline(Arc::new(factory)))
+        self.register(subject, Kind::Inline(Arc::new(factory)))
     }
 
     /// Serves a subject with participants that may block, on a bounded pool of threads.
@@ -113,7 +113,7 @@ impl Server {
         subject: impl Into<Subject>,
         factory: impl Factory + 'static,
     ) -> Result<(), RegisterError> {
-        self.register(subject.into(), Kind::Blocking(Arc::new(factory)))
+        self.register(subject, Kind::Blocking(Arc::new(factory)))
     }
 
     /// Serves a subject with participants that await. Each call has a thread of the pool while it lasts.
@@ -126,7 +126,7 @@ impl Server {
         subject: impl Into<Subject>,
         factory: impl AsyncFactory + 'static,
     ) -> Result<(), RegisterError> {
-        self.register(subject.into(), Kind::Async(Arc::new(factory)))
+        self.register(subject, Kind::Async(Arc::new(factory)))
     }
 
     /// Serves a subject with participants that `host` calls, because they live outside this program.
@@ -135,7 +135,7 @@ impl Server {
     ///
     /// The subject is served already, or too long.
     pub fn register_hosted(&self, subject: impl Into<Subject>, host: impl Host) -> Result<(), RegisterError> {
-        self.register(subject.into(), Kind::Hosted(Arc::new(host)))
+        self.register(subject, Kind::Hosted(Arc::new(host)))
     }
 
     /// Serves a subject with nobody: opening succeeds, messages are recorded, requests are refused.
@@ -144,7 +144,7 @@ impl Server {
     ///
     /// The subject is served already, or too long.
     pub fn register_trace_only(&self, subject: impl Into<Subject>) -> Result<(), RegisterError> {
-        self.register(subject.into(), Kind::TraceOnly)
+        self.register(subject, Kind::TraceOnly)
     }
 
     /// Sets what becomes of a conversation on a subject when its participant exits; without it the
@@ -160,8 +160,14 @@ impl Server {
         self.hub.on_crash(subject.into(), policy)
     }
 
-    fn register(&self, subject: Subject, kind: Kind) -> Result<(), RegisterError> {
-        self.hub.register(subject, kind).map(drop)
+    /// Serves a subject with participants of a kind: what the other ways to register are short for.
+    ///
+    /// # Errors
+    ///
+    /// The subject is too long, or is registered to be only recorded, or this only records and the subject is
+    /// served already.
+    pub fn register(&self, subject: impl Into<Subject>, kind: Kind) -> Result<(), RegisterError> {
+        self.hub.register(subject.into(), kind).map(drop)
     }
 
     /// What stops it.
@@ -218,6 +224,7 @@ fn stop(hub: &Arc<Hub>) {
     park_while(Some(Instant::now() + hub.options().stop.time), |waker| !hub.is_idle(waker));
     hub.abandon();
     park_while(None, |waker| !hub.is_unlinked(waker));
+    hub.over();
 }
 
 fn park_while(until: Option<Instant>, is_so: impl Fn(&Waker) -> bool) {

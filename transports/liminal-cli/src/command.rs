@@ -14,6 +14,7 @@ use crate::encode::Encode;
 use crate::error::Error;
 use crate::ping::Ping;
 use crate::program;
+use crate::sim::{self, Sim};
 
 const NAME: &str = "liminal";
 
@@ -27,6 +28,7 @@ Examples:
   liminal decode < recorded.bin                what is in these bytes?
   echo '13 00 00000000 00000000' | liminal decode --hex
   liminal decode < recorded.bin | liminal encode | cmp - recorded.bin
+  liminal sim replay a-run.scenario --over smol   what happened in the simulator, over sockets
 
 Exit codes:
   0  all is well: there was a reply, every frame was good
@@ -35,6 +37,8 @@ Exit codes:
   3  the participant exited; stderr says which and why
   4  no reply in time, by our clock or the server's
   5  refused: nobody serves the subject, busy, no reply given, ...
+  6  a run of sim broke a promise
+  7  a run of sim came to something else over sockets, without a race
 
 What is wrong stands on stderr, in one line.";
 
@@ -115,6 +119,8 @@ struct Arguments {
 enum Command {
     #[command(after_help = DEMO_HELP)]
     Demo(Demo),
+    #[command(after_help = sim::HELP)]
+    Sim(Sim),
     #[command(after_help = ASK_HELP)]
     Ask(Ask),
     #[command(after_help = PING_HELP)]
@@ -148,6 +154,7 @@ impl Command {
         let (input, mut out) = (io::stdin().lock(), BufWriter::new(io::stdout().lock()));
         let done = match self {
             Self::Demo(demo) => demo.run(&mut out),
+            Self::Sim(sim) => sim.run(&mut out),
             Self::Ask(ask) => ask.run(input, &mut out),
             Self::Ping(ping) => ping.run(&mut out),
             Self::Decode(decode) => decode.run(input, &mut out),

@@ -1,12 +1,14 @@
 //! How a command ends that could not do what it was asked to.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use liminal_blocking::RegisterError;
 use liminal_driver::Address;
 use liminal_driver::error::{AskError, BindError, CloseError, ConnectError, Lost, OpenError, Refusal};
 use liminal_proto::ReasonCode;
+use liminal_sim::{NotAScenario, worlds};
 use thiserror::Error;
 
 use crate::frame_json::JsonError;
@@ -69,6 +71,18 @@ pub(crate) enum Error {
     Answer { question: &'static str, answer: String },
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
+    #[error("cannot read the scenario {path:?}: {source}")]
+    ScenarioUnreadable { path: PathBuf, source: io::Error },
+    #[error("{path:?} is no scenario: {source}")]
+    NoScenario { path: PathBuf, source: NotAScenario },
+    #[error("the scenario is of the simulation {0:?}, which this command does not know{hint}", hint = sims_hint())]
+    UnknownSimulation(String),
+    #[error("bytes are changed on their way in this scenario, which no socket does: leave out --over")]
+    ByzantineOverSockets,
+    #[error("{place}: {text}")]
+    Broken { place: String, text: String },
+    #[error("it comes to something else {0} than in the simulator, though no race was found")]
+    Differs(String),
     #[error("the command failed inside: this is a fault of liminal")]
     Inside,
 }
@@ -85,6 +99,8 @@ impl Error {
             | Self::ServerTimeout
             | Self::Ask(AskError::Timeout) => 4,
             Self::Open(OpenError::Refused(_)) | Self::Ask(AskError::Refused(_)) => 5,
+            Self::Broken { .. } => 6,
+            Self::Differs(_) => 7,
             Self::Fault
             | Self::Input(_)
             | Self::Output(_)
@@ -102,6 +118,10 @@ impl Error {
             | Self::Serve(_)
             | Self::Answer { .. }
             | Self::Thread(_)
+            | Self::ScenarioUnreadable { .. }
+            | Self::NoScenario { .. }
+            | Self::UnknownSimulation(_)
+            | Self::ByzantineOverSockets
             | Self::Inside => 1,
             #[cfg(unix)]
             Self::Command(_) | Self::NotStartable(_) | Self::Kill(_) => 1,
@@ -121,6 +141,11 @@ impl Error {
 
 fn character(byte: u8) -> String {
     if byte.is_ascii_graphic() { format!("{:?}", char::from(byte)) } else { format!("0x{byte:02x}") }
+}
+
+fn sims_hint() -> String {
+    let known = worlds::NAMES.map(|name| format!("{name:?}")).join(", ");
+    format!(": it knows {known}, and others are replayed by the tests that saved them")
 }
 
 fn connect_hint(error: &ConnectError) -> &'static str {

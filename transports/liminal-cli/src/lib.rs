@@ -12,5 +12,7 @@ mod fault;
 pub mod frame_json;
 mod ping;
 pub mod program;
+mod running;
+mod sim;
 
 pub use command::run;

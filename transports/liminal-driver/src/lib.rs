@@ -19,6 +19,7 @@ pub mod server;
 mod address;
 mod backlog;
 mod clock;
+mod recorder;
 mod scratch;
 #[cfg(unix)]
 pub mod unix_socket;
@@ -28,6 +29,7 @@ pub use address::{Address, DEFAULT_PORT};
 pub use backlog::{BACKLOG, widen_backlog};
 pub use client::Client;
 pub use clock::Clock;
+pub use recorder::Recorder;
 pub use scratch::with_scratch;
 pub use server::{AdmissionOptions, ServerOptions, StopOptions};
 pub use unsent::Unsent;

@@ -43,7 +43,7 @@ pub use liminal_core::participant::{
 pub use liminal_core::{Answer, Call, CrashPolicy, Invocation, RegisterError, Subject};
 pub use liminal_driver::asynchronous::{Conversation, Driver, Handle, Server, Stopper};
 pub use liminal_driver::server::{Answers, Host, Hosted};
-pub use liminal_driver::{Address, ServerOptions, error};
+pub use liminal_driver::{Address, Recorder, ServerOptions, error};
 pub use liminal_proto::Config;
 
 /// The timers of smol.
@@ -78,6 +78,20 @@ pub async fn connect_with(
     config: Config,
 ) -> Result<(Handle, Driver), ConnectError> {
     asynchronous::connect(&address.into(), config, Arc::new(SmolTimers), dial).await
+}
+
+/// Connects, and has what this side says and is told written down, when a server of the same recorder runs at
+/// the address. Whoever is recorded dials one after the other, and nobody else meanwhile.
+///
+/// # Errors
+///
+/// Nobody there, or the handshake failed.
+pub async fn connect_recorded(
+    address: impl Into<Address>,
+    config: Config,
+    recorder: &Recorder,
+) -> Result<(Handle, Driver), ConnectError> {
+    asynchronous::connect_recorded(&address.into(), config, recorder, Arc::new(SmolTimers), dial).await
 }
 
 /// Connects, and spawns the driver on smol's global executor.

@@ -24,7 +24,9 @@ use liminal_proto::Instant;
 
 use self::hostile::Peer;
 use self::line::{Line, Way};
+pub(crate) use self::network::LATENCIES;
 use self::opening::Client;
+pub(crate) use self::opening::{REDIAL, opener_id};
 use self::server::Server;
 use crate::swarm::Swarm;
 use crate::{Draws, Plan, Tape, Track};
@@ -45,7 +47,6 @@ pub struct World {
     lines: Vec<Line>,
     clients: Vec<Client>,
     hostile: Vec<Peer>,
-    openers: u64,
     /// The most connections that the bus was seen to hold.
     links_max: u64,
     /// Of connections that are over at the bus: how much output is left.
@@ -102,7 +103,6 @@ impl World {
             transcript: Transcript::new(),
             lines: Vec::new(),
             clients,
-            openers: 0,
             links_max: 0,
             farewells: BTreeMap::new(),
             fault_at: None,

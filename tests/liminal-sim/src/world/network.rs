@@ -15,12 +15,15 @@ pub(super) fn piece(draws: &mut Draws, swarm: &Swarm) -> usize {
     draws.pick(Track::Network, &[1, 2, 5, 9, 10, 11, 64, 1000])
 }
 
+/// How long bytes may travel, in microseconds.
+pub(crate) const LATENCIES: [u64; 6] = [50, 1_000, 5_000, 40_000, 300_000, 2_000_000];
+
 /// How long it travels.
 pub(super) fn latency(draws: &mut Draws, swarm: &Swarm) -> Duration {
     if !draws.chance(Track::Network, swarm.weight(Fault::Latency)) {
         return Duration::ZERO;
     }
-    Duration::from_micros(draws.pick(Track::Network, &[50, 1_000, 5_000, 40_000, 300_000, 2_000_000]))
+    Duration::from_micros(draws.pick(Track::Network, &LATENCIES))
 }
 
 /// What arrives of these bytes. `before` is what this direction carried last.

@@ -13,7 +13,14 @@ use crate::plan::Speaks;
 use crate::{Draws, Track};
 
 /// How long an opener waits before it dials again.
-const REDIAL: std::time::Duration = std::time::Duration::from_millis(100);
+pub(crate) const REDIAL: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// What an opener of a plan is called when it has dialled so often already. It does not depend on who dials
+/// first: `of` those that there are in all, the first has 1, the second 2, …, and with every further connection
+/// that many more.
+pub(crate) const fn opener_id(of: usize, all: usize, dials: u64) -> OpenerId {
+    OpenerId::new(of as u64 + 1 + dials * all as u64)
+}
 
 pub(super) struct Client {
     opener: Box<dyn Opener>,
@@ -21,6 +28,8 @@ pub(super) struct Client {
     /// It stands still until then.
     pub(super) back_at: Instant,
     acts: Acts,
+    /// How often it has dialled.
+    dials: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,7 +45,7 @@ impl Client {
             Speaks::Only(dialect) => dialect,
             Speaks::Either => draws.pick(Track::Workload, &[Dialect::V2, Dialect::V1]),
         };
-        Self { opener, dialect, back_at: Instant::ORIGIN, acts: Acts::At(Instant::ORIGIN) }
+        Self { opener, dialect, back_at: Instant::ORIGIN, acts: Acts::At(Instant::ORIGIN), dials: 0 }
     }
 
     pub(super) fn runs(&self, now: Instant) -> bool {
@@ -106,8 +115,8 @@ impl World {
         let Some(node) = &mut self.server.node else { return };
         let link = node.accept(self.now, self.plan.config.clone());
         self.server.touched = true;
-        self.openers += 1;
-        let opener = OpenerId::new(self.openers);
+        let opener = opener_id(of, self.clients.len(), self.clients[of].dials);
+        self.clients[of].dials += 1;
         let config = Config { max_dialect: self.clients[of].dialect, ..self.plan.config.clone() };
         let near = Near::new(Connection::client(self.now, config));
         self.note(Noted::Dialled { opener, link });

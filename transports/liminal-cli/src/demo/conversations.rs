@@ -7,11 +7,11 @@ use bytes::Bytes;
 use liminal_blocking::{Participant, from_fn};
 use liminal_driver::asynchronous::Handle;
 
-use super::server::Running;
 use super::{LOOPBACK, PATIENCE, micros};
 use crate::connect::{Clock, Target, Work};
 use crate::error::Error;
 use crate::program::Transport;
+use crate::running::Running;
 
 const SUBJECT: &str = "greeter";
 

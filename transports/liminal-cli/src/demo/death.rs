@@ -11,9 +11,9 @@ use liminal_process::{Command, Options, Processes, Protocol};
 use liminal_proto::ExitReason;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::server::Running;
 use super::{LOOPBACK, PATIENCE, micros};
 use crate::error::Error;
+use crate::running::Running;
 
 const SUBJECT: &str = "thinker";
 

@@ -3,7 +3,6 @@
 mod conversations;
 #[cfg(unix)]
 mod death;
-mod server;
 
 use std::fmt;
 use std::io::Write;

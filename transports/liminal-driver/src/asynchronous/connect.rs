@@ -13,9 +13,9 @@ use super::driver::Driver;
 use super::handle::{Handle, after};
 use super::link::{Link, ReadHalf, Waiting, WriteHalf};
 use super::sleep::Sleeper;
-use crate::Address;
 use crate::client::{Client, Topic};
 use crate::error::ConnectError;
+use crate::{Address, Recorder};
 
 /// Both halves of a stream.
 pub type Halves = (ReadHalf, WriteHalf);
@@ -47,14 +47,50 @@ where
     D: Fn(Address) -> F,
     F: Future<Output = io::Result<Halves>>,
 {
-    let mut config = config;
+    connect_as(address, config, None, sleeper, dial).await
+}
+
+/// The same; what the client says and is told is written down, when a server of the same recorder runs at the
+/// address. Whoever is recorded dials one after the other, and nobody else meanwhile.
+///
+/// # Errors
+///
+/// Nobody there, or the handshake failed.
+pub async fn connect_recorded<D, F>(
+    address: &Address,
+    config: Config,
+    recorder: &Recorder,
+    sleeper: Arc<dyn Sleeper>,
+    dial: D,
+) -> Result<(Handle, Driver), ConnectError>
+where
+    D: Fn(Address) -> F,
+    F: Future<Output = io::Result<Halves>>,
+{
+    connect_as(address, config, Some(recorder), sleeper, dial).await
+}
+
+async fn connect_as<D, F>(
+    address: &Address,
+    mut config: Config,
+    recorder: Option<&Recorder>,
+    sleeper: Arc<dyn Sleeper>,
+    dial: D,
+) -> Result<(Handle, Driver), ConnectError>
+where
+    D: Fn(Address) -> F,
+    F: Future<Output = io::Result<Halves>>,
+{
     loop {
         let time = config.limits.handshake_time;
+        // Before it dials: the next link that a server of the recorder accepts is its.
+        let recorded = recorder.map(|recorder| Client::recorded(config.clone(), recorder));
         let dialled = within(&*sleeper, time, dial(address.clone())).await;
         let dialled = dialled.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()));
         let (read, write) =
             dialled.map_err(|source| ConnectError::Unreachable { address: address.clone(), source })?;
-        let link = Arc::new(Link::new(Client::new(config.clone()), read, write, Arc::clone(&sleeper)));
+        let client = recorded.unwrap_or_else(|| Client::new(config.clone()));
+        let link = Arc::new(Link::new(client, read, write, Arc::clone(&sleeper)));
         match handshake(&link).await {
             Ok(_) => return Ok((Handle::new(Arc::clone(&link)), Driver::new(link))),
             Err(_) if link.lock().client.suggests_redial(&config) => {

@@ -87,6 +87,18 @@ impl Handle {
         Waiting::new(link, Topic::Connection, |client| client.ended()).await;
     }
 
+    /// Does something to the client itself, and writes what came of it as far as the stream takes it at once. For
+    /// those who speak below conversations: what is opened like this belongs to no [`Conversation`], and what is
+    /// told of it nobody hears who does not read it from a [`Recorder`](crate::Recorder).
+    pub fn act<R>(&self, act: impl FnOnce(&mut Client) -> R) -> R {
+        let link = &self.owner.link;
+        let result = link.act(None, act);
+        if let Some(driver) = &link.lock().driver {
+            driver.wake_by_ref();
+        }
+        result
+    }
+
     /// Waits for the end of the connection.
     pub async fn closed(&self) -> Lost {
         let link = &self.owner.link;

@@ -7,7 +7,7 @@ mod link;
 mod server;
 mod sleep;
 
-pub use connect::{Halves, connect, connect_over, halves, split};
+pub use connect::{Halves, connect, connect_over, connect_recorded, halves, split};
 pub use driver::Driver;
 pub(crate) use handle::after;
 pub use handle::{Conversation, Handle};

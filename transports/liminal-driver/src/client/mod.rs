@@ -2,24 +2,27 @@
 //! the bytes, and whoever waits leaves a [`Waker`].
 
 mod mailbox;
+mod recording;
 
 use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
+use liminal_core::transcript::OpenerId;
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
     CloseReason, CommandError, Config, Connection, ConversationId, ConversationPhase, Event, Exit, Expects,
-    LinkError, MessageId, Next, Pid, Rejected, Reply, Version, Wake, Wants,
+    LinkError, Message, MessageId, Next, Phase, Pid, Rejected, Reply, Version, Wake, Wants,
 };
 
 use self::mailbox::{Awaited, Ended, Mailbox, Opening};
-use crate::Clock;
+use self::recording::Recording;
 use crate::error::{
     AskError, AwaitCrashError, CloseError, Crash, Exited, Lost, MessageError, NeedsVersion2, OpenError,
     ReceiveError, Refusal,
 };
+use crate::{Clock, Recorder};
 
 /// Replies kept for one conversation until they are received, in bytes. Beyond it no further request is
 /// sent, so a caller that never receives costs at most this and what was under way.
@@ -41,6 +44,7 @@ pub struct Client {
     pings: u64,
     pongs: u64,
     end: Option<CloseReason>,
+    recording: Option<Recording>,
 }
 
 /// What somebody waits for. The end of the connection wakes everybody.
@@ -67,7 +71,19 @@ impl Client {
     /// A client that is about to shake hands.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let clock = Clock::new();
+        Self::with_clock(config, Clock::new())
+    }
+
+    /// The same; what it says and is told is written down, once a server of the same recorder has accepted its
+    /// connection. The next that one accepts must be this.
+    #[must_use]
+    pub fn recorded(config: Config, recorder: &Recorder) -> Self {
+        let mut this = Self::with_clock(config, *recorder.clock());
+        this.recording = Some(Recording::new(recorder));
+        this
+    }
+
+    fn with_clock(config: Config, clock: Clock) -> Self {
         Self {
             connection: Connection::client(clock.now(), config),
             clock,
@@ -78,6 +94,20 @@ impl Client {
             pings: 0,
             pongs: 0,
             end: None,
+            recording: None,
+        }
+    }
+
+    /// Who it is in the transcript, if it is recorded.
+    #[must_use]
+    pub fn opener(&self) -> Option<OpenerId> {
+        self.recording.as_ref().map(Recording::opener)
+    }
+
+    /// Notes something that was said on the connection itself, without this. To be called before it is written.
+    pub fn said(&mut self, event: Event) {
+        if let Some(recording) = &mut self.recording {
+            recording.said(self.connection.now(), event);
         }
     }
 
@@ -102,8 +132,18 @@ impl Client {
     pub fn deliver(&mut self) -> Wants {
         loop {
             match self.connection.poll() {
-                Next::Event(event) => self.on_event(event),
-                Next::Wait(wants) => return wants,
+                Next::Event(event) => {
+                    if let Some(recording) = &mut self.recording {
+                        recording.told(self.connection.now(), &event);
+                    }
+                    self.on_event(event);
+                }
+                Next::Wait(wants) => {
+                    if let Some(recording) = &mut self.recording {
+                        recording.waits(self.connection.now());
+                    }
+                    return wants;
+                }
             }
         }
     }
@@ -291,6 +331,9 @@ impl Client {
         let silent = self.version == Some(Version::V1_0);
         let opening = if silent { Opening::Open(None) } else { Opening::Asked };
         self.mailboxes.insert(conversation, Mailbox::new(opening));
+        if self.recording.is_some() {
+            self.said(Event::Open { conversation, subject: subject.to_owned() });
+        }
         Ok(Some(conversation))
     }
 
@@ -316,9 +359,10 @@ impl Client {
         payload: &Bytes,
     ) -> Result<Option<MessageId>, MessageError> {
         self.check(conversation).map_err(|failed| failed.of_message())?;
-        let now = self.clock.now();
-        match self.connection.message(now, conversation, Expects::Acceptance, payload.clone()) {
+        let (now, expects) = (self.clock.now(), Expects::Acceptance);
+        match self.connection.message(now, conversation, expects, payload.clone()) {
             Ok(message) => {
+                self.said_message(conversation, message, expects, None, payload);
                 if self.version != Some(Version::V1_0) {
                     self.with(conversation, |mailbox| mailbox.expect(message, Awaited::Alone));
                 }
@@ -368,6 +412,7 @@ impl Client {
         let now = self.clock.at(now);
         match self.connection.ask(now, conversation, timeout, payload.clone()) {
             Ok(message) => {
+                self.said_message(conversation, message, Expects::Reply, timeout, payload);
                 let awaited = if to_receive { Awaited::Received } else { Awaited::Alone };
                 self.with(conversation, |mailbox| mailbox.expect(message, awaited));
                 Ok(Some(message))
@@ -407,7 +452,10 @@ impl Client {
     pub fn forget(&mut self, conversation: ConversationId, message: MessageId) {
         self.with(conversation, |mailbox| mailbox.forget(message));
         // Not outstanding any more is what this wants to bring about.
-        let _ = self.connection.abandon(conversation, message);
+        let abandoned = self.connection.abandon(conversation, message);
+        if let (Ok(()), Some(recording)) = (abandoned, &mut self.recording) {
+            recording.gave_up(self.connection.now(), conversation, message);
+        }
     }
 
     /// The crash of the participant, the last one of those that are known.
@@ -463,8 +511,12 @@ impl Client {
     pub fn close(&mut self, conversation: ConversationId) -> Result<(), CloseError> {
         let now = self.clock.now();
         match self.connection.close(now, conversation, None) {
+            Ok(()) => {
+                self.said(Event::Close { conversation });
+                Ok(())
+            }
             // It is over already, or on its way there.
-            Ok(()) | Err(CommandError::NotOpen(_) | CommandError::Closing(_)) => Ok(()),
+            Err(CommandError::NotOpen(_) | CommandError::Closing(_)) => Ok(()),
             Err(error) => Err(match self.end.clone() {
                 Some(end) => CloseError::Lost(end),
                 None => CloseError::Rejected(error),
@@ -494,7 +546,24 @@ impl Client {
 
     /// Closes the connection gracefully.
     pub fn disconnect(&mut self) {
+        if !matches!(self.connection.phase(), Phase::ClosingLocal | Phase::Closed) {
+            self.said(Event::Closed(CloseReason::Local));
+        }
         self.connection.disconnect(self.clock.now());
+    }
+
+    fn said_message(
+        &mut self,
+        conversation: ConversationId,
+        id: MessageId,
+        expects: Expects,
+        timeout: Option<Duration>,
+        payload: &Bytes,
+    ) {
+        if self.recording.is_some() {
+            let payload = payload.clone();
+            self.said(Event::Message(Message { conversation, id, expects, timeout, payload }));
+        }
     }
 
     fn claim(&mut self, conversation: ConversationId, message: MessageId) -> Option<Result<Bytes, Failed>> {

@@ -11,6 +11,7 @@ use std::task::Waker;
 use std::time::{self, Duration};
 
 use liminal_core::participant::{AnswerSink, AsyncFactory, AsyncParticipant};
+use liminal_core::transcript::Noted;
 use liminal_core::{
     Answer, Bus, BusNext, Call, Command, ConversationKey, CrashPolicy, Factory, Invocation, LinkId, OfferId,
     Participant, RegisterError, Subject, Ticket, Uncompensated,
@@ -19,6 +20,7 @@ use liminal_proto::{CloseReason, Event, ExitReason, Instant, LinkError, Pid, Rea
 use smallvec::SmallVec;
 
 use super::brief::Brief;
+use super::recording::Recording;
 use super::task_host::Cancel;
 use super::{
     Admission, Answers, Host, Kind, MemoryBudget, Pool, ServerLink, ServerOptions, sync_host, task_host,
@@ -98,6 +100,8 @@ struct Core {
     timer: Option<Waker>,
     /// Who waits for the last link to end.
     idle: Option<Waker>,
+    /// What happens here is written down.
+    recording: Option<Recording>,
 }
 
 /// A participant; while it is called, its instance is where it is called.
@@ -159,8 +163,11 @@ impl Hub {
         sleeper: Arc<dyn Sleeper>,
         pool: Arc<Pool>,
     ) -> Arc<Self> {
+        let recording = options.recorder.as_ref().map(Recording::new);
+        let mut settings = options.bus.clone();
+        settings.recording = recording.is_some();
         let core = Core {
-            bus: Bus::new(options.bus.clone()),
+            bus: Bus::new(settings),
             kinds: BTreeMap::new(),
             seats: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -170,19 +177,12 @@ impl Hub {
             armed: None,
             timer: None,
             idle: None,
+            recording,
         };
+        let clock = options.recorder.as_ref().map_or_else(Clock::new, |recorder| *recorder.clock());
         let admission = Admission::new(options.admission);
         let memory = MemoryBudget::new(options.memory_bytes_max, &options.connection.limits);
-        Arc::new(Self {
-            core: Mutex::new(core),
-            clock: Clock::new(),
-            admission,
-            memory,
-            pool,
-            spawn,
-            sleeper,
-            options,
-        })
+        Arc::new(Self { core: Mutex::new(core), clock, admission, memory, pool, spawn, sleeper, options })
     }
 
     /// How it treats its connections.
@@ -233,7 +233,11 @@ impl Hub {
     /// A new link. `make` is told its id. The link counts as there until what is returned is dropped.
     pub fn connect(self: &Arc<Self>, make: impl FnOnce(LinkId) -> Arc<ServerLink>) -> Connected {
         let mut core = self.lock();
-        let id = core.bus.connect(self.clock.now());
+        let now = self.clock.now();
+        let id = core.bus.connect(now);
+        if let Some(recording) = &mut core.recording {
+            recording.linked(now, id);
+        }
         let link = make(id);
         core.links.insert(id, Arc::clone(&link));
         Connected { hub: Arc::clone(self), link }
@@ -246,9 +250,9 @@ impl Hub {
         link: LinkId,
         events: impl IntoIterator<Item = Event>,
     ) -> Instant {
-        self.drive_at(now, |core, now| {
+        self.drive_at(now, |core, round| {
             for event in events {
-                core.bus.event(now, link, event);
+                core.event(link, event, round);
             }
         })
     }
@@ -266,7 +270,7 @@ impl Hub {
 
     /// Stops gracefully: every client is asked to go.
     pub fn stop(self: &Arc<Self>) {
-        self.drive(|core, now| core.bus.stop(now));
+        self.drive(|core, round| core.bus.stop(round.now));
     }
 
     /// Whether every link has ended and every compensation; wakes `waker` when the last one does.
@@ -297,6 +301,14 @@ impl Hub {
         }
     }
 
+    /// Every link has ended, and no other will come: if somebody writes down what happens, this was all.
+    pub fn over(&self) {
+        let core = self.lock();
+        if let Some(recording) = &core.recording {
+            recording.over(&core.bus);
+        }
+    }
+
     /// Every link that is still there.
     #[must_use]
     pub fn links(&self) -> Vec<Arc<ServerLink>> {
@@ -314,11 +326,11 @@ impl Hub {
 
     /// Time has passed.
     pub fn on_timer(self: &Arc<Self>) {
-        self.drive(|core, now| core.bus.tick(now));
+        self.drive(|core, round| core.bus.tick(round.now));
     }
 
     pub(super) fn answer(self: &Arc<Self>, ticket: Ticket, answer: Answer) {
-        self.drive(|core, now| core.bus.answer(now, ticket, answer));
+        self.drive(|core, round| core.answers(ticket, [answer], round));
     }
 
     /// A call has returned.
@@ -330,11 +342,11 @@ impl Hub {
         instance: Option<Instance>,
     ) {
         log(&answer);
-        self.drive(|core, now| {
+        self.drive(|core, round| {
             core.cancels.remove(&ticket);
             core.crowded.remove(&ticket);
             core.keep(pid, instance);
-            core.bus.answer(now, ticket, answer);
+            core.answers(ticket, [answer], round);
         });
     }
 
@@ -351,9 +363,9 @@ impl Hub {
     /// A participant is no more, whatever it was doing.
     pub(super) fn exited(self: &Arc<Self>, conversation: ConversationKey, pid: Pid, reason: ExitReason) {
         log_exit(&reason);
-        self.drive(|core, now| {
+        self.drive(|core, round| {
             core.seats.remove(&pid);
-            core.bus.exited(now, conversation, pid, reason);
+            core.exited(conversation, pid, reason, round);
         });
     }
 
@@ -361,14 +373,14 @@ impl Hub {
         self.sleeper.sleep_until(crate::asynchronous::after(time))
     }
 
-    fn drive(self: &Arc<Self>, change: impl FnOnce(&mut Core, Instant)) {
+    fn drive(self: &Arc<Self>, change: impl FnOnce(&mut Core, &mut Round)) {
         self.drive_at(self.clock.now(), change);
     }
 
-    fn drive_at(self: &Arc<Self>, now: Instant, change: impl FnOnce(&mut Core, Instant)) -> Instant {
+    fn drive_at(self: &Arc<Self>, now: Instant, change: impl FnOnce(&mut Core, &mut Round)) -> Instant {
         let mut round = Round::new(now);
         let mut core = self.lock();
-        change(&mut core, now);
+        change(&mut core, &mut round);
         core.collect(&mut round);
         drop(core);
         self.settle(round)
@@ -436,7 +448,7 @@ impl Hub {
         answers.0.iter().for_each(log);
         let mut core = self.lock();
         core.keep(run.invocation.pid, participant.map(Instance::Sync));
-        core.bus.answers(round.now, run.ticket, answers.0);
+        core.answers(run.ticket, answers.0, round);
         core.collect(round);
     }
 
@@ -507,7 +519,8 @@ impl Hub {
         let mut core = self.lock();
         core.cancels.remove(&run.ticket);
         core.keep(run.invocation.pid, instance);
-        core.bus.answer(self.clock.now(), run.ticket, answer);
+        round.now = self.clock.now();
+        core.answers(run.ticket, [answer], round);
         core.collect(round);
     }
 
@@ -518,23 +531,83 @@ impl Hub {
 }
 
 impl Core {
+    /// The connection of a link has told something.
+    fn event(&mut self, link: LinkId, event: Event, round: &mut Round) {
+        if self.recording.is_some() {
+            return self.record_event(link, event, round);
+        }
+        self.bus.event(round.now, link, event);
+    }
+
+    /// A call has been answered.
+    fn answers(&mut self, ticket: Ticket, answers: impl IntoIterator<Item = Answer>, round: &mut Round) {
+        if self.recording.is_some() {
+            return self.record_answers(ticket, answers, round);
+        }
+        self.bus.answers(round.now, ticket, answers);
+    }
+
+    /// A participant is no more.
+    fn exited(&mut self, conversation: ConversationKey, pid: Pid, reason: ExitReason, round: &mut Round) {
+        if self.recording.is_some() {
+            let died = Noted::Died { conversation, pid, reason: reason.clone() };
+            self.record(round, |recording| recording.note(died));
+        }
+        self.bus.exited(round.now, conversation, pid, reason);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record_event(&mut self, link: LinkId, event: Event, round: &mut Round) {
+        let closes = matches!(event, Event::Closed(_));
+        self.record(round, |recording| {
+            if closes {
+                recording.unlinked(link);
+            }
+        });
+        self.bus.event(round.now, link, event);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record_answers(
+        &mut self,
+        ticket: Ticket,
+        answers: impl IntoIterator<Item = Answer>,
+        round: &mut Round,
+    ) {
+        for answer in answers {
+            let answered = Noted::Answered { ticket, answer: answer.clone() };
+            self.record(round, |recording| recording.note(answered));
+            self.bus.answer(round.now, ticket, answer);
+        }
+    }
+
+    /// Writes down what the bus is about to be told, behind all that came of what it was told before and of the
+    /// time that has passed.
+    #[cold]
+    fn record(&mut self, round: &mut Round, note: impl FnOnce(&mut Recording)) {
+        if let Some(recording) = &mut self.recording {
+            recording.advance(round.now);
+        }
+        self.bus.tick(round.now);
+        while let Some(next) = self.bus.poll_output() {
+            self.on_next(next, round);
+        }
+        if let Some(recording) = &mut self.recording {
+            note(recording);
+        }
+    }
+
     /// Takes everything out of the bus that it wants done, up to the next call.
     fn collect(&mut self, round: &mut Round) {
+        if let Some(recording) = &mut self.recording {
+            recording.advance(round.now);
+        }
         while round.run.is_none() {
-            match self.bus.poll() {
-                BusNext::Command(link, command) => self.tell(link, command, round),
-                BusNext::Run(ticket, invocation) => round.run = Some(self.seat(ticket, invocation)),
-                BusNext::Cancel(ticket) => {
-                    if let Some(cancel) = self.cancels.get(&ticket) {
-                        cancel.cancel();
-                    }
-                }
-                BusNext::Record(..) => {}
-                BusNext::Uncompensated(it) => round.uncompensated.push(it),
-                BusNext::Wait(_) => {
-                    self.tell_if_idle();
-                    break;
-                }
+            let next = self.bus.poll();
+            if self.on_next(next, round) {
+                break;
             }
         }
         while let Some((link, bytes)) = self.bus.poll_held() {
@@ -543,6 +616,29 @@ impl Core {
             }
         }
         self.arm();
+    }
+
+    /// Does what the bus wants done. Says whether it waits.
+    fn on_next(&mut self, next: BusNext, round: &mut Round) -> bool {
+        if let Some(recording) = &self.recording {
+            recording.next(&self.bus, &next);
+        }
+        match next {
+            BusNext::Command(link, command) => self.tell(link, command, round),
+            BusNext::Run(ticket, invocation) => round.run = Some(self.seat(ticket, invocation)),
+            BusNext::Cancel(ticket) => {
+                if let Some(cancel) = self.cancels.get(&ticket) {
+                    cancel.cancel();
+                }
+            }
+            BusNext::Record(..) => {}
+            BusNext::Uncompensated(it) => round.uncompensated.push(it),
+            BusNext::Wait(_) => {
+                self.tell_if_idle();
+                return true;
+            }
+        }
+        false
     }
 
     fn tell(&self, link: LinkId, command: Command, round: &mut Round) {
@@ -653,9 +749,9 @@ impl Connected {
 impl Drop for Connected {
     fn drop(&mut self) {
         let id = self.link.id();
-        self.hub.drive(|core, now| {
+        self.hub.drive(|core, round| {
             // The bus knows, unless whoever served the link was dropped itself.
-            core.bus.event(now, id, Event::Closed(CloseReason::Link(LinkError::Dropped)));
+            core.event(id, Event::Closed(CloseReason::Link(LinkError::Dropped)), round);
             core.forget(id);
         });
     }

@@ -10,6 +10,7 @@ mod link;
 mod machine;
 mod memory;
 mod pool;
+mod recording;
 mod sync_host;
 mod task_host;
 
@@ -20,6 +21,7 @@ pub use kind::Kind;
 pub use link::{ServerLink, TryWrite};
 pub use memory::MemoryBudget;
 
+use crate::Recorder;
 use memory::MemoryAccount;
 pub use pool::{Job, Pool, PoolSeat};
 
@@ -45,6 +47,8 @@ pub struct ServerOptions {
     pub memory_bytes_max: usize,
     /// Stopping and seats.
     pub stop: StopOptions,
+    /// Who writes down what happens. Default: nobody, which costs nothing.
+    pub recorder: Option<Recorder>,
 }
 
 impl Default for ServerOptions {
@@ -56,6 +60,7 @@ impl Default for ServerOptions {
             held_reply_bytes_max: 16 << 20,
             memory_bytes_max: machine::memory().map_or(1 << 30, |bytes| bytes / 4),
             stop: StopOptions::default(),
+            recorder: None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A server in this process, which ends with what it is shown for.
+//! A server in this process, which ends with what it is there for.
 
 use std::io;
 use std::thread::{self, JoinHandle};
@@ -9,19 +9,19 @@ use liminal_driver::asynchronous::Server;
 use crate::error::Error;
 
 /// A server that runs on a thread of its own.
-pub(super) struct Running {
-    pub(super) address: Address,
+pub(crate) struct Running {
+    pub(crate) address: Address,
     stop: Box<dyn FnOnce()>,
     thread: JoinHandle<io::Result<()>>,
 }
 
 impl Running {
-    pub(super) fn blocking(server: liminal_blocking::Server) -> Result<Self, Error> {
+    pub(crate) fn blocking(server: liminal_blocking::Server) -> Result<Self, Error> {
         let (address, stopper) = (server.local_address().clone(), server.stopper());
         Self::start(address, Box::new(move || stopper.stop()), || server.run())
     }
 
-    pub(super) fn asynchronous(server: Server, run: fn(Server) -> io::Result<()>) -> Result<Self, Error> {
+    pub(crate) fn asynchronous(server: Server, run: fn(Server) -> io::Result<()>) -> Result<Self, Error> {
         let (address, stopper) = (server.local_address().clone(), server.stopper());
         Self::start(address, Box::new(move || stopper.stop()), move || run(server))
     }
@@ -36,7 +36,7 @@ impl Running {
     }
 
     /// Stops it, and says whether all went well.
-    pub(super) fn stop(self) -> Result<(), Error> {
+    pub(crate) fn stop(self) -> Result<(), Error> {
         (self.stop)();
         self.thread.join().map_err(|_| Error::Inside)?.map_err(Error::Serve)
     }

@@ -1,0 +1,84 @@
+//! What a hub writes down for a [`Recorder`].
+
+use std::collections::BTreeSet;
+
+use liminal_core::transcript::{BusId, Noted};
+use liminal_core::{Bus, BusNext, Call, ConversationKey, LinkId};
+use liminal_proto::Instant;
+
+use crate::Recorder;
+
+/// A bus that is recorded.
+#[derive(Debug)]
+pub(super) struct Recording {
+    recorder: Recorder,
+    id: BusId,
+    /// The time of the bus: the latest that it was told.
+    now: Instant,
+    /// Links that are not over yet.
+    links: BTreeSet<LinkId>,
+}
+
+impl Recording {
+    pub(super) fn new(recorder: &Recorder) -> Self {
+        Self { recorder: recorder.clone(), id: recorder.bus(), now: Instant::ORIGIN, links: BTreeSet::new() }
+    }
+
+    /// The bus is about to be told that it is this late.
+    pub(super) fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    pub(super) fn note(&self, what: Noted) {
+        self.recorder.note(self.now, self.id, what);
+    }
+
+    pub(super) fn linked(&mut self, now: Instant, link: LinkId) {
+        self.advance(now);
+        self.links.insert(link);
+        self.recorder.linked(self.now, self.id, link);
+    }
+
+    /// A link is over; that may be told more than once.
+    pub(super) fn unlinked(&mut self, link: LinkId) {
+        if self.links.remove(&link) {
+            self.note(Noted::LinkClosed { link });
+        }
+    }
+
+    /// The bus wants this done, or tells it.
+    pub(super) fn next(&self, bus: &Bus, next: &BusNext) {
+        match next {
+            BusNext::Run(ticket, invocation) => {
+                if matches!(invocation.what, Call::Join { .. }) {
+                    self.owner(bus, invocation.conversation);
+                }
+                self.note(Noted::Called { ticket: *ticket, invocation: invocation.clone() });
+            }
+            BusNext::Cancel(ticket) => self.note(Noted::Cancelled { ticket: *ticket }),
+            BusNext::Record(conversation, record) => {
+                if record.number.get() == 1 {
+                    self.owner(bus, *conversation);
+                }
+                self.note(Noted::Recorded { conversation: *conversation, record: record.clone() });
+            }
+            BusNext::Uncompensated(it) => self.note(Noted::Uncompensated(it.clone())),
+            BusNext::Command(..) | BusNext::Wait(_) => {}
+        }
+    }
+
+    fn owner(&self, bus: &Bus, conversation: ConversationKey) {
+        if let Some((link, id)) = bus.owner(conversation) {
+            self.note(Noted::Owned { conversation, link, id });
+        }
+    }
+
+    /// The server has stopped. While a call is out, its conversation is not over, and nothing is said of that.
+    pub(super) fn over(&self, bus: &Bus) {
+        let load = bus.load();
+        if load.running == 0 {
+            self.note(Noted::Over);
+            self.note(Noted::Measured { load, recount: bus.recount() });
+        }
+    }
+}
