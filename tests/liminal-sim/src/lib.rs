@@ -49,6 +49,9 @@
 
 mod diagram;
 mod failure;
+#[cfg(any(feature = "arbitrary", feature = "proptest"))]
+mod frame;
+pub mod fuzz;
 #[doc = include_str!("guide.md")]
 pub mod guide {}
 mod mark;
@@ -67,6 +70,8 @@ pub mod worlds;
 
 pub use diagram::draw as draw_diagram;
 pub use failure::Failure;
+#[cfg(any(feature = "arbitrary", feature = "proptest"))]
+pub use frame::AnyFrame;
 pub use mark::Mark;
 pub use opener::{Caller, Opener, Script, Then, Workload};
 pub use plan::{Plan, Speaks};

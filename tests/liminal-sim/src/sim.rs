@@ -225,6 +225,19 @@ impl<S> Sim<S> {
         self.run_drawing(Draws::new(tape.clone())).0
     }
 
+    /// One run, for whoever has tapes from elsewhere: from proptest, from a fuzzer.
+    ///
+    /// # Errors
+    ///
+    /// What does not hold, made small.
+    pub fn check_tape(&self, tape: &Tape) -> Result<Ran, Box<Failure>> {
+        let ran = self.run(tape);
+        match &ran.broken {
+            Some(_) => Err(self.failure_of(tape, &ran)),
+            None => Ok(ran),
+        }
+    }
+
     fn run_drawing(&self, draws: Draws) -> (Ran, Draws) {
         let mut plan = Plan::new();
         let state = (self.plan)(&mut plan);
@@ -303,27 +316,36 @@ impl<S> Sim<S> {
         report: &mut Report,
         seen: &mut [bool],
     ) -> Result<(), Box<Failure>> {
-        if let Some(broken) = &ran.broken {
-            if !self.run(tape).broken.is_some_and(|it| is_same(&it, broken)) {
-                // Found by a search of all runs, in which weights mean something else.
-                return Err(self.failure(tape.clone(), &ran));
-            }
-            let mut steps = 0;
-            let small = shrink(tape, self.shrink_runs_max, |tape| {
-                if steps > SHRINK_STEPS_MAX {
-                    return false;
-                }
-                let ran = self.run(tape);
-                steps += ran.steps;
-                ran.broken.is_some_and(|it| is_same(&it, broken))
-            });
-            return Err(self.failure(small.clone(), &self.run(&small)));
+        if ran.broken.is_some() {
+            return Err(self.failure_of(tape, &ran));
         }
         report.add(&ran);
         for (seen, now) in seen.iter_mut().zip(&ran.seen) {
             *seen |= *now;
         }
         Ok(())
+    }
+
+    /// The failure of a run that broke something, made small.
+    fn failure_of(&self, tape: &Tape, ran: &Ran) -> Box<Failure> {
+        let breaks_the_same = |again: &Ran| match (&again.broken, &ran.broken) {
+            (Some(again), Some(broken)) => is_same(again, broken),
+            _ => false,
+        };
+        if !breaks_the_same(&self.run(tape)) {
+            // Found by a search of all runs, in which weights mean something else.
+            return self.failure(tape.clone(), ran);
+        }
+        let mut steps = 0;
+        let small = shrink(tape, self.shrink_runs_max, |tape| {
+            if steps > SHRINK_STEPS_MAX {
+                return false;
+            }
+            let again = self.run(tape);
+            steps += again.steps;
+            breaks_the_same(&again)
+        });
+        self.failure(small.clone(), &self.run(&small))
     }
 
     fn check_seen(&self, seen: &[bool]) -> Result<(), Box<Failure>> {

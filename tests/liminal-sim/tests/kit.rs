@@ -10,7 +10,7 @@ use liminal_core::participant::{async_fn, from_fn};
 use liminal_core::transcript::{Entry, Noted};
 use liminal_core::{CrashPolicy, Recorded};
 use liminal_proto::wire::Dialect;
-use liminal_sim::{Fault, Scenario, Script, Sim, Speaks, Tape, Track, scenarios_in};
+use liminal_sim::{Caller, Fault, Opener, Scenario, Script, Sim, Speaks, Tape, Then, Track, scenarios_in};
 
 /// A participant that loses count when it is asked a third time.
 fn forgetful() -> Sim<Arc<AtomicU64>> {
@@ -73,6 +73,24 @@ fn a_failure_that_needs_one_fault_shrinks_to_one_fault() {
 fn what_never_happens_although_it_should_sometimes_fails() {
     let sim = forgetful().seeds(0..0).sometimes("pigs fly", |_| false);
     assert!(sim.try_check().expect_err("it is missed").broken.starts_with("sometimes pigs fly"));
+}
+
+/// Waits to be told what nobody tells.
+struct Waiting;
+
+impl Opener for Waiting {
+    fn act(&mut self, caller: &mut Caller<'_>) -> Then {
+        caller.open("echo");
+        Then::WhenTold
+    }
+}
+
+#[test]
+fn an_opener_that_is_never_done_does_not_dial_again_at_the_end() {
+    let sim = Sim::new("patient", |plan| {
+        plan.trace_only("echo").only_faults(&[]).opener(Waiting);
+    });
+    assert_eq!(sim.run(&Tape::default()).broken, None);
 }
 
 #[test]
