@@ -17,7 +17,7 @@
 //!
 //! Of what the fuzzer has found, keep the inputs in a folder and replay them with a plain test, or keep the
 //! failures with [`Sim::scenarios`]. A target that needs more than the run takes its parts from the input with
-//! the feature `arbitrary`: [`Tape`] and [`AnyFrame`](crate::AnyFrame) implement its trait, and
+//! the feature `arbitrary`: [`Tape`] and `AnyFrame`, a frame of any type, implement its trait, and
 //! [`Sim::check_tape`] makes the run.
 //!
 #![cfg_attr(feature = "arbitrary", doc = "```")]

@@ -122,6 +122,9 @@ impl Caller<'_> {
 
 /// An opener that does one thing after the other in one conversation.
 ///
+/// When it loses its connection it goes on with its next step on another, on which no conversation is open: it
+/// opens one if that step says so, and what it would say in the lost one is not said.
+///
 /// ```
 /// use std::time::Duration;
 /// use liminal_sim::Script;

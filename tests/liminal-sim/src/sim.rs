@@ -66,9 +66,9 @@ pub struct Ran {
 pub struct Report {
     /// How many runs were made.
     pub runs: u64,
-    /// How many steps their worlds made, and how many entries their transcripts have.
+    /// How many steps their worlds made.
     pub steps: u64,
-    /// Entries of transcripts.
+    /// How many entries their transcripts have.
     pub events: u64,
     /// How much virtual time passed.
     pub time: Duration,
@@ -107,7 +107,8 @@ impl<S> Sim<S> {
         self.with(Property::new(name, Kind::Always, holds))
     }
 
-    /// When faults have stopped and inputs have ended, this comes to hold within that time.
+    /// When faults have stopped and inputs have ended, this comes to hold within that time, which is at most the
+    /// [time of rest](Plan::rest). To hold at one moment then is enough; what held only before does not count.
     #[must_use]
     pub fn eventually(
         self,

@@ -34,12 +34,13 @@ pub fn frame(dialect: Dialect) -> impl Strategy<Value = FrameBuf> {
 /// Frames of one type.
 ///
 /// ```
-/// use liminal_proto::wire::{Body, FrameType};
+/// use liminal_proto::wire::FrameType;
 /// use liminal_sim::strategy;
 /// use proptest::prelude::*;
 ///
 /// proptest!(|(frame in strategy::frame_of(FrameType::Exited))| {
-///     prop_assert!(matches!(frame.body, Body::Exited { .. }) && frame.stream.get() > 0);
+///     prop_assert_eq!(frame.body.frame_type(), Some(FrameType::Exited));
+///     prop_assert!(frame.stream.get() > 0, "it stands on the stream of its conversation");
 /// });
 /// ```
 pub fn frame_of(frame_type: FrameType) -> impl Strategy<Value = FrameBuf> {
