@@ -88,7 +88,7 @@ impl Opener for Waiting {
 #[test]
 fn an_opener_that_is_never_done_does_not_dial_again_at_the_end() {
     let sim = Sim::new("patient", |plan| {
-        plan.trace_only("echo").only_faults(&[]).opener(Waiting);
+        plan.trace_only("echo").only_faults(&[]).opener_speaking(Speaks::Only(Dialect::V1), Waiting);
     });
     assert_eq!(sim.run(&Tape::default()).broken, None);
 }
