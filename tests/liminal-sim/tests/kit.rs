@@ -1,6 +1,6 @@
 //! The kit itself: what it finds, prints, saves and replays.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "only tests use it")]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "only tests use it")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -91,6 +91,23 @@ fn an_opener_that_is_never_done_does_not_dial_again_at_the_end() {
         plan.trace_only("echo").only_faults(&[]).opener_speaking(Speaks::Only(Dialect::V1), Waiting);
     });
     assert_eq!(sim.run(&Tape::default()).broken, None);
+}
+
+#[test]
+fn an_assertion_in_an_opener_or_a_property_fails_the_run() {
+    struct Strict;
+    impl Opener for Strict {
+        fn act(&mut self, _: &mut Caller<'_>) -> Then {
+            panic!("too strict");
+        }
+    }
+    let strict = Sim::new("strict", |plan| {
+        plan.opener(Strict);
+    });
+    let failing = forgetful().always("it asserts", |_| panic!("too strict"));
+    for broken in [strict.run(&Tape::default()).broken, failing.run(&Tape::default()).broken] {
+        assert!(broken.as_deref().is_some_and(|it| it.contains("too strict")), "{broken:?}");
+    }
 }
 
 #[test]

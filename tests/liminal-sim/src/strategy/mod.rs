@@ -37,9 +37,9 @@ pub fn tape(track_max: usize) -> impl Strategy<Value = Tape> {
     })
 }
 
-/// Scenarios of the simulation of this name: first which of the faults exist and how often each happens, then
-/// what happens, with tracks of at most that many bytes. Any run is one of any plan that allows every fault;
-/// where a plan allows fewer, what is drawn for the others decides something else.
+/// Scenarios of the simulation of this name, with tracks of about that many bytes: first which of the faults exist
+/// and how often each happens, then what happens. They do not depend on the plan. Every one is valid for each;
+/// where a plan does not allow all faults, a part of what is drawn for them decides something else.
 ///
 /// A fault goes away as a whole when the scenario shrinks. What it prints is a scenario file.
 ///

@@ -4,8 +4,10 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use liminal_proto::Limits;
-use proptest::prelude::{Strategy, any};
-use proptest::strategy::{Just, Union};
+use proptest::num::usize::BinarySearch;
+use proptest::prelude::{BoxedStrategy, Just, Strategy, any};
+use proptest::strategy::{NewTree, Union, ValueTree as _};
+use proptest::test_runner::TestRunner;
 
 /// Where something changes in the library, in bytes: below 64 a message is charged more; from 1 KiB on a
 /// payload that is kept has an allocation of its own, and from 4 KiB on one that is sent is shared; 16 KiB and
@@ -32,7 +34,21 @@ pub fn payload_len(limits: &Limits) -> impl Strategy<Value = usize> + use<> {
     lengths.extend(EDGES.iter().filter(|edge| **edge < max).map(|edge| (1, within(near(*edge)))));
     lengths.push((1, within(near(max))));
     lengths.push((1, within(0..=max)));
-    Union::new_weighted(lengths)
+    Lengths(Union::new_weighted(lengths))
+}
+
+/// Drawn near the edges, and made smaller as any number is: the edge that matters need not be the one that was
+/// drawn.
+#[derive(Debug)]
+struct Lengths(Union<BoxedStrategy<usize>>);
+
+impl Strategy for Lengths {
+    type Tree = BinarySearch;
+    type Value = usize;
+
+    fn new_tree(&self, runner: &mut TestRunner) -> NewTree<Self> {
+        Ok(BinarySearch::new(self.0.new_tree(runner)?.current()))
+    }
 }
 
 /// Payloads of these lengths. The first bytes are any, so that two payloads differ; the rest repeats them, so
@@ -65,6 +81,6 @@ fn message_max(limits: &Limits) -> usize {
     (limits.frame_payload_max as usize).saturating_sub(ENVELOPE_V1)
 }
 
-fn within(range: RangeInclusive<usize>) -> proptest::strategy::BoxedStrategy<usize> {
+fn within(range: RangeInclusive<usize>) -> BoxedStrategy<usize> {
     if range.start() == range.end() { Just(*range.start()).boxed() } else { range.boxed() }
 }
