@@ -33,7 +33,7 @@ pub trait Opener {
 pub enum Then {
     /// When this time has passed.
     After(Duration),
-    /// When its connection has told it something.
+    /// When its connection has told it something. The world waits with it, for a day at most.
     WhenTold,
     /// Never. The connection stays until the end of the world.
     Done,
