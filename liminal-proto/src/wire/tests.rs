@@ -2,6 +2,4 @@
 
 mod encoding;
 mod faults;
-mod laws;
 mod layouts;
-mod strategy;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use liminal_proto::wire::{Body, Version, WorkerVerdict, flag};
 use liminal_proto::{MessageId, Pid, ReasonCode, RecordNumber};
+use liminal_sim::strategy::any_frame;
 use proptest::prelude::*;
 
 use super::{conversation, envelope, frame, raw};
@@ -145,9 +146,11 @@ fn any_control() -> BoxedStrategy<Vec<u8>> {
     .boxed()
 }
 
-/// Anything: valid frames of both sides, frames of no known type, frames with a changed byte, noise.
+/// Anything: valid frames of both sides and of every type, frames of no known type, frames with a changed byte, noise.
 pub(crate) fn anything() -> BoxedStrategy<Vec<u8>> {
-    let valid = || prop_oneof![4 => client_frame(), 4 => server_frame(), 2 => any_control()];
+    let of_any_type = || any_frame().prop_map(|it| it.encoded().to_vec());
+    let valid =
+        || prop_oneof![4 => client_frame(), 4 => server_frame(), 2 => any_control(), 2 => of_any_type()];
     let unknown = (0x1A_u8..0x80, any::<u8>(), stream(), prop::collection::vec(any::<u8>(), 0..20))
         .prop_map(|(type_id, flags, stream, payload)| raw(type_id, flags, stream, &payload));
     let mutated = (valid(), any::<prop::sample::Index>(), any::<u8>()).prop_map(|(mut bytes, at, byte)| {

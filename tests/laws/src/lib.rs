@@ -28,9 +28,15 @@ pub use tape::Tape;
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names that they have in `tests/fuzz`.
-pub const TARGETS: [(&str, Target); 4] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("codec", codec::hold),
     ("connection", connection::play),
     ("splits", connection::split),
     ("bus", bus::compare),
+    ("world", promise),
 ];
+
+/// Fuzz target: the promises of the bus, in the world in which everything goes wrong that can.
+fn promise(data: &[u8]) {
+    liminal_sim::worlds::everything(liminal_sim::Network::Faithful).fuzz(data);
+}

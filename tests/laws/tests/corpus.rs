@@ -41,6 +41,11 @@ fn the_bus_does_what_its_reference_does_for_its_corpus() {
 }
 
 #[test]
+fn the_promises_of_the_bus_hold_for_the_corpus_of_the_world() {
+    replay("world");
+}
+
+#[test]
 fn every_target_has_a_corpus_and_every_corpus_a_target() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
     let entries = folder.read_dir().expect("a folder").map(|entry| entry.expect("an entry").file_name());

@@ -11,8 +11,9 @@
 //!          shrink ◀─ Transcript ─▶ the promises of the bus, and your properties
 //! ```
 //!
-//! The first property has six lines. It checks every promise of the bus that is known to
-//! [`Promise`], in 200 runs in which everything goes wrong that can:
+//! With `liminal-core` and `liminal-sim` as dev-dependencies, the first property has six lines. Put it into a
+//! `#[test]`: it checks every [`Promise`] of the bus in 200 runs in which everything goes wrong that can, and
+//! panics with the whole story when one is broken.
 //!
 //! ```
 //! use liminal_core::participant::from_fn;
@@ -25,8 +26,36 @@
 //! .check();
 //! ```
 //!
-//! [`guide`] goes on from here to a participant with a mistake that the kit finds. [`worlds`] has the world
-//! in which the bus itself is tested.
+//! A property of your own needs something to look at: what the plan returns. Here it is how often the participants
+//! of a run are asked, which is not once in every run, because a question may be lost with its connection:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::sync::atomic::{AtomicU32, Ordering};
+//!
+//! use liminal_core::participant::from_fn;
+//! use liminal_sim::{Script, Sim};
+//!
+//! Sim::new("echo", |plan| {
+//!     let asked = Arc::new(AtomicU32::new(0));
+//!     let count = Arc::clone(&asked);
+//!     plan.serve("echo", move || {
+//!         let count = Arc::clone(&count);
+//!         from_fn(move |context, message| {
+//!             count.fetch_add(1, Ordering::Relaxed);
+//!             context.reply(message.payload);
+//!         })
+//!     });
+//!     plan.opener(Script::new().open("echo").ask("hello").wait_for_replies().close());
+//!     asked
+//! })
+//! .always("it is asked once at most", |view| view.state.load(Ordering::Relaxed) <= 1)
+//! .sometimes("it is asked", |view| view.state.load(Ordering::Relaxed) == 1)
+//! .check();
+//! ```
+//!
+//! [`guide`] goes on from here: participants with a mistake that the kit finds, up to one that is held against a
+//! model. [`worlds`] has the world in which the bus itself is tested.
 //!
 //! # How a run is decided
 //!
@@ -49,13 +78,22 @@
 //!
 //! A failure is made small, printed as a sequence diagram with a line that replays it, and saved as a
 //! [`Scenario`] if there is a [folder](Sim::scenarios) for that; from then on every test run begins with it.
+//!
+//! # Features
+//!
+//! - `proptest`: the module `strategy` makes up frames, payloads, tapes and scenarios for tests with proptest.
+//! - `arbitrary`: [`Tape`] and `AnyFrame` are made of what a fuzzer writes.
+//!
+//! [`Sim::fuzz`], with which a simulation is a fuzz target of one line, needs neither.
 
 #![forbid(unsafe_code)]
 
 mod diagram;
 mod failure;
-#[doc = include_str!("guide.md")]
-pub mod guide {}
+#[cfg(any(feature = "arbitrary", feature = "proptest"))]
+mod frame;
+pub mod fuzz;
+pub mod guide;
 mod hostile;
 mod mark;
 mod opener;
@@ -75,6 +113,8 @@ pub mod worlds;
 
 pub use diagram::draw as draw_diagram;
 pub use failure::Failure;
+#[cfg(any(feature = "arbitrary", feature = "proptest"))]
+pub use frame::AnyFrame;
 pub use hostile::{Encounter, Hostile};
 pub use mark::Mark;
 pub use opener::{Caller, Opener, Script, Then, Workload};

@@ -33,7 +33,7 @@ pub trait Opener {
 pub enum Then {
     /// When this time has passed.
     After(Duration),
-    /// When its connection has told it something.
+    /// When its connection has told it something. The world waits with it, for a day at most.
     WhenTold,
     /// Never. The connection stays until the end of the world.
     Done,
@@ -121,6 +121,9 @@ impl Caller<'_> {
 }
 
 /// An opener that does one thing after the other in one conversation.
+///
+/// When it loses its connection it goes on with its next step on another, on which no conversation is open: it
+/// opens one if that step says so, and what it would say in the lost one is not said.
 ///
 /// ```
 /// use std::time::Duration;

@@ -72,9 +72,9 @@ pub struct Ran {
 pub struct Report {
     /// How many runs were made.
     pub runs: u64,
-    /// How many steps their worlds made, and how many entries their transcripts have.
+    /// How many steps their worlds made.
     pub steps: u64,
-    /// Entries of transcripts.
+    /// How many entries their transcripts have.
     pub events: u64,
     /// How much virtual time passed.
     pub time: Duration,
@@ -113,7 +113,8 @@ impl<S> Sim<S> {
         self.with(Property::new(name, Kind::Always, holds))
     }
 
-    /// When faults have stopped and inputs have ended, this comes to hold within that time.
+    /// When faults have stopped and inputs have ended, this comes to hold within that time, which is at most the
+    /// [time of rest](Plan::rest). To hold at one moment then is enough; what held only before does not count.
     #[must_use]
     pub fn eventually(
         self,
@@ -231,6 +232,19 @@ impl<S> Sim<S> {
         self.run_drawing(Draws::new(tape.clone())).0
     }
 
+    /// One run, for whoever has tapes from elsewhere: from proptest, from a fuzzer.
+    ///
+    /// # Errors
+    ///
+    /// What does not hold, made small.
+    pub fn check_tape(&self, tape: &Tape) -> Result<Ran, Box<Failure>> {
+        let ran = self.run(tape);
+        match &ran.broken {
+            Some(_) => Err(self.failure_of(tape, &ran)),
+            None => Ok(ran),
+        }
+    }
+
     /// What it sets up, made afresh, and what properties look at.
     pub(crate) fn plan(&self) -> (Plan, S) {
         let mut plan = Plan::new();
@@ -317,27 +331,36 @@ impl<S> Sim<S> {
         report: &mut Report,
         seen: &mut [bool],
     ) -> Result<(), Box<Failure>> {
-        if let Some(broken) = &ran.broken {
-            if !self.run(tape).broken.is_some_and(|it| is_same(&it, broken)) {
-                // Found by a search of all runs, in which weights mean something else.
-                return Err(self.failure(tape.clone(), &ran));
-            }
-            let mut steps = 0;
-            let small = shrink(tape, self.shrink_runs_max, |tape| {
-                if steps > SHRINK_STEPS_MAX {
-                    return false;
-                }
-                let ran = self.run(tape);
-                steps += ran.steps;
-                ran.broken.is_some_and(|it| is_same(&it, broken))
-            });
-            return Err(self.failure(small.clone(), &self.run(&small)));
+        if ran.broken.is_some() {
+            return Err(self.failure_of(tape, &ran));
         }
         report.add(&ran);
         for (seen, now) in seen.iter_mut().zip(&ran.seen) {
             *seen |= *now;
         }
         Ok(())
+    }
+
+    /// The failure of a run that broke something, made small.
+    fn failure_of(&self, tape: &Tape, ran: &Ran) -> Box<Failure> {
+        let breaks_the_same = |again: &Ran| match (&again.broken, &ran.broken) {
+            (Some(again), Some(broken)) => is_same(again, broken),
+            _ => false,
+        };
+        if !breaks_the_same(&self.run(tape)) {
+            // Found by a search of all runs, in which weights mean something else.
+            return self.failure(tape.clone(), ran);
+        }
+        let mut steps = 0;
+        let small = shrink(tape, self.shrink_runs_max, |tape| {
+            if steps > SHRINK_STEPS_MAX {
+                return false;
+            }
+            let again = self.run(tape);
+            steps += again.steps;
+            breaks_the_same(&again)
+        });
+        self.failure(small.clone(), &self.run(&small))
     }
 
     fn check_seen(&self, seen: &[bool]) -> Result<(), Box<Failure>> {

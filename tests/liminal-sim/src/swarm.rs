@@ -79,6 +79,11 @@ faults! {
     Refuse, "refusal";
 }
 
+/// How often a fault may happen, out of 256 occasions; the first is never.
+pub(crate) const WEIGHTS: [u8; 4] = [0, 8, 32, 96];
+/// What may fit into narrow buffers, in bytes.
+pub(crate) const WINDOWS: [usize; 4] = [4096, 256, 64, 16];
+
 /// The faults of one run, and their weights: drawn at its beginning, because a run in which everything
 /// happens all the time never gets far enough for what needs a fault at the right moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,14 +103,14 @@ impl Swarm {
     pub fn draw(draws: &mut Draws, allowed: impl Fn(Fault) -> bool) -> Self {
         let mut this = Self::benign();
         // Of a search of all runs the weights are no part: whatever is possible happens in one of them.
-        let weights: &[u8] = if draws.is_exhaustive() { &[0, 96] } else { &[0, 8, 32, 96] };
+        let weights: &[u8] = if draws.is_exhaustive() { &[0, 96] } else { &WEIGHTS };
         for (nth, fault) in Fault::ALL.iter().enumerate() {
             if allowed(*fault) {
                 this.weights[nth] = draws.pick(Track::Faults, weights);
             }
         }
         if this.has(Fault::NarrowBuffers) {
-            this.window = draws.pick(Track::Faults, &[4096, 256, 64, 16]);
+            this.window = draws.pick(Track::Faults, &WINDOWS);
         }
         this
     }

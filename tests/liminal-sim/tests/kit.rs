@@ -1,6 +1,6 @@
 //! The kit itself: what it finds, prints, saves and replays.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "only tests use it")]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "only tests use it")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use liminal_core::participant::{async_fn, from_fn};
 use liminal_core::transcript::{Entry, Noted};
 use liminal_core::{CrashPolicy, Recorded};
 use liminal_proto::wire::Dialect;
-use liminal_sim::{Fault, Scenario, Script, Sim, Speaks, Tape, Track, scenarios_in};
+use liminal_sim::{Caller, Fault, Opener, Scenario, Script, Sim, Speaks, Tape, Then, Track, scenarios_in};
 
 /// A participant that loses count when it is asked a third time.
 fn forgetful() -> Sim<Arc<AtomicU64>> {
@@ -73,6 +73,41 @@ fn a_failure_that_needs_one_fault_shrinks_to_one_fault() {
 fn what_never_happens_although_it_should_sometimes_fails() {
     let sim = forgetful().seeds(0..0).sometimes("pigs fly", |_| false);
     assert!(sim.try_check().expect_err("it is missed").broken.starts_with("sometimes pigs fly"));
+}
+
+/// Waits to be told what nobody tells.
+struct Waiting;
+
+impl Opener for Waiting {
+    fn act(&mut self, caller: &mut Caller<'_>) -> Then {
+        caller.open("echo");
+        Then::WhenTold
+    }
+}
+
+#[test]
+fn an_opener_that_is_never_done_does_not_dial_again_at_the_end() {
+    let sim = Sim::new("patient", |plan| {
+        plan.trace_only("echo").only_faults(&[]).opener_speaking(Speaks::Only(Dialect::V1), Waiting);
+    });
+    assert_eq!(sim.run(&Tape::default()).broken, None);
+}
+
+#[test]
+fn an_assertion_in_an_opener_or_a_property_fails_the_run() {
+    struct Strict;
+    impl Opener for Strict {
+        fn act(&mut self, _: &mut Caller<'_>) -> Then {
+            panic!("too strict");
+        }
+    }
+    let strict = Sim::new("strict", |plan| {
+        plan.opener(Strict);
+    });
+    let failing = forgetful().always("it asserts", |_| panic!("too strict"));
+    for broken in [strict.run(&Tape::default()).broken, failing.run(&Tape::default()).broken] {
+        assert!(broken.as_deref().is_some_and(|it| it.contains("too strict")), "{broken:?}");
+    }
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl Track {
 /// assert_eq!(tape.to_string().parse(), Ok(tape));
 /// assert!(Tape::default().track(Track::Faults).is_empty());
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Tape([Vec<u8>; 4]);
 
 /// The longest track that a seed makes, in bytes, in the order of [`Track::ALL`].
@@ -114,6 +114,13 @@ impl Tape {
             track.truncate(len);
         }
         self
+    }
+}
+
+/// As it is printed elsewhere, to be copied.
+impl fmt::Debug for Tape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tape({self})")
     }
 }
 

@@ -58,8 +58,10 @@ impl World {
         lines.chain(clients).chain([self.now, self.server.back_at]).max().unwrap_or(self.now)
     }
 
+    /// Inputs end here for openers that are not done, too: none dials again.
     fn disconnect_all(&mut self) {
         self.disconnect_hostile();
+        self.clients.iter_mut().for_each(super::Client::finish);
         for at in 0..self.lines.len() {
             let line = &mut self.lines[at];
             let (bus, opener) = (line.bus, line.opener);

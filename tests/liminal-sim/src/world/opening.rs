@@ -56,6 +56,11 @@ impl Client {
         self.acts == Acts::Done
     }
 
+    /// It does nothing any more, whatever it waits for.
+    pub(super) const fn finish(&mut self) {
+        self.acts = Acts::Done;
+    }
+
     /// When it has something to do.
     pub(super) fn acts_at(&self) -> Option<Instant> {
         match self.acts {

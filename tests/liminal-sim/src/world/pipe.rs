@@ -30,8 +30,12 @@ impl Pipe {
         if self.end.is_some() { 0 } else { window.saturating_sub(self.len) }
     }
 
-    /// These bytes arrive then, and not before those ahead of them.
+    /// These bytes arrive then, and not before those ahead of them. Behind the end nothing arrives: bytes ahead
+    /// of these may have been lost with it.
     pub(super) fn push(&mut self, at: Instant, bytes: Bytes) {
+        if self.end.is_some() {
+            return;
+        }
         let at = self.flight.back().map_or(at, |(last, _)| at.max(*last));
         self.len += bytes.len();
         self.flight.push_back((at, bytes));
