@@ -47,6 +47,7 @@
 
 #![forbid(unsafe_code)]
 
+mod coverage;
 mod diagram;
 mod failure;
 #[doc = include_str!("guide.md")]
@@ -65,6 +66,7 @@ mod tape;
 mod world;
 pub mod worlds;
 
+pub use coverage::{Coverage, Transition};
 pub use diagram::draw as draw_diagram;
 pub use failure::Failure;
 pub use mark::Mark;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use liminal_core::Transcript;
 
+use crate::coverage::Coverage;
 use crate::failure::Failure;
 use crate::mark::{Mark, marks};
 use crate::promises::{Promise, check_promises};
@@ -74,6 +75,8 @@ pub struct Report {
     pub time: Duration,
     /// In how many runs each of the rare situations was seen, in the order of [`Mark::ALL`].
     pub marks: Vec<u64>,
+    /// Which transitions in the lives of conversations were reached.
+    pub coverage: Coverage,
 }
 
 impl<S> fmt::Debug for Sim<S> {
@@ -366,9 +369,18 @@ impl Ran {
     /// The rare situations that it has seen.
     #[must_use]
     pub fn marks(&self) -> Vec<Mark> {
-        // What is said on a network that changes bytes means nothing.
-        let faithful = self.network == crate::Network::Faithful;
-        if faithful { marks(&self.transcript).into_iter().collect() } else { Vec::new() }
+        if self.is_meaningful() { marks(&self.transcript).into_iter().collect() } else { Vec::new() }
+    }
+
+    /// Which transitions in the lives of conversations it has reached.
+    #[must_use]
+    pub fn coverage(&self) -> Coverage {
+        if self.is_meaningful() { Coverage::of(&self.transcript) } else { Coverage::default() }
+    }
+
+    /// What is said on a network that changes bytes means nothing.
+    fn is_meaningful(&self) -> bool {
+        self.network == crate::Network::Faithful
     }
 }
 
@@ -381,6 +393,7 @@ impl Report {
         for mark in ran.marks() {
             self.marks[mark as usize] += 1;
         }
+        self.coverage.add(&ran.coverage());
     }
 
     /// The rare situations that no run has seen.
