@@ -67,7 +67,7 @@ mod world;
 pub mod worlds;
 
 pub use coverage::{Coverage, Transition};
-pub use diagram::draw as draw_diagram;
+pub use diagram::{Format, NotAFormat, draw as draw_diagram};
 pub use failure::Failure;
 pub use mark::Mark;
 pub use opener::{Caller, Opener, Script, Then, Workload};
@@ -75,7 +75,7 @@ pub use plan::{Plan, Speaks};
 pub use promises::{Broken, Promise, check_promises};
 pub use property::View;
 pub use scenario::{NotAScenario, Scenario, scenarios_in};
-pub use sim::{REPLAY, Ran, Report, Sim};
+pub use sim::{FORMAT, REPLAY, Ran, Report, Sim};
 pub use swarm::{Fault, Network, Swarm};
 pub use tape::{Draws, NotATape, Tape, Track, next_tape, shrink};
 pub use world::World;

@@ -1,5 +1,7 @@
 //! Worlds to begin with: the bus with everything that it can do.
 
+pub mod small;
+
 use std::time::Duration;
 
 use liminal_core::participant::{AsyncContext, async_fn, from_fn};
