@@ -10,6 +10,9 @@ use std::time::Instant;
 
 use liminal_sim::{Coverage, worlds};
 
+/// How many runs are begun of each world unless N says otherwise: a few minutes for all worlds.
+const RUNS_MAX: u64 = 1_000_000;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let runs_max = arguments.iter().position(|it| it == "--runs-max");
@@ -18,7 +21,7 @@ fn main() -> ExitCode {
     let (mut runs, mut coverage, begun) = (0, Coverage::default(), Instant::now());
     for small in worlds::small::all().into_iter().filter(|it| it.sim.name().contains(&named)) {
         let begun = Instant::now();
-        match small.check(runs_max.unwrap_or(u64::MAX)) {
+        match small.check(runs_max.unwrap_or(RUNS_MAX)) {
             Ok((report, complete)) => {
                 let (name, seconds) = (small.sim.name(), begun.elapsed().as_secs_f64());
                 let all = if complete { "all" } else { "not all" };

@@ -44,6 +44,10 @@
 //!
 //! A failure is made small, printed as a sequence diagram with a line that replays it, and saved as a
 //! [`Scenario`] if there is a [folder](Sim::scenarios) for that; from then on every test run begins with it.
+//! The variable [`FORMAT`] has it printed for Mermaid or as JSON lines instead, as [`Failure::run`] does.
+//!
+//! What the runs have not tested is told, too: [`Report::coverage`] has the transitions in the life of a
+//! conversation that none of them reached, and [`Report::unseen`] the rare situations.
 
 #![forbid(unsafe_code)]
 

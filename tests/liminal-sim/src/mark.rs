@@ -73,8 +73,10 @@ struct Watch {
     replied: BTreeSet<(BusId, Ticket)>,
     speaks_v2: BTreeSet<OpenerId>,
     recorded: BTreeSet<(OpenerId, ConversationId, MessageId)>,
-    /// Requests that have not ended, with their deadlines.
-    open: BTreeMap<(Key, u64), Instant>,
+    /// The deadlines of all requests.
+    deadlines: BTreeMap<(Key, u64), Instant>,
+    /// Requests that have not ended.
+    open: BTreeSet<(Key, u64)>,
     /// Those of which a part was answered.
     parted: BTreeSet<(Key, u64)>,
     /// Whether the last exit left a request unanswered.
@@ -125,7 +127,9 @@ impl Watch {
             }
             Noted::Answered { ticket, answer } => self.on_answered(entry.at, bus, *ticket, answer),
             Noted::Paused { opener: None, until } => {
-                let passes = self.open.iter().any(|(((of, _), _), deadline)| *of == bus && deadline < until);
+                let passes =
+                    |it: &(Key, u64)| it.0.0 == bus && self.deadlines.get(it).is_some_and(|by| by < until);
+                let passes = self.open.iter().any(passes);
                 self.see(passes, Mark::PausedPastDeadline);
             }
             Noted::Died { pid, .. } => {
@@ -160,7 +164,7 @@ impl Watch {
             let hand = self.in_hand.get(&key).copied().unwrap_or(0);
             self.see(self.dead.contains(&(bus, pid)), Mark::ReplyAfterDeath);
             self.see(asks && self.ended.contains(&(key, hand)), Mark::LateReply);
-            self.see(asks && self.open.get(&(key, hand)) == Some(&at), Mark::ReplyAtDeadline);
+            self.see(asks && self.deadlines.get(&(key, hand)) == Some(&at), Mark::ReplyAtDeadline);
             self.replied.insert((bus, ticket));
         }
         self.see(*answer == Answer::Busy, Mark::BusyHost);
@@ -184,10 +188,9 @@ impl Watch {
                 self.see(closing, Mark::ExitRacesClose);
                 self.see(closing && *goes_on, Mark::RerouteWhileClosing);
                 let in_hand = self.in_hand.get(&key).map(|hand| (key, *hand));
-                let parted =
-                    in_hand.is_some_and(|it| self.open.contains_key(&it) && self.parted.contains(&it));
+                let parted = in_hand.is_some_and(|it| self.open.contains(&it) && self.parted.contains(&it));
                 self.see(parted && *goes_on, Mark::PartThenRerouted);
-                self.left_open = self.open.keys().any(|(of, _)| *of == key);
+                self.left_open = self.open.iter().any(|(of, _)| *of == key);
             }
             Recorded::Failed => self.see(true, Mark::NobodyLeft),
             Recorded::Left { why: Leaving::OwnerLost, .. } => {
@@ -207,7 +210,8 @@ impl Watch {
     fn on_request(&mut self, key: Key, number: u64, what: &Recorded) {
         match what {
             Recorded::Request { deadline, .. } => {
-                self.open.insert((key, number), *deadline);
+                self.deadlines.insert((key, number), *deadline);
+                self.open.insert((key, number));
             }
             Recorded::Reply { request, last: false, .. } => {
                 self.parted.insert((key, request.get()));
@@ -215,7 +219,7 @@ impl Watch {
             Recorded::Reply { request, .. } | Recorded::RequestEnded { request, .. } => {
                 self.open.remove(&(key, request.get()));
             }
-            Recorded::Failed | Recorded::Left { .. } => self.open.retain(|(of, _), _| *of != key),
+            Recorded::Failed | Recorded::Left { .. } => self.open.retain(|(of, _)| *of != key),
             _ => {}
         }
     }

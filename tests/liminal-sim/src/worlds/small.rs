@@ -75,10 +75,10 @@ pub fn all() -> Vec<Small> {
             world("a death in every order", BOTH, &[Fault::Kill], briefest),
             world("a loss in every order", BOTH, &[Fault::Reset], briefest),
             world("the next takes over in every order", BOTH, &[Fault::Kill], brief_three),
-            Small::new(&named("two owners in every order"), SCHEDULE, move |plan| {
+            Small::new(&named("two owners link and unlink in every order"), SCHEDULE, move |plan| {
                 for _ in 0..2 {
                     echo(plan, "echo", 1);
-                    plan.opener_speaking(speaks, Script::new().open("echo").ask("1"));
+                    plan.opener_speaking(speaks, Script::new().open("echo").close());
                 }
             }),
         ]);
