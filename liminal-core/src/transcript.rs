@@ -190,6 +190,14 @@ pub enum Noted {
     },
 }
 
+impl Noted {
+    /// Whether this only says how things stand, and nothing was done.
+    #[must_use]
+    pub const fn is_measurement(&self) -> bool {
+        matches!(self, Self::Measured { .. } | Self::Held { .. } | Self::Waited { .. })
+    }
+}
+
 /// Where something is held for a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {

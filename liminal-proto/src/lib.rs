@@ -82,7 +82,7 @@ pub mod wire;
 
 pub use code::ReasonCode;
 pub use config::{Config, Keepalive, Limits, Rate};
-pub use connection::{Connection, ConversationPhase, Phase};
+pub use connection::{Connection, ConversationPhase, ConversationTrigger, Phase};
 pub use error::{CloseReason, CommandError, LinkError, Misuse, Rejected, Resemblance, Side, Violation};
 pub use event::{Event, Exit, ExitReason, Expects, Message, Next, Outcome, Reply, TimerReason, Wake, Wants};
 pub use id::{ConversationId, MessageId, Pid, RecordNumber, StreamId};

@@ -21,9 +21,20 @@ pub enum ConversationPhase {
     Closed,
 }
 
-/// What moves a conversation from one phase to the next.
+impl ConversationPhase {
+    /// Every phase.
+    pub const ALL: [Self; 5] = [Self::Opening, Self::Open, Self::Closing, Self::Failed, Self::Closed];
+
+    /// The phase after `trigger`; `None` where it is not allowed.
+    #[must_use]
+    pub const fn next(self, trigger: Trigger) -> Option<Self> {
+        next(self, trigger)
+    }
+}
+
+/// What moves a conversation from one [phase](ConversationPhase) to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Trigger {
+pub enum Trigger {
     /// The server opened it.
     Opened,
     /// The server refused to.
@@ -38,6 +49,12 @@ pub(crate) enum Trigger {
     Joined,
     /// The server is done with it.
     Ended,
+}
+
+impl Trigger {
+    /// Every trigger.
+    pub const ALL: [Self; 7] =
+        [Self::Opened, Self::Refused, Self::Close, Self::Exited, Self::Rerouted, Self::Joined, Self::Ended];
 }
 
 /// The table: the phase that `trigger` leads to, or `None` where it is not allowed.
@@ -65,21 +82,10 @@ mod tests {
     use super::{ConversationPhase as Phase, Trigger, next};
     use crate::table;
 
-    const PHASES: [Phase; 5] = [Phase::Opening, Phase::Open, Phase::Closing, Phase::Failed, Phase::Closed];
-    const TRIGGERS: [Trigger; 7] = [
-        Trigger::Opened,
-        Trigger::Refused,
-        Trigger::Close,
-        Trigger::Exited,
-        Trigger::Rerouted,
-        Trigger::Joined,
-        Trigger::Ended,
-    ];
-
     #[test]
     fn the_diagram_in_the_docs_is_drawn_from_the_table() {
         let drawn = include_str!("conversation.md");
-        table::assert_drawn("src/connection/conversation.md", drawn, &PHASES, &TRIGGERS, next);
+        table::assert_drawn("src/connection/conversation.md", drawn, &Phase::ALL, &Trigger::ALL, next);
     }
 
     #[test]
@@ -87,7 +93,7 @@ mod tests {
         for trigger in [Trigger::Exited, Trigger::Rerouted, Trigger::Joined] {
             assert_eq!(next(Phase::Failed, trigger), None);
         }
-        for trigger in TRIGGERS {
+        for trigger in Trigger::ALL {
             assert_eq!(next(Phase::Closed, trigger), None);
         }
     }

@@ -22,7 +22,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
-pub use conversation::ConversationPhase;
+pub use conversation::{ConversationPhase, Trigger as ConversationTrigger};
 pub use phase::Phase;
 
 use client::Client;

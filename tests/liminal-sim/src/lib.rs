@@ -78,6 +78,10 @@
 //!
 //! A failure is made small, printed as a sequence diagram with a line that replays it, and saved as a
 //! [`Scenario`] if there is a [folder](Sim::scenarios) for that; from then on every test run begins with it.
+//! The variable [`FORMAT`] has it printed for Mermaid or as JSON lines instead, as [`Failure::run`] does.
+//!
+//! What the runs have not tested is told, too: [`Report::coverage`] has the transitions in the life of a
+//! conversation that none of them reached, and [`Report::unseen`] the rare situations.
 //!
 //! # Features
 //!
@@ -88,6 +92,7 @@
 
 #![forbid(unsafe_code)]
 
+mod coverage;
 mod diagram;
 mod failure;
 #[cfg(any(feature = "arbitrary", feature = "proptest"))]
@@ -111,7 +116,8 @@ mod tape;
 mod world;
 pub mod worlds;
 
-pub use diagram::draw as draw_diagram;
+pub use coverage::{Coverage, Transition};
+pub use diagram::{Format, NotAFormat, draw as draw_diagram};
 pub use failure::Failure;
 #[cfg(any(feature = "arbitrary", feature = "proptest"))]
 pub use frame::AnyFrame;
@@ -123,7 +129,7 @@ pub use promises::{Broken, Promise, check_promises};
 pub use property::View;
 pub use race::Race;
 pub use scenario::{NotAScenario, Scenario, scenarios_in};
-pub use sim::{REPLAY, Ran, Report, Sim};
+pub use sim::{FORMAT, REPLAY, Ran, Report, Sim};
 pub use stage::{Role, Stage, StagedBus, StagedOpener};
 pub use swarm::{Fault, Network, Swarm};
 pub use tape::{Draws, NotATape, Tape, Track, next_tape, shrink};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use liminal_core::transcript::{BusId, Entry, Noted, OpenerId, Transcript};
 use liminal_core::{Answer, Call, ConversationKey, Leaving, LinkId, Recorded, Ticket};
-use liminal_proto::{ConversationId, Event, MessageId, Outcome, Pid};
+use liminal_proto::{ConversationId, Event, Instant, MessageId, Outcome, Pid};
 
 macro_rules! all_marks {
     ($($name:ident, $text:literal;)*) => {
@@ -41,6 +41,11 @@ all_marks! {
     Uncompensated, "a compensation fails";
     RefusedToDead, "a message reaches a conversation whose participant has exited";
     UnknownEnd, "a request ends as unknown";
+    ReplyAtDeadline, "a reply comes at the very moment of the deadline";
+    PausedPastDeadline, "the bus stands still past the deadline of a request";
+    PartThenRerouted, "who has given a part of its reply exits, and the conversation goes on";
+    ThirdRedelivery, "a message is moved for the third time";
+    CompensatedUnanswered, "an exit is compensated that leaves requests unanswered";
     BusRestarted, "a conversation is opened on a bus that was started again";
 }
 
@@ -68,6 +73,14 @@ struct Watch {
     replied: BTreeSet<(BusId, Ticket)>,
     speaks_v2: BTreeSet<OpenerId>,
     recorded: BTreeSet<(OpenerId, ConversationId, MessageId)>,
+    /// The deadlines of all requests.
+    deadlines: BTreeMap<(Key, u64), Instant>,
+    /// Requests that have not ended.
+    open: BTreeSet<(Key, u64)>,
+    /// Those of which a part was answered.
+    parted: BTreeSet<(Key, u64)>,
+    /// Whether the last exit left a request unanswered.
+    left_open: bool,
 }
 
 impl Watch {
@@ -96,6 +109,7 @@ impl Watch {
                     self.owners.insert((bus, *conversation), (*opener, *id));
                 }
                 self.see(bus.get() > 1, Mark::BusRestarted);
+                self.see(*link == LinkId::BUS && self.left_open, Mark::CompensatedUnanswered);
             }
             Noted::Said { opener, event: Event::Close { conversation } } => {
                 self.closing.insert((*opener, *conversation));
@@ -107,14 +121,23 @@ impl Watch {
                 if let Call::Message { record, redelivered, .. } = &invocation.what {
                     self.in_hand.insert(key, record.get());
                     self.see(*redelivered > 0, Mark::Redelivered);
+                    self.see(*redelivered > 2, Mark::ThirdRedelivery);
                 }
                 self.calls.insert((bus, *ticket), (key, invocation.pid, asks));
             }
-            Noted::Answered { ticket, answer } => self.on_answered(bus, *ticket, answer),
+            Noted::Answered { ticket, answer } => self.on_answered(entry.at, bus, *ticket, answer),
+            Noted::Paused { opener: None, until } => {
+                let passes =
+                    |it: &(Key, u64)| it.0.0 == bus && self.deadlines.get(it).is_some_and(|by| by < until);
+                let passes = self.open.iter().any(passes);
+                self.see(passes, Mark::PausedPastDeadline);
+            }
             Noted::Died { pid, .. } => {
                 self.dead.insert((bus, *pid));
             }
-            Noted::Recorded { conversation, record } => self.on_record((bus, *conversation), &record.what),
+            Noted::Recorded { conversation, record } => {
+                self.on_record((bus, *conversation), record.number.get(), &record.what)
+            }
             Noted::Uncompensated(_) => self.see(true, Mark::Uncompensated),
             _ => {}
         }
@@ -135,12 +158,13 @@ impl Watch {
         }
     }
 
-    fn on_answered(&mut self, bus: BusId, ticket: Ticket, answer: &Answer) {
+    fn on_answered(&mut self, at: Instant, bus: BusId, ticket: Ticket, answer: &Answer) {
         let Some((key, pid, asks)) = self.calls.get(&(bus, ticket)).copied() else { return };
         if let Answer::Reply(_) = answer {
             let hand = self.in_hand.get(&key).copied().unwrap_or(0);
             self.see(self.dead.contains(&(bus, pid)), Mark::ReplyAfterDeath);
             self.see(asks && self.ended.contains(&(key, hand)), Mark::LateReply);
+            self.see(asks && self.deadlines.get(&(key, hand)) == Some(&at), Mark::ReplyAtDeadline);
             self.replied.insert((bus, ticket));
         }
         self.see(*answer == Answer::Busy, Mark::BusyHost);
@@ -151,7 +175,8 @@ impl Watch {
         }
     }
 
-    fn on_record(&mut self, key: Key, what: &Recorded) {
+    fn on_record(&mut self, key: Key, number: u64, what: &Recorded) {
+        self.on_request(key, number, what);
         match what {
             Recorded::Message { id, .. } | Recorded::Request { id, .. } => {
                 if let Some((opener, conversation)) = self.owners.get(&key) {
@@ -162,6 +187,10 @@ impl Watch {
                 let closing = self.is_closing(key);
                 self.see(closing, Mark::ExitRacesClose);
                 self.see(closing && *goes_on, Mark::RerouteWhileClosing);
+                let in_hand = self.in_hand.get(&key).map(|hand| (key, *hand));
+                let parted = in_hand.is_some_and(|it| self.open.contains(&it) && self.parted.contains(&it));
+                self.see(parted && *goes_on, Mark::PartThenRerouted);
+                self.left_open = self.open.iter().any(|(of, _)| *of == key);
             }
             Recorded::Failed => self.see(true, Mark::NobodyLeft),
             Recorded::Left { why: Leaving::OwnerLost, .. } => {
@@ -173,6 +202,24 @@ impl Watch {
                 self.see(*how == Outcome::Deadline && in_hand && self.works(key), Mark::DeadlineAtWork);
                 self.see(*how == Outcome::Exited && !in_hand, Mark::GivenUp);
             }
+            _ => {}
+        }
+    }
+
+    /// Keeps account of the requests that have not ended.
+    fn on_request(&mut self, key: Key, number: u64, what: &Recorded) {
+        match what {
+            Recorded::Request { deadline, .. } => {
+                self.deadlines.insert((key, number), *deadline);
+                self.open.insert((key, number));
+            }
+            Recorded::Reply { request, last: false, .. } => {
+                self.parted.insert((key, request.get()));
+            }
+            Recorded::Reply { request, .. } | Recorded::RequestEnded { request, .. } => {
+                self.open.remove(&(key, request.get()));
+            }
+            Recorded::Failed | Recorded::Left { .. } => self.open.retain(|(of, _)| *of != key),
             _ => {}
         }
     }

@@ -41,8 +41,8 @@ impl<S> Property<S> {
 
 /// How the properties of a run have fared.
 pub(crate) struct Fared {
-    /// When each held for the first time; of `always`, when it did not.
-    first: Vec<Option<Instant>>,
+    /// When each held for the first time, and behind how many entries; of `always`, when it did not.
+    first: Vec<Option<(Instant, usize)>>,
     /// When faults had stopped and inputs had ended.
     calm_since: Option<Instant>,
 }
@@ -60,7 +60,7 @@ impl Fared {
         for (first, property) in self.first.iter_mut().zip(properties) {
             let counts = is_calm || !matches!(property.kind, Kind::Eventually(_));
             if counts && first.is_none() && (property.holds)(view) != (property.kind == Kind::Always) {
-                *first = Some(view.now);
+                *first = Some((view.now, entries_said(view.transcript)));
             }
         }
     }
@@ -70,12 +70,21 @@ impl Fared {
         self.first.iter().zip(properties).find_map(|(first, property)| self.fault(*first, property))
     }
 
-    fn fault<S>(&self, first: Option<Instant>, property: &Property<S>) -> Option<String> {
+    /// The entry behind which the first `always` that is broken does not hold.
+    pub(crate) fn entry<S>(&self, properties: &[Property<S>]) -> Option<usize> {
+        let (first, property) =
+            self.first.iter().zip(properties).find(|(first, it)| self.fault(**first, it).is_some())?;
+        let (_, entries) = (*first).filter(|_| property.kind == Kind::Always)?;
+        entries.checked_sub(1)
+    }
+
+    fn fault<S>(&self, first: Option<(Instant, usize)>, property: &Property<S>) -> Option<String> {
         let name = &property.name;
         match (property.kind, first) {
-            (Kind::Always, Some(at)) => Some(format!("always {name}: does not hold at {at}.")),
+            (Kind::Always, Some((at, _))) => Some(format!("always {name}: does not hold at {at}.")),
             (Kind::Eventually(within), first) => {
-                let late = first.is_none_or(|at| self.calm_since.is_some_and(|calm| at > calm.after(within)));
+                let late =
+                    first.is_none_or(|(at, _)| self.calm_since.is_some_and(|calm| at > calm.after(within)));
                 late.then(|| {
                     format!("eventually {name}: not within {within:?} after faults stop and inputs end.")
                 })
@@ -88,6 +97,13 @@ impl Fared {
     pub(crate) fn seen(&self) -> impl Iterator<Item = bool> + '_ {
         self.first.iter().map(Option::is_some)
     }
+}
+
+/// How many entries there are, but for measurements at the end: nobody has said or done those.
+fn entries_said(transcript: &Transcript) -> usize {
+    let entries = transcript.entries();
+    let last = entries.iter().rposition(|entry| !entry.what.is_measurement());
+    last.map_or(0, |last| last + 1)
 }
 
 impl<S> fmt::Debug for Property<S> {

@@ -8,17 +8,24 @@ use std::time::Duration;
 
 use liminal_core::Transcript;
 
+use crate::coverage::Coverage;
+use crate::diagram::{Format, NotAFormat};
 use crate::failure::Failure;
 use crate::mark::{Mark, marks};
 use crate::promises::{Promise, check_promises};
 use crate::property::{Fared, Kind, Property, View};
 use crate::scenario::{Scenario, scenarios_in};
-use crate::tape::{Draws, Tape, next_tape, shrink};
+use crate::tape::{Draws, Tape, next_branch, shrink};
+use crate::world::Search;
 use crate::{Encounter, Plan, Track, World};
 
 /// The environment variable that has one run of a simulation replayed: its name, `=`, and a tape, as failures
 /// print it. Other simulations run as ever.
 pub const REPLAY: &str = "LIMINAL_SIM_REPLAY";
+
+/// The environment variable that says how failures write their run down: `text`, `mermaid` or `json`, as
+/// [`Format`] has them. Without it, as text.
+pub const FORMAT: &str = "LIMINAL_SIM_FORMAT";
 
 /// What making a failure small may cost, in steps: a few seconds without optimization. Runs that go round in
 /// circles are long.
@@ -59,7 +66,7 @@ pub struct Ran {
     pub encounters: Vec<Encounter>,
     /// What does not hold, in words, behind the id of the promise or the kind and name of the property.
     pub broken: Option<String>,
-    /// The entry of the transcript at which a promise was seen to be broken.
+    /// The entry of the transcript at which a promise was seen to be broken, or an `always` did not hold.
     pub entry: Option<usize>,
     /// Which properties held at some time, in their order.
     seen: Vec<bool>,
@@ -80,6 +87,8 @@ pub struct Report {
     pub time: Duration,
     /// In how many runs each of the rare situations was seen, in the order of [`Mark::ALL`].
     pub marks: Vec<u64>,
+    /// Which transitions in the lives of conversations were reached.
+    pub coverage: Coverage,
 }
 
 impl<S> fmt::Debug for Sim<S> {
@@ -136,6 +145,12 @@ impl<S> Sim<S> {
         self
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The seeds of the runs. Default: 200 of them.
     #[must_use]
     pub fn seeds(mut self, seeds: Range<u64>) -> Self {
@@ -186,6 +201,7 @@ impl<S> Sim<S> {
     pub fn try_check(&self) -> Result<Report, Box<Failure>> {
         let mut report = Report { marks: vec![0; Mark::ALL.len()], ..Report::default() };
         let mut seen = vec![false; self.properties.len()];
+        format_to_print().map_err(|text| self.misuse(text))?;
         if let Some(tape) = self.to_replay()? {
             self.one(&tape, &mut report, &mut seen)?;
             return Ok(report);
@@ -196,12 +212,18 @@ impl<S> Sim<S> {
         for seed in self.seeds.clone() {
             self.one(&Tape::from_seed(seed), &mut report, &mut seen)?;
         }
-        self.check_seen(&seen)?;
+        self.check_seen(&seen, &report.coverage)?;
         Ok(report)
     }
 
     /// Makes every decision of these tracks in turn, while the others stay benign: all runs of a small world,
     /// or as many as `runs_max` of them. Says whether those were all. [`Plan::faults_max`] keeps them finite.
+    ///
+    /// Of two orders of steps that change nothing for each other one is tried, and a run ends where another has
+    /// been: such runs count for `runs_max`, and not in the report. So a property is not shown what lies
+    /// between two such steps in both orders. Pieces in which bytes travel, and the end of the connections
+    /// behind everything else, are not searched with the schedule; a fault is then due at once or never, and so
+    /// comes between any two steps.
     ///
     /// # Errors
     ///
@@ -213,23 +235,30 @@ impl<S> Sim<S> {
     ) -> Result<(Report, bool), Box<Failure>> {
         let mut report = Report { marks: vec![0; Mark::ALL.len()], ..Report::default() };
         let mut seen = vec![false; self.properties.len()];
-        let mut tape = Some(Tape::default());
-        while let Some(this) = tape {
-            if report.runs == runs_max {
+        format_to_print().map_err(|text| self.misuse(text))?;
+        let mut next = Some((Tape::default(), 0));
+        let (mut search, mut attempts) = (Search::default(), 0);
+        while let Some((tape, repeated)) = next {
+            if attempts == runs_max {
                 return Ok((report, false));
             }
-            let (ran, draws) = self.run_drawing(Draws::noting(this.clone(), tracks));
-            self.judge(&this, ran, &mut report, &mut seen)?;
-            tape = next_tape(&draws);
+            attempts += 1;
+            search.begin(repeated);
+            let (ran, draws, after) = self.run_drawing(Draws::noting(tape, tracks), Some(search));
+            search = after.unwrap_or_default();
+            if !search.is_repetition {
+                self.judge(draws.tape(), ran, &mut report, &mut seen)?;
+            }
+            next = next_branch(&draws);
         }
-        self.check_seen(&seen)?;
+        self.check_seen(&seen, &report.coverage)?;
         Ok((report, true))
     }
 
     /// One run.
     #[must_use]
     pub fn run(&self, tape: &Tape) -> Ran {
-        self.run_drawing(Draws::new(tape.clone())).0
+        self.run_drawing(Draws::new(tape.clone()), None).0
     }
 
     /// One run, for whoever has tapes from elsewhere: from proptest, from a fuzzer.
@@ -239,10 +268,10 @@ impl<S> Sim<S> {
     /// What does not hold, made small.
     pub fn check_tape(&self, tape: &Tape) -> Result<Ran, Box<Failure>> {
         let ran = self.run(tape);
-        match &ran.broken {
-            Some(_) => Err(self.failure_of(tape, &ran)),
-            None => Ok(ran),
+        if ran.broken.is_some() {
+            return Err(self.failure_of(tape, &ran, &Coverage::default()));
         }
+        Ok(ran)
     }
 
     /// What it sets up, made afresh, and what properties look at.
@@ -252,10 +281,10 @@ impl<S> Sim<S> {
         (plan, state)
     }
 
-    fn run_drawing(&self, draws: Draws) -> (Ran, Draws) {
+    fn run_drawing(&self, draws: Draws, search: Option<Search>) -> (Ran, Draws, Option<Search>) {
         let (plan, state) = self.plan();
         let network = plan.network;
-        let mut world = World::drawing(plan, draws);
+        let mut world = World::drawing(plan, draws, search);
         let mut fared = Fared::new(self.properties.len());
         if self.properties.is_empty() {
             world.run(&mut |_| {});
@@ -265,17 +294,21 @@ impl<S> Sim<S> {
                 fared.look(&self.properties, &view, world.is_calm());
             });
         }
-        let draws = world.draws().clone();
-        (self.ran(world, &fared, network), draws)
+        let ran = self.ran(&mut world, &fared, network);
+        let (draws, search) = world.into_draws();
+        (ran, draws, search)
     }
 
-    fn ran(&self, mut world: World, fared: &Fared, network: crate::Network) -> Ran {
+    fn ran(&self, world: &mut World, fared: &Fared, network: crate::Network) -> Ran {
         if let Some(tamper) = &self.tamper {
             tamper(world.transcript_mut());
         }
         let promise = check_promises(world.transcript(), network);
         let promise = promise.filter(|it| !self.except.contains(&it.promise));
-        let entry = promise.as_ref().map(|it| it.entry);
+        let entry = match &promise {
+            Some(promise) => Some(promise.entry),
+            None => fared.entry(&self.properties),
+        };
         Ran {
             swarm: world.swarm().to_string(),
             steps: world.steps(),
@@ -290,6 +323,11 @@ impl<S> Sim<S> {
         }
     }
 
+    /// What the environment says is not understood.
+    fn misuse(&self, text: String) -> Box<Failure> {
+        Box::new(Failure::new(&self.name, text, Coverage::default()))
+    }
+
     /// The tape that the environment names for this simulation.
     fn to_replay(&self) -> Result<Option<Tape>, Box<Failure>> {
         let Ok(text) = std::env::var(REPLAY) else { return Ok(None) };
@@ -302,7 +340,7 @@ impl<S> Sim<S> {
                 "{REPLAY} names a simulation and a tape with '=' between them: {text:?} does not"
             )),
         };
-        tape.map_err(|broken| Box::new(self.failure_without_run(broken)))
+        tape.map_err(|broken| self.misuse(broken))
     }
 
     /// The scenarios of this name in the folder.
@@ -318,7 +356,8 @@ impl<S> Sim<S> {
             let again = self.run(tape);
             if again.transcript.digest() != ran.transcript.digest() {
                 let text = format!("{}: {}", Promise::R6, Promise::R6.text());
-                return Err(self.failure(tape.clone(), &Ran { broken: Some(text), ..again }));
+                let ran = Ran { broken: Some(text), ..again };
+                return Err(self.failure(tape.clone(), ran, &report.coverage));
             }
         }
         self.judge(tape, ran, report, seen)
@@ -332,7 +371,7 @@ impl<S> Sim<S> {
         seen: &mut [bool],
     ) -> Result<(), Box<Failure>> {
         if ran.broken.is_some() {
-            return Err(self.failure_of(tape, &ran));
+            return Err(self.failure_of(tape, &ran, &report.coverage));
         }
         report.add(&ran);
         for (seen, now) in seen.iter_mut().zip(&ran.seen) {
@@ -342,15 +381,7 @@ impl<S> Sim<S> {
     }
 
     /// The failure of a run that broke something, made small.
-    fn failure_of(&self, tape: &Tape, ran: &Ran) -> Box<Failure> {
-        let breaks_the_same = |again: &Ran| match (&again.broken, &ran.broken) {
-            (Some(again), Some(broken)) => is_same(again, broken),
-            _ => false,
-        };
-        if !breaks_the_same(&self.run(tape)) {
-            // Found by a search of all runs, in which weights mean something else.
-            return self.failure(tape.clone(), ran);
-        }
+    fn failure_of(&self, tape: &Tape, ran: &Ran, coverage: &Coverage) -> Box<Failure> {
         let mut steps = 0;
         let small = shrink(tape, self.shrink_runs_max, |tape| {
             if steps > SHRINK_STEPS_MAX {
@@ -358,40 +389,46 @@ impl<S> Sim<S> {
             }
             let again = self.run(tape);
             steps += again.steps;
-            breaks_the_same(&again)
+            again.broken.zip(ran.broken.as_deref()).is_some_and(|(again, broken)| is_same(&again, broken))
         });
-        self.failure(small.clone(), &self.run(&small))
+        let ran = self.run(&small);
+        self.failure(small, ran, coverage)
     }
 
-    fn check_seen(&self, seen: &[bool]) -> Result<(), Box<Failure>> {
+    fn check_seen(&self, seen: &[bool], coverage: &Coverage) -> Result<(), Box<Failure>> {
         let sometimes = self.properties.iter().zip(seen);
         let never = sometimes.into_iter().find(|(it, seen)| it.kind == Kind::Sometimes && !**seen);
         match never {
             Some((property, _)) => {
                 let broken = format!("sometimes {}: in none of the runs.", property.name);
-                Err(Box::new(self.failure_without_run(broken)))
+                Err(Box::new(Failure::new(&self.name, broken, coverage.clone())))
             }
             None => Ok(()),
         }
     }
 
-    fn failure_without_run(&self, broken: String) -> Failure {
-        let (sim, tape, swarm, diagram) = (self.name.clone(), Tape::default(), String::new(), String::new());
-        Failure { sim, broken, tape, swarm, diagram, saved: None }
-    }
-
-    fn failure(&self, tape: Tape, ran: &Ran) -> Box<Failure> {
+    fn failure(&self, tape: Tape, ran: Ran, coverage: &Coverage) -> Box<Failure> {
+        let mut coverage = coverage.clone();
+        coverage.add(&ran.coverage());
+        let broken = ran.broken.unwrap_or_default();
         let mut failure = Failure {
-            sim: self.name.clone(),
-            broken: ran.broken.clone().unwrap_or_default(),
             tape,
-            swarm: ran.swarm.clone(),
-            diagram: crate::diagram::draw(&ran.transcript, ran.entry),
-            saved: None,
+            swarm: ran.swarm,
+            transcript: ran.transcript,
+            entry: ran.entry,
+            // What the variable says was understood before the first run.
+            format: format_to_print().unwrap_or_default(),
+            ..Failure::new(&self.name, broken, coverage)
         };
         failure.saved = self.scenarios.as_deref().and_then(|folder| failure.save(folder).ok());
         Box::new(failure)
     }
+}
+
+/// How the environment wants runs to be written down.
+fn format_to_print() -> Result<Format, String> {
+    let Ok(text) = std::env::var(FORMAT) else { return Ok(Format::default()) };
+    text.parse().map_err(|error: NotAFormat| format!("{FORMAT}: {error}"))
 }
 
 /// Whether two failures are of the same promise or property: what stands before the first colon.
@@ -403,9 +440,18 @@ impl Ran {
     /// The rare situations that it has seen.
     #[must_use]
     pub fn marks(&self) -> Vec<Mark> {
-        // What is said on a network that changes bytes means nothing.
-        let faithful = self.network == crate::Network::Faithful;
-        if faithful { marks(&self.transcript).into_iter().collect() } else { Vec::new() }
+        if self.is_meaningful() { marks(&self.transcript).into_iter().collect() } else { Vec::new() }
+    }
+
+    /// Which transitions in the lives of conversations it has reached.
+    #[must_use]
+    pub fn coverage(&self) -> Coverage {
+        if self.is_meaningful() { Coverage::of(&self.transcript) } else { Coverage::default() }
+    }
+
+    /// What is said on a network that changes bytes means nothing.
+    fn is_meaningful(&self) -> bool {
+        self.network == crate::Network::Faithful
     }
 }
 
@@ -418,6 +464,7 @@ impl Report {
         for mark in ran.marks() {
             self.marks[mark as usize] += 1;
         }
+        self.coverage.add(&ran.coverage());
     }
 
     /// The rare situations that no run has seen.

@@ -102,11 +102,11 @@ impl Swarm {
     /// Drawn from the tape: each of the faults that the plan allows is there or not, and rare or frequent.
     pub fn draw(draws: &mut Draws, allowed: impl Fn(Fault) -> bool) -> Self {
         let mut this = Self::benign();
-        // Of a search of all runs the weights are no part: whatever is possible happens in one of them.
-        let weights: &[u8] = if draws.is_exhaustive() { &[0, 96] } else { &WEIGHTS };
         for (nth, fault) in Fault::ALL.iter().enumerate() {
             if allowed(*fault) {
-                this.weights[nth] = draws.pick(Track::Faults, weights);
+                // A search of all runs has a run without it anyway: the one in which it never happens.
+                this.weights[nth] =
+                    WEIGHTS[draws.below_of(Track::Faults, WEIGHTS.len(), &[WEIGHTS.len() - 1])];
             }
         }
         if this.has(Fault::NarrowBuffers) {

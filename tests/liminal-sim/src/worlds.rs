@@ -1,5 +1,7 @@
 //! Worlds to begin with: the bus with everything that it can do.
 
+pub mod small;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -122,13 +124,16 @@ impl Participant for Slow {
     }
 }
 
-/// Has enough of every third message, and does not answer every fourth.
+/// Has enough of every third message, at times in the middle of the reply, and does not answer every fourth.
 struct Moody(u32);
 
 impl Participant for Moody {
     fn message(&mut self, context: &mut Context<'_>, message: Received) {
         self.0 += 1;
         if self.0.is_multiple_of(3) {
+            if message.payload.len().is_multiple_of(2) {
+                context.reply_part("it is");
+            }
             return context.exit(ExitReason::Normal);
         }
         if !self.0.is_multiple_of(4) {

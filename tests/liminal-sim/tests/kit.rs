@@ -10,7 +10,9 @@ use liminal_core::participant::{async_fn, from_fn};
 use liminal_core::transcript::{Entry, Noted};
 use liminal_core::{CrashPolicy, Recorded};
 use liminal_proto::wire::Dialect;
-use liminal_sim::{Caller, Fault, Opener, Scenario, Script, Sim, Speaks, Tape, Then, Track, scenarios_in};
+use liminal_sim::{
+    Caller, Fault, Format, Opener, Scenario, Script, Sim, Speaks, Tape, Then, Track, scenarios_in,
+};
 
 /// A participant that loses count when it is asked a third time.
 fn forgetful() -> Sim<Arc<AtomicU64>> {
@@ -38,11 +40,27 @@ fn a_failure_tells_the_property_the_faults_the_story_and_how_to_replay_it() {
     for part in [
         "forgetful: always it counts",
         "no faults",
+        "r6 \"3\"?\n            ^^^ here it shows\n",
+        "never reached at the bus: Created × ",
         "c1 ask m5 \"3\"",
         "LIMINAL_SIM_REPLAY='forgetful=...' cargo test",
     ] {
         assert!(text.contains(part), "{part:?} is missing in {text}");
     }
+}
+
+#[test]
+fn a_failure_can_be_drawn_by_mermaid_and_read_by_programs() {
+    let failure = forgetful().try_check().expect_err("it is found");
+    let drawing = failure.run(Format::Mermaid);
+    assert!(drawing.starts_with("sequenceDiagram\n"), "{drawing}");
+    assert!(drawing.contains("o1->>bus: 0ns c1 ask m5 #34;3#34;\n"), "{drawing}");
+    assert_eq!(failure.run(Format::JsonLines).matches("\"here_it_shows\":true").count(), 1);
+    for (name, format) in [("text", Format::Text), ("mermaid", Format::Mermaid), ("json", Format::JsonLines)]
+    {
+        assert_eq!(name.parse(), Ok(format));
+    }
+    assert!("svg".parse::<Format>().is_err());
 }
 
 #[test]
@@ -157,6 +175,32 @@ fn a_small_world_is_searched_to_its_end() {
     });
     let (report, complete) = sim.check_exhaustively(&[Track::Faults], 20_000).expect("every promise holds");
     assert!(complete && report.runs > 100, "{report:?}");
+}
+
+#[test]
+fn every_run_of_the_small_worlds_that_take_a_moment_keeps_every_promise() {
+    for small in liminal_sim::worlds::small::all().iter().filter(|small| small.quick) {
+        let (report, complete) = small.check(20_000).unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(complete && report.runs > 0, "{}: {report:?}", small.sim.name());
+    }
+}
+
+#[test]
+fn a_run_that_a_search_has_found_is_made_small_and_can_be_replayed() {
+    let sim = || {
+        Sim::new("mortal", |plan| {
+            plan.serve("echo", || from_fn(|context, message| context.reply(message.payload)));
+            plan.only_faults(&[Fault::Kill]).faults_max(1);
+            let script = Script::new().open("echo").ask("1").close();
+            plan.opener_speaking(Speaks::Only(Dialect::V2), script);
+        })
+        .always("nobody dies", |view| {
+            !view.transcript.entries().iter().any(|entry| matches!(entry.what, Noted::Died { .. }))
+        })
+    };
+    let search = sim().check_exhaustively(&[Track::Schedule, Track::Faults], 100_000);
+    let failure = search.expect_err("somebody dies");
+    assert_eq!(sim().run(&failure.tape).broken, Some(failure.broken));
 }
 
 #[test]

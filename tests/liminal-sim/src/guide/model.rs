@@ -92,7 +92,7 @@
 //! the others stay benign; with `&[Track::Faults]` that is every fault at every moment at which the kit can have
 //! one happen. [`Plan::only_faults`](crate::Plan::only_faults) and [`Plan::faults_max`](crate::Plan::faults_max)
 //! keep it finite. Let one opener say little: the number of runs grows with every choice, and that of the schedule
-//! fastest.
+//! fastest. [`worlds::small`](crate::worlds::small) has the worlds in which the bus itself is searched.
 //!
 //! The question here is whether a seat is free again, wherever its clerk dies:
 //!

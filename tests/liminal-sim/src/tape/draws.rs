@@ -20,9 +20,8 @@ pub(super) struct Choice {
     pub(super) track: Track,
     /// Which byte of its track.
     pub(super) at: usize,
-    /// How many values there are. Of a chance, which has two, the other value is `u8::MAX`.
-    pub(super) values: u8,
-    pub(super) is_chance: bool,
+    /// The value to try next, if one is left.
+    pub(super) next: Option<u8>,
 }
 
 impl Draws {
@@ -50,18 +49,27 @@ impl Draws {
         self.calm
     }
 
-    /// Whether all tapes of a world are made, one after the other.
-    pub(crate) const fn is_exhaustive(&self) -> bool {
-        self.choices.is_some()
-    }
-
     /// One of `n`: 0 to `n - 1`. Of one there is nothing to decide, and nothing is drawn.
     pub fn below(&mut self, track: Track, n: usize) -> usize {
         let values = u8::try_from(n).unwrap_or(u8::MAX);
         if values <= 1 {
             return 0;
         }
-        usize::from(self.byte(track, values, false) % values)
+        usize::from(self.byte(track, 0, |value| Some(value + 1).filter(|it| *it < values)) % values)
+    }
+
+    /// One of `n`, of which a search of all runs tries these alone, because the others lead to nothing else.
+    ///
+    /// # Panics
+    ///
+    /// When there is none to try.
+    pub(crate) fn below_of(&mut self, track: Track, n: usize, tried: &[usize]) -> usize {
+        if n <= 1 || !self.is_searched(track) {
+            return self.below(track, n);
+        }
+        let mut tried = tried.iter().filter_map(|it| u8::try_from(*it).ok());
+        let first = tried.clone().next().unwrap_or(0);
+        usize::from(self.byte(track, first, |value| tried.find(|it| *it > value)))
     }
 
     /// One of these; the first is the benign one.
@@ -75,26 +83,46 @@ impl Draws {
 
     /// Whether something happens that does so `weight` times in 256. What never happens draws nothing.
     pub fn chance(&mut self, track: Track, weight: u8) -> bool {
-        weight > 0 && self.byte(track, 2, true) > u8::MAX - weight
+        let other = |value| Some(u8::MAX).filter(|_| value == 0);
+        weight > 0 && self.byte(track, 0, other) > u8::MAX - weight
     }
 
-    fn byte(&mut self, track: Track, values: u8, is_chance: bool) -> u8 {
-        if self.calm && track == Track::Faults {
+    /// Whether every value of this track is tried.
+    pub(crate) fn is_searched(&self, track: Track) -> bool {
+        self.choices.is_some() && self.searched.contains(&track)
+    }
+
+    /// The next byte of a track. A search begins with `first`, and goes on with what is `next`.
+    fn byte(&mut self, track: Track, first: u8, next: impl FnOnce(u8) -> Option<u8>) -> u8 {
+        let is_searched = self.is_searched(track);
+        if (self.calm && track == Track::Faults) || (self.choices.is_some() && !is_searched) {
             return 0;
         }
-        if self.choices.is_some() && !self.searched.contains(&track) {
-            return 0;
+        let at = self.at[track as usize];
+        self.at[track as usize] += 1;
+        let bytes = self.tape.track_mut(track);
+        if is_searched && bytes.len() == at {
+            bytes.push(first);
         }
-        let at = &mut self.at[track as usize];
-        let byte = self.tape.track(track).get(*at).copied().unwrap_or(0);
+        let byte = bytes.get(at).copied().unwrap_or(0);
         if let Some(choices) = &mut self.choices {
-            choices.push(Choice { track, at: *at, values, is_chance });
+            choices.push(Choice { track, at, next: next(byte) });
         }
-        *at += 1;
         byte
     }
 
-    pub(super) const fn tape(&self) -> &Tape {
+    /// How many decisions of a search were made.
+    pub(crate) fn decided(&self) -> usize {
+        self.choices().len()
+    }
+
+    /// The decisions from this one on.
+    pub(crate) fn decided_since(&self, first: usize) -> Vec<Option<u8>> {
+        let value = |it: &Choice| self.tape.track(it.track).get(it.at).copied();
+        self.choices().iter().skip(first).map(value).collect()
+    }
+
+    pub(crate) const fn tape(&self) -> &Tape {
         &self.tape
     }
 

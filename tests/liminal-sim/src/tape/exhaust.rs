@@ -22,22 +22,22 @@ use super::{Draws, Tape, Track};
 /// ```
 #[must_use]
 pub fn next_tape(draws: &Draws) -> Option<Tape> {
+    next_branch(draws).map(|(tape, _)| tape)
+}
+
+/// The same, and how many decisions it has in common with those that were made, the last of them being
+/// another.
+pub(crate) fn next_branch(draws: &Draws) -> Option<(Tape, usize)> {
     let mut tape = draws.tape().clone();
     let mut kept = draws.choices().to_vec();
     while let Some(choice) = kept.pop() {
-        let value = tape.track(choice.track).get(choice.at).copied().unwrap_or(0);
-        let next = match choice.is_chance {
-            true if value == 0 => Some(u8::MAX),
-            false if value + 1 < choice.values => Some(value + 1),
-            _ => None,
-        };
-        let Some(next) = next else { continue };
+        let Some(next) = choice.next else { continue };
         for track in Track::ALL {
             let len = kept.iter().filter(|it| it.track == track).count();
             tape.track_mut(track).resize(len, 0);
         }
         tape.track_mut(choice.track).push(next);
-        return Some(tape);
+        return Some((tape, kept.len() + 1));
     }
     None
 }

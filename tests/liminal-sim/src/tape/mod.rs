@@ -10,6 +10,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 pub use self::draws::Draws;
+pub(crate) use self::exhaust::next_branch;
 pub use self::exhaust::next_tape;
 pub use self::shrink::shrink;
 

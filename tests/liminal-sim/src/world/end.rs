@@ -62,6 +62,9 @@ impl World {
     fn disconnect_all(&mut self) {
         self.disconnect_hostile();
         self.clients.iter_mut().for_each(super::Client::finish);
+        if let Some(search) = &mut self.search {
+            search.on_every(self.now);
+        }
         for at in 0..self.lines.len() {
             let line = &mut self.lines[at];
             let (bus, opener) = (line.bus, line.opener);

@@ -34,6 +34,13 @@ pub(super) struct Running {
     state: State,
 }
 
+impl Running {
+    /// Whether the participant was not called yet.
+    pub(super) const fn is_to_start(&self) -> bool {
+        matches!(self.state, State::Starts(..))
+    }
+}
+
 enum State {
     /// The host makes the call then.
     Starts(Instant, Mishap),

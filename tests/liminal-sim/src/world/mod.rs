@@ -8,6 +8,7 @@ mod measure;
 mod network;
 mod opening;
 mod pipe;
+mod search;
 mod server;
 mod time;
 mod trouble;
@@ -27,6 +28,7 @@ use self::line::{Line, Way};
 pub(crate) use self::network::LATENCIES;
 use self::opening::Client;
 pub(crate) use self::opening::{REDIAL, opener_id};
+pub(crate) use self::search::Search;
 use self::server::Server;
 use crate::swarm::Swarm;
 use crate::{Draws, Plan, Tape, Track};
@@ -55,6 +57,8 @@ pub struct World {
     steps: u64,
     ready: Vec<Action>,
     broken: bool,
+    /// What is known of other runs, when all of them are made.
+    search: Option<Search>,
 }
 
 /// Something that can happen now. The order is the benign one: what arrives, what was worked, new work.
@@ -85,10 +89,10 @@ impl World {
     /// The world of this plan, in which everything is decided by this tape.
     #[must_use]
     pub fn new(plan: Plan, tape: Tape) -> Self {
-        Self::drawing(plan, Draws::new(tape))
+        Self::drawing(plan, Draws::new(tape), None)
     }
 
-    pub(crate) fn drawing(mut plan: Plan, mut draws: Draws) -> Self {
+    pub(crate) fn drawing(mut plan: Plan, mut draws: Draws, search: Option<Search>) -> Self {
         let swarm = Swarm::draw(&mut draws, |fault| plan.faults.contains(&fault));
         let clients = std::mem::take(&mut plan.openers);
         let clients =
@@ -109,6 +113,7 @@ impl World {
             steps: 0,
             ready: Vec::new(),
             broken: false,
+            search,
             draws,
         };
         this.plan_fault();
@@ -164,8 +169,8 @@ impl World {
         self.draws.is_calm()
     }
 
-    pub(crate) const fn draws(&self) -> &Draws {
-        &self.draws
+    pub(crate) fn into_draws(self) -> (Draws, Option<Search>) {
+        (self.draws, self.search)
     }
 
     /// Makes one step, or lets time pass until one can be made, but not beyond `until`. Says whether there
@@ -177,14 +182,23 @@ impl World {
             if !self.pass_time(until) {
                 return false;
             }
+            if let Some(search) = &mut self.search {
+                search.on_time(self.now);
+            }
             self.settle();
             self.find_ready();
         }
-        let which = self.draws.below(Track::Schedule, self.ready.len());
-        let action = self.ready[which];
+        if self.is_repetition() {
+            return false;
+        }
+        let action = self.choose();
         self.steps += 1;
+        let doing = self.search.is_some().then(|| (self.doing(action), self.draws.decided()));
         self.perform(action);
         self.settle();
+        if let Some((doing, decided)) = doing {
+            self.has_done(doing, decided);
+        }
         if self.steps.is_multiple_of(MEASURE_EVERY) {
             self.measure();
         }
@@ -192,6 +206,11 @@ impl World {
             self.fail(format!("no rest after {STEPS_MAX} steps"));
         }
         true
+    }
+
+    fn choose(&mut self) -> Action {
+        let tried = if self.draws.is_searched(Track::Schedule) { self.tied() } else { Vec::new() };
+        self.ready[self.draws.below_of(Track::Schedule, self.ready.len(), &tried)]
     }
 
     fn find_ready(&mut self) {

@@ -83,6 +83,11 @@ impl World {
         self.lines.iter().position(|line| line.of == client && line.near.is_some())
     }
 
+    /// Whether an opener has a connection: without one it dials when it acts.
+    pub(super) fn holds_line(&self, client: usize) -> bool {
+        self.line_of(client).is_some()
+    }
+
     /// It may dial where there is a bus, and speak where the handshake is through.
     pub(super) fn may_act(&self, client: &Client) -> bool {
         let of = self.clients.iter().position(|it| std::ptr::eq(it, client));

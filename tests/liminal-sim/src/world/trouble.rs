@@ -35,8 +35,17 @@ impl World {
     /// Draws when the next fault happens, if there is another.
     pub(super) fn plan_fault(&mut self) {
         let any = self.plan.faults_max > 0 && EVENTS.iter().any(|fault| self.swarm.has(*fault));
-        let gap = if any { self.draws.below(Track::Faults, GAPS.len()) } else { 0 };
+        // Where a search tries every order, a fault that is due at once comes anywhere.
+        let tried = if self.draws.is_searched(Track::Schedule) { 2 } else { GAPS.len() };
+        let tried: Vec<usize> = (0..tried).collect();
+        let gap = if any { self.draws.below_of(Track::Faults, GAPS.len(), &tried) } else { 0 };
         self.fault_at = (gap > 0).then(|| self.now.after(Duration::from_micros(GAPS[gap])));
+    }
+
+    /// Whether the faults that happen at a moment happen to the bus and its participants alone.
+    pub(super) fn faults_are_of_bus(&self) -> bool {
+        let of_bus = |fault: &Fault| matches!(fault, Fault::Kill | Fault::Withdraw);
+        EVENTS.iter().all(|fault| of_bus(fault) || !self.swarm.has(*fault))
     }
 
     /// A fault happens, where it applies.

@@ -132,7 +132,7 @@ fn over(
 /// How long it took until everybody was done and nothing was under way.
 fn time(transcript: &Transcript) -> Duration {
     let busy = transcript.entries().iter().take_while(|entry| entry.what != Noted::Calm);
-    let moves = busy.filter(|entry| !matches!(entry.what, Noted::Measured { .. }));
+    let moves = busy.filter(|entry| !entry.what.is_measurement());
     moves.last().map_or(Duration::ZERO, |entry| entry.at.since(liminal_proto::Instant::ORIGIN))
 }
 

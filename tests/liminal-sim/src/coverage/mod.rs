@@ -1,0 +1,200 @@
+//! Which transitions in the life of a conversation were reached: read from transcripts and the tables of the
+//! two machines, so that nothing is instrumented.
+
+mod at_bus;
+mod at_opener;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use liminal_core::transcript::{Noted, Transcript};
+use liminal_core::{Phase, Trigger};
+use liminal_proto::{ConversationPhase, ConversationTrigger};
+
+use self::at_bus::AtBus;
+use self::at_opener::AtOpener;
+
+/// One transition in the life of a conversation: a trigger in a phase in which its table has an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Transition {
+    /// As the bus sees the conversation.
+    AtBus(Phase, Trigger),
+    /// As the connection of its opener sees it.
+    AtOpener(ConversationPhase, ConversationTrigger),
+}
+
+/// What the tables allow and the two sides never do to each other.
+const UNREACHABLE: [Transition; 5] = [
+    // Who dies while it joins has joined first: its life has its record.
+    Transition::AtBus(Phase::Created, Trigger::Exited),
+    // The same at the opener; and on a 1.0 link a conversation is open at once.
+    Transition::AtOpener(ConversationPhase::Opening, ConversationTrigger::Exited),
+    // The bus ends what its owner has closed, and nothing else.
+    Transition::AtOpener(ConversationPhase::Opening, ConversationTrigger::Ended),
+    Transition::AtOpener(ConversationPhase::Open, ConversationTrigger::Ended),
+    Transition::AtOpener(ConversationPhase::Failed, ConversationTrigger::Ended),
+];
+
+impl Transition {
+    /// Every transition that can be reached.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let every = every_at_bus().chain(every_at_opener());
+        every.filter(|it| it.is_in_table() && !UNREACHABLE.contains(it)).collect()
+    }
+
+    const fn is_in_table(self) -> bool {
+        match self {
+            Self::AtBus(phase, trigger) => phase.next(trigger).is_some(),
+            Self::AtOpener(phase, trigger) => phase.next(trigger).is_some(),
+        }
+    }
+
+    fn phase(self) -> String {
+        match self {
+            Self::AtBus(phase, _) => format!("{phase:?}"),
+            Self::AtOpener(phase, _) => format!("{phase:?}"),
+        }
+    }
+
+    fn trigger(self) -> String {
+        match self {
+            Self::AtBus(_, trigger) => format!("{trigger:?}"),
+            Self::AtOpener(_, trigger) => format!("{trigger:?}"),
+        }
+    }
+
+    const fn side(self) -> &'static str {
+        match self {
+            Self::AtBus(..) => "at the bus",
+            Self::AtOpener(..) => "at openers",
+        }
+    }
+}
+
+fn every_at_bus() -> impl Iterator<Item = Transition> {
+    Phase::ALL.into_iter().flat_map(|phase| Trigger::ALL.map(|trigger| Transition::AtBus(phase, trigger)))
+}
+
+fn every_at_opener() -> impl Iterator<Item = Transition> {
+    ConversationPhase::ALL
+        .into_iter()
+        .flat_map(|phase| ConversationTrigger::ALL.map(|trigger| Transition::AtOpener(phase, trigger)))
+}
+
+impl fmt::Display for Transition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} × {}", self.side(), self.phase(), self.trigger())
+    }
+}
+
+/// Which transitions were reached, each by how many runs.
+///
+/// Where a transcript leaves open which of two was taken (a close and an exit that cross), neither counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    runs: BTreeMap<Transition, u64>,
+}
+
+impl Coverage {
+    /// What one run has reached. What is said on a network that changes bytes means nothing: leave such
+    /// runs out.
+    #[must_use]
+    pub fn of(transcript: &Transcript) -> Self {
+        let (mut bus, mut opener) = (AtBus::default(), AtOpener::default());
+        for entry in transcript.entries() {
+            bus.on_entry(entry);
+            if let Noted::Said { .. } | Noted::Told { .. } | Noted::Gone { .. } = entry.what {
+                opener.on_entry(entry);
+            }
+        }
+        let reached = bus.reached().into_iter().chain(opener.reached());
+        Self { runs: reached.map(|transition| (transition, 1)).collect() }
+    }
+
+    /// Adds what others have reached.
+    pub fn add(&mut self, other: &Self) {
+        for (transition, runs) in &other.runs {
+            *self.runs.entry(*transition).or_default() += runs;
+        }
+    }
+
+    /// How many runs have reached this.
+    #[must_use]
+    pub fn runs(&self, transition: Transition) -> u64 {
+        self.runs.get(&transition).copied().unwrap_or(0)
+    }
+
+    /// What no run has reached although it can be.
+    #[must_use]
+    pub fn unreached(&self) -> Vec<Transition> {
+        Transition::all().into_iter().filter(|it| !self.runs.contains_key(it)).collect()
+    }
+}
+
+/// What was never reached, on a line for each side.
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unreached = self.unreached();
+        if unreached.is_empty() {
+            return f.write_str("every transition of a conversation was reached");
+        }
+        let (mut side, mut phase) = ("", String::new());
+        for transition in unreached {
+            if transition.side() != side {
+                let end = if side.is_empty() { "" } else { "\n" };
+                side = transition.side();
+                phase = transition.phase();
+                write!(f, "{end}never reached {side}: {phase} × {}", transition.trigger())?;
+            } else if transition.phase() != phase {
+                phase = transition.phase();
+                write!(f, "; {phase} × {}", transition.trigger())?;
+            } else {
+                write!(f, ", {}", transition.trigger())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Network, Tape, worlds};
+
+    #[test]
+    fn what_was_never_reached_takes_a_line_for_each_side() {
+        let mut coverage = Coverage::default();
+        for transition in Transition::all() {
+            coverage.runs.insert(transition, 1);
+        }
+        assert_eq!(coverage.to_string(), "every transition of a conversation was reached");
+        coverage.runs.retain(|it, _| !matches!(it, Transition::AtBus(Phase::Created, _)));
+        coverage.runs.remove(&Transition::AtBus(Phase::Failed, Trigger::Close));
+        let opened = Transition::AtOpener(ConversationPhase::Closing, ConversationTrigger::Opened);
+        coverage.runs.remove(&opened);
+        assert_eq!(
+            coverage.to_string(),
+            "never reached at the bus: Created × Joined, JoinRefused, Close, OwnerLost; Failed × Close\n\
+             never reached at openers: Closing × Opened"
+        );
+    }
+
+    #[test]
+    fn no_run_contradicts_the_tables_and_none_reaches_what_cannot_be() {
+        let sim = worlds::everything(Network::Faithful);
+        for seed in 0..800 {
+            let ran = sim.run(&Tape::from_seed(seed));
+            let mut bus = AtBus::default();
+            ran.transcript.entries().iter().for_each(|entry| bus.on_entry(entry));
+            let run = crate::draw_diagram(&ran.transcript, None);
+            assert_eq!(bus.contradictions(), [], "seed {seed}\n{run}");
+            let coverage = Coverage::of(&ran.transcript);
+            for transition in UNREACHABLE {
+                assert_eq!(coverage.runs(transition), 0, "seed {seed}: {transition}");
+            }
+            assert!(coverage.runs.keys().all(|it| it.is_in_table()), "seed {seed}");
+        }
+    }
+}

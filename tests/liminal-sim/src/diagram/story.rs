@@ -1,0 +1,181 @@
+//! What of a run is worth drawing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use liminal_core::transcript::{BusId, Entry, Noted, OpenerId, Transcript};
+use liminal_core::{Answer, Ticket};
+use liminal_proto::{Event, Instant, Pid};
+
+use super::words;
+
+/// Longer stories are cut: nobody reads them.
+const STEPS_MAX: usize = 120;
+/// Of one that is cut this much of the beginning is kept.
+const BEGINNING: usize = 20;
+/// How much of what comes behind the mistake is kept.
+const BEHIND: usize = 8;
+
+/// Who says something, or is told it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Who {
+    Opener(OpenerId),
+    Bus,
+    Participant(BusId, Pid),
+}
+
+/// One thing that is said or happens.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) at: Instant,
+    pub(super) from: Who,
+    /// The same: it happens there.
+    pub(super) to: Who,
+    pub(super) text: String,
+    /// It shows here that something does not hold.
+    pub(super) broken: bool,
+    /// It is about a connection as such, and no conversation.
+    setup: bool,
+}
+
+/// A line of a story.
+pub(super) enum Line {
+    Step(Step),
+    /// So many were left out.
+    Cut(usize),
+}
+
+pub(super) struct Story {
+    pub(super) who: Vec<Who>,
+    pub(super) lines: Vec<Line>,
+}
+
+impl Story {
+    pub(super) fn of(transcript: &Transcript, broken_at: Option<usize>) -> Self {
+        let mut teller = Teller::new(transcript);
+        for (at, entry) in transcript.entries().iter().enumerate() {
+            teller.on_entry(entry, Some(at) == broken_at);
+        }
+        let lines = cut(without_setup(teller.steps));
+        let mut who = BTreeSet::from([Who::Bus]);
+        for line in &lines {
+            if let Line::Step(step) = line {
+                who.extend([step.from, step.to]);
+            }
+        }
+        Self { who: who.into_iter().collect(), lines }
+    }
+}
+
+/// Of an opener that has no conversation nothing is shown, and of no opener how its connection is taken down
+/// at the end.
+fn without_setup(steps: Vec<Step>) -> Vec<Step> {
+    let talks: BTreeSet<Who> =
+        steps.iter().filter(|it| !it.setup || it.broken).flat_map(|it| [it.from, it.to]).collect();
+    let calm = steps.iter().position(|it| it.text == words::CALM).unwrap_or(steps.len());
+    let of_interest = |(at, step): &(usize, Step)| {
+        let both_talk = talks.contains(&step.from) && talks.contains(&step.to);
+        step.broken || (both_talk && (!step.setup || *at < calm))
+    };
+    steps.into_iter().enumerate().filter(of_interest).map(|(_, step)| step).collect()
+}
+
+/// The beginning, and what leads to the mistake, or to the end.
+fn cut(mut steps: Vec<Step>) -> Vec<Line> {
+    let end = steps.iter().rposition(|it| it.broken).map_or(steps.len(), |at| at + 1 + BEHIND);
+    let behind = steps.len().saturating_sub(end);
+    steps.truncate(end);
+    let between = steps.len().saturating_sub(STEPS_MAX);
+    let mut lines: Vec<Line> = steps.into_iter().map(Line::Step).collect();
+    if between > 0 {
+        lines.splice(BEGINNING..BEGINNING + between, [Line::Cut(between)]);
+    }
+    lines.extend((behind > 0).then_some(Line::Cut(behind)));
+    lines
+}
+
+/// Its name in a diagram.
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opener(opener) => write!(f, "o{}", opener.get()),
+            Self::Bus => f.write_str("bus"),
+            Self::Participant(bus, pid) if bus.get() <= 1 => write!(f, "p{pid}"),
+            Self::Participant(bus, pid) => write!(f, "b{}p{pid}", bus.get()),
+        }
+    }
+}
+
+struct Teller {
+    /// Those of which the handshake comes through: that is enough to say.
+    connected: BTreeSet<OpenerId>,
+    tickets: BTreeMap<(BusId, Ticket), Pid>,
+    steps: Vec<Step>,
+}
+
+impl Teller {
+    fn new(transcript: &Transcript) -> Self {
+        let connected = transcript.entries().iter().filter_map(|entry| match &entry.what {
+            Noted::Told { opener, event: Event::Connected { .. } } => Some(*opener),
+            _ => None,
+        });
+        Self { connected: connected.collect(), tickets: BTreeMap::new(), steps: Vec::new() }
+    }
+
+    fn on_entry(&mut self, entry: &Entry, broken: bool) {
+        let told = self.tell(entry).or_else(|| broken.then(|| (Who::Bus, Who::Bus, words::whole(entry))));
+        let setup = is_setup(&entry.what);
+        if let Some((from, to, text)) = told.filter(|_| broken || !self.is_said_later(&entry.what)) {
+            self.steps.push(Step { at: entry.at, from, to, text: words::cut(text), broken, setup });
+        }
+    }
+
+    fn is_said_later(&self, what: &Noted) -> bool {
+        matches!(what, Noted::Dialled { opener, .. } if self.connected.contains(opener))
+    }
+
+    fn tell(&mut self, entry: &Entry) -> Option<(Who, Who, String)> {
+        let bus = Who::Bus;
+        let of = |who: &OpenerId| Who::Opener(*who);
+        let pid = |pid: Pid| Who::Participant(entry.bus, pid);
+        Some(match &entry.what {
+            Noted::Dialled { opener, .. } => (of(opener), bus, "dials".into()),
+            Noted::Said { opener, event } => (of(opener), bus, words::event(event)?),
+            Noted::Told { opener, event } => (bus, of(opener), words::event(event)?),
+            Noted::Gone { opener } => (of(opener), of(opener), "is gone".into()),
+            Noted::Called { ticket, invocation } => {
+                self.tickets.insert((entry.bus, *ticket), invocation.pid);
+                (bus, pid(invocation.pid), words::call(&invocation.what))
+            }
+            Noted::Answered { ticket, answer } => self.answer(entry, *ticket, answer),
+            Noted::Died { pid: who, reason, .. } => (pid(*who), bus, format!("dies, {reason}")),
+            Noted::Recorded { conversation, record } => {
+                let number = record.number;
+                (bus, bus, format!("log {} r{number} {:?}", conversation.get(), record.what))
+            }
+            Noted::Uncompensated(it) => (bus, bus, it.to_string()),
+            Noted::Paused { opener, until } => {
+                let who = opener.as_ref().map_or(bus, of);
+                (who, who, format!("stands still until {until}"))
+            }
+            Noted::BusLost => (bus, bus, "crashes".into()),
+            Noted::Calm => (bus, bus, words::CALM.into()),
+            Noted::Broken { text } => (bus, bus, text.clone()),
+            _ => return None,
+        })
+    }
+
+    fn answer(&self, entry: &Entry, ticket: Ticket, answer: &Answer) -> (Who, Who, String) {
+        let pid = self.tickets.get(&(entry.bus, ticket)).copied().unwrap_or_default();
+        (Who::Participant(entry.bus, pid), Who::Bus, words::answer(answer))
+    }
+}
+
+const fn is_setup(what: &Noted) -> bool {
+    matches!(
+        what,
+        Noted::Dialled { .. }
+            | Noted::Said { event: Event::Closed(_), .. }
+            | Noted::Told { event: Event::Connected { .. } | Event::Closed(_), .. }
+    )
+}
