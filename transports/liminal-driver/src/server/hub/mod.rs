@@ -1,30 +1,28 @@
 //! The bus behind its lock, and what happens around it: calls are made outside, commands enter the
 //! outboxes of their links before the lock is released, and links are flushed after it.
 
+mod calls;
+mod core;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{self, Duration};
 
-use liminal_core::participant::{AnswerSink, AsyncFactory, AsyncParticipant};
-use liminal_core::transcript::Noted;
 use liminal_core::{
-    Answer, Bus, BusNext, Call, Command, ConversationKey, CrashPolicy, Factory, Invocation, LinkId, OfferId,
-    Participant, RegisterError, Subject, Ticket, Uncompensated,
+    Answer, Bus, ConversationKey, CrashPolicy, LinkId, OfferId, RegisterError, Subject, Ticket, Uncompensated,
 };
-use liminal_proto::{CloseReason, Event, ExitReason, Instant, LinkError, Pid, ReasonCode};
+use liminal_proto::{CloseReason, Event, ExitReason, Instant, LinkError, Pid};
 use smallvec::SmallVec;
 
+pub(super) use self::core::Instance;
+use self::core::{Core, Run};
 use super::brief::Brief;
 use super::recording::Recording;
-use super::task_host::Cancel;
-use super::{
-    Admission, Answers, Host, Kind, MemoryBudget, Pool, ServerLink, ServerOptions, sync_host, task_host,
-};
+use super::{Admission, Kind, MemoryBudget, Pool, ServerLink, ServerOptions};
 use crate::Clock;
 use crate::asynchronous::{Sleep, Sleeper};
 
@@ -84,55 +82,6 @@ pub struct Hub {
     spawn: Box<dyn Spawn>,
     sleeper: Arc<dyn Sleeper>,
     options: ServerOptions,
-}
-
-struct Core {
-    bus: Bus,
-    kinds: BTreeMap<OfferId, Kind>,
-    seats: BTreeMap<Pid, Seat>,
-    links: BTreeMap<LinkId, Arc<ServerLink>>,
-    cancels: BTreeMap<Ticket, Arc<Cancel>>,
-    /// Calls whose replies would find no room.
-    crowded: BTreeMap<Ticket, Waker>,
-    /// When the bus is due, and when the timer will look.
-    due: Option<Instant>,
-    armed: Option<Instant>,
-    timer: Option<Waker>,
-    /// Who waits for the last link to end.
-    idle: Option<Waker>,
-    /// What happens here is written down.
-    recording: Option<Recording>,
-}
-
-/// A participant; while it is called, its instance is where it is called.
-struct Seat {
-    kind: Kind,
-    instance: Option<Instance>,
-}
-
-pub(super) enum Instance {
-    Sync(Box<dyn Participant>),
-    Async(Box<dyn AsyncParticipant>),
-    /// Its host has it.
-    Hosted,
-}
-
-/// A call to be made.
-struct Run {
-    ticket: Ticket,
-    invocation: Invocation,
-    kind: Option<Kind>,
-    instance: Option<Instance>,
-}
-
-/// The answers of one call: mostly a reply, and that it returned.
-#[derive(Default)]
-struct InlineAnswers(SmallVec<[Answer; 2]>);
-
-impl AnswerSink for InlineAnswers {
-    fn answer(&mut self, answer: Answer) {
-        self.0.push(answer);
-    }
 }
 
 /// What is to be done once the lock is released.
@@ -426,302 +375,9 @@ impl Hub {
         }
     }
 
-    fn make(self: &Arc<Self>, mut run: Run, round: &mut Round) {
-        match run.kind.take() {
-            Some(Kind::Inline(factory)) => self.make_inline(run, &*factory, round),
-            Some(Kind::Blocking(factory)) => self.make_blocking(run, factory, round),
-            Some(Kind::Async(factory)) => self.make_async(run, factory, round),
-            Some(Kind::Hosted(host)) => self.make_hosted(run, &*host, round),
-            Some(Kind::TraceOnly) | None => {
-                let refused = Answer::Refused { reason: ReasonCode::NO_PARTICIPANT, text: None };
-                self.give_back(&run, None, refused, round);
-            }
-        }
-    }
-
-    #[inline(never)]
-    fn make_inline(&self, mut run: Run, factory: &dyn Factory, round: &mut Round) {
-        let mut answers = InlineAnswers::default();
-        let participant = run.instance.take().and_then(Instance::sync);
-        let participant = sync_host::call(round.now, &run.invocation, participant, factory, &mut answers);
-        round.now = self.clock.now();
-        answers.0.iter().for_each(log);
-        let mut core = self.lock();
-        core.keep(run.invocation.pid, participant.map(Instance::Sync));
-        core.answers(run.ticket, answers.0, round);
-        core.collect(round);
-    }
-
-    #[inline(never)]
-    fn make_blocking(self: &Arc<Self>, run: Run, factory: Arc<dyn Factory>, round: &mut Round) {
-        let hub = Arc::clone(self);
-        let seat = Arc::new(Mutex::new(Some(run)));
-        let taken = Arc::clone(&seat);
-        let job = Box::new(move |pool_seat| {
-            let Some(Run { ticket, invocation, instance, .. }) = take(&taken) else { return };
-            let mut sink = Direct { hub: &hub, ticket, end: None };
-            let (now, participant) = (hub.clock.now(), instance.and_then(Instance::sync));
-            let participant = sync_host::call(now, &invocation, participant, &*factory, &mut sink);
-            let end = sink.end.unwrap_or(Answer::Done);
-            // Before the bus is told: the next call may need it.
-            drop(pool_seat);
-            hub.returned(ticket, invocation.pid, end, participant.map(Instance::Sync));
-        });
-        if self.pool.run(job).is_err()
-            && let Some(mut run) = take(&seat)
-        {
-            let instance = run.instance.take();
-            self.give_back(&run, instance, Answer::Busy, round);
-        }
-        self.lock().collect(round);
-    }
-
-    #[inline(never)]
-    fn make_async(self: &Arc<Self>, run: Run, factory: Arc<dyn AsyncFactory>, round: &mut Round) {
-        let cancel = self.cancel_of(run.ticket);
-        let hub = Arc::clone(self);
-        let seat = Arc::new(Mutex::new(Some(run)));
-        let taken = Arc::clone(&seat);
-        let task = Box::pin(async move {
-            let Some(Run { ticket, invocation, instance, .. }) = take(&taken) else {
-                return Returned::nothing();
-            };
-            let participant = instance.and_then(Instance::asynchronous);
-            task_host::call(hub, ticket, invocation, participant, factory, cancel).await
-        });
-        if self.spawn.spawn(task).is_err()
-            && let Some(mut run) = take(&seat)
-        {
-            let instance = run.instance.take();
-            self.give_back(&run, instance, Answer::Busy, round);
-        }
-        self.lock().collect(round);
-    }
-
-    #[inline(never)]
-    fn make_hosted(self: &Arc<Self>, run: Run, host: &dyn Host, round: &mut Round) {
-        let cancel = self.cancel_of(run.ticket);
-        let answers = Answers::new(Arc::clone(self), run.ticket, &run.invocation, cancel);
-        // Dropping the answers ends the call, whatever the host did.
-        let _ = catch_unwind(AssertUnwindSafe(|| host.call(run.invocation, answers)));
-        self.lock().collect(round);
-    }
-
-    /// What tells a call that nobody needs it any more.
-    fn cancel_of(&self, ticket: Ticket) -> Arc<Cancel> {
-        let cancel = Arc::new(Cancel::default());
-        self.lock().cancels.insert(ticket, Arc::clone(&cancel));
-        cancel
-    }
-
-    /// A call was not made.
-    fn give_back(&self, run: &Run, instance: Option<Instance>, answer: Answer, round: &mut Round) {
-        let mut core = self.lock();
-        core.cancels.remove(&run.ticket);
-        core.keep(run.invocation.pid, instance);
-        round.now = self.clock.now();
-        core.answers(run.ticket, [answer], round);
-        core.collect(round);
-    }
-
     /// A panic under this lock could only be a fault of ours; the state is a machine that takes any call.
     fn lock(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Core {
-    /// The connection of a link has told something.
-    fn event(&mut self, link: LinkId, event: Event, round: &mut Round) {
-        if self.recording.is_some() {
-            return self.record_event(link, event, round);
-        }
-        self.bus.event(round.now, link, event);
-    }
-
-    /// A call has been answered.
-    fn answers(&mut self, ticket: Ticket, answers: impl IntoIterator<Item = Answer>, round: &mut Round) {
-        if self.recording.is_some() {
-            return self.record_answers(ticket, answers, round);
-        }
-        self.bus.answers(round.now, ticket, answers);
-    }
-
-    /// A participant is no more.
-    fn exited(&mut self, conversation: ConversationKey, pid: Pid, reason: ExitReason, round: &mut Round) {
-        if self.recording.is_some() {
-            let died = Noted::Died { conversation, pid, reason: reason.clone() };
-            self.record(round, |recording| recording.note(died));
-        }
-        self.bus.exited(round.now, conversation, pid, reason);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn record_event(&mut self, link: LinkId, event: Event, round: &mut Round) {
-        let closes = matches!(event, Event::Closed(_));
-        self.record(round, |recording| {
-            if closes {
-                recording.unlinked(link);
-            }
-        });
-        self.bus.event(round.now, link, event);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn record_answers(
-        &mut self,
-        ticket: Ticket,
-        answers: impl IntoIterator<Item = Answer>,
-        round: &mut Round,
-    ) {
-        for answer in answers {
-            let answered = Noted::Answered { ticket, answer: answer.clone() };
-            self.record(round, |recording| recording.note(answered));
-            self.bus.answer(round.now, ticket, answer);
-        }
-    }
-
-    /// Writes down what the bus is about to be told, behind all that came of what it was told before and of the
-    /// time that has passed.
-    #[cold]
-    fn record(&mut self, round: &mut Round, note: impl FnOnce(&mut Recording)) {
-        if let Some(recording) = &mut self.recording {
-            recording.advance(round.now);
-        }
-        self.bus.tick(round.now);
-        while let Some(next) = self.bus.poll_output() {
-            self.on_next(next, round);
-        }
-        if let Some(recording) = &mut self.recording {
-            note(recording);
-        }
-    }
-
-    /// Takes everything out of the bus that it wants done, up to the next call.
-    fn collect(&mut self, round: &mut Round) {
-        if let Some(recording) = &mut self.recording {
-            recording.advance(round.now);
-        }
-        while round.run.is_none() {
-            let next = self.bus.poll();
-            if self.on_next(next, round) {
-                break;
-            }
-        }
-        while let Some((link, bytes)) = self.bus.poll_held() {
-            if let Some(entry) = self.links.get(&link) {
-                entry.hold_on_bus(bytes);
-            }
-        }
-        self.arm();
-    }
-
-    /// Does what the bus wants done. Says whether it waits.
-    fn on_next(&mut self, next: BusNext, round: &mut Round) -> bool {
-        if let Some(recording) = &self.recording {
-            recording.next(&self.bus, &next);
-        }
-        match next {
-            BusNext::Command(link, command) => self.tell(link, command, round),
-            BusNext::Run(ticket, invocation) => round.run = Some(self.seat(ticket, invocation)),
-            BusNext::Cancel(ticket) => {
-                if let Some(cancel) = self.cancels.get(&ticket) {
-                    cancel.cancel();
-                }
-            }
-            BusNext::Record(..) => {}
-            BusNext::Uncompensated(it) => round.uncompensated.push(it),
-            BusNext::Wait(_) => {
-                self.tell_if_idle();
-                return true;
-            }
-        }
-        false
-    }
-
-    fn tell(&self, link: LinkId, command: Command, round: &mut Round) {
-        if let Some(entry) = self.links.get(&link)
-            && entry.push(command)
-        {
-            round.touched.push(Arc::clone(entry));
-        }
-    }
-
-    fn seat(&mut self, ticket: Ticket, invocation: Invocation) -> Run {
-        if matches!(invocation.what, Call::Join { .. })
-            && let Some(kind) = self.kinds.get(&invocation.offer)
-        {
-            self.seats.insert(invocation.pid, Seat { kind: kind.clone(), instance: None });
-        }
-        let seat = self.seats.get_mut(&invocation.pid);
-        let (kind, instance) =
-            seat.map_or((None, None), |seat| (Some(seat.kind.clone()), seat.instance.take()));
-        Run { ticket, invocation, kind, instance }
-    }
-
-    /// A participant is back from a call, or is no more.
-    fn keep(&mut self, pid: Pid, instance: Option<Instance>) {
-        match (instance, self.seats.get_mut(&pid)) {
-            (Some(instance), Some(seat)) => seat.instance = Some(instance),
-            (Some(_), None) | (None, _) => {
-                self.seats.remove(&pid);
-            }
-        }
-    }
-
-    fn forget(&mut self, link: LinkId) {
-        self.links.remove(&link);
-        if self.links.is_empty()
-            && let Some(waker) = self.idle.take()
-        {
-            waker.wake();
-        }
-    }
-
-    /// Nothing is under way any more.
-    fn is_idle(&self) -> bool {
-        self.links.is_empty() && self.bus.compensating() == 0
-    }
-
-    /// The last compensation may have ended after the last link.
-    fn tell_if_idle(&mut self) {
-        if self.idle.is_some()
-            && self.is_idle()
-            && let Some(waker) = self.idle.take()
-        {
-            waker.wake();
-        }
-    }
-
-    /// The timer is woken only when it would look too late.
-    fn arm(&mut self) {
-        self.due = self.bus.wake().at();
-        let late = match (self.due, self.armed) {
-            (Some(due), Some(armed)) => due < armed,
-            (Some(_), None) => true,
-            (None, _) => false,
-        };
-        if late && let Some(timer) = &self.timer {
-            timer.wake_by_ref();
-        }
-    }
-}
-
-impl Instance {
-    fn sync(self) -> Option<Box<dyn Participant>> {
-        match self {
-            Self::Sync(participant) => Some(participant),
-            Self::Async(_) | Self::Hosted => None,
-        }
-    }
-
-    fn asynchronous(self) -> Option<Box<dyn AsyncParticipant>> {
-        match self {
-            Self::Async(participant) => Some(participant),
-            Self::Sync(_) | Self::Hosted => None,
-        }
     }
 }
 
@@ -768,27 +424,6 @@ fn log_exit(reason: &ExitReason) {
     if *reason != ExitReason::Normal {
         tracing::warn!("a participant {}", Brief::of(reason));
     }
-}
-
-/// Gives replies to the bus as they are made, and keeps the answer that ends the call.
-struct Direct<'a> {
-    hub: &'a Arc<Hub>,
-    ticket: Ticket,
-    end: Option<Answer>,
-}
-
-impl AnswerSink for Direct<'_> {
-    fn answer(&mut self, answer: Answer) {
-        if answer.returns() {
-            self.end = Some(answer);
-        } else {
-            self.hub.answer(self.ticket, answer);
-        }
-    }
-}
-
-fn take<T>(seat: &Mutex<Option<T>>) -> Option<T> {
-    seat.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 impl fmt::Debug for Hub {

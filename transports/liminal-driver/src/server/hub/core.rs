@@ -1,0 +1,263 @@
+//! What is behind the lock of the hub: the bus, and what the hub keeps of its links and participants.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Waker;
+
+use liminal_core::participant::AsyncParticipant;
+use liminal_core::transcript::Noted;
+use liminal_core::{
+    Answer, Bus, BusNext, Call, Command, ConversationKey, Invocation, LinkId, OfferId, Participant, Ticket,
+};
+use liminal_proto::{Event, ExitReason, Instant, Pid};
+
+use super::Round;
+use crate::server::recording::Recording;
+use crate::server::task_host::Cancel;
+use crate::server::{Kind, ServerLink};
+
+/// What is behind the lock.
+pub(super) struct Core {
+    pub(super) bus: Bus,
+    pub(super) kinds: BTreeMap<OfferId, Kind>,
+    pub(super) seats: BTreeMap<Pid, Seat>,
+    pub(super) links: BTreeMap<LinkId, Arc<ServerLink>>,
+    pub(super) cancels: BTreeMap<Ticket, Arc<Cancel>>,
+    /// Calls whose replies would find no room.
+    pub(super) crowded: BTreeMap<Ticket, Waker>,
+    /// When the bus is due, and when the timer will look.
+    pub(super) due: Option<Instant>,
+    pub(super) armed: Option<Instant>,
+    pub(super) timer: Option<Waker>,
+    /// Who waits for the last link to end.
+    pub(super) idle: Option<Waker>,
+    /// What happens here is written down.
+    pub(super) recording: Option<Recording>,
+}
+
+/// A participant; while it is called, its instance is where it is called.
+pub(super) struct Seat {
+    pub(super) kind: Kind,
+    pub(super) instance: Option<Instance>,
+}
+
+pub(in crate::server) enum Instance {
+    Sync(Box<dyn Participant>),
+    Async(Box<dyn AsyncParticipant>),
+    /// Its host has it.
+    Hosted,
+}
+
+/// A call to be made.
+pub(super) struct Run {
+    pub(super) ticket: Ticket,
+    pub(super) invocation: Invocation,
+    pub(super) kind: Option<Kind>,
+    pub(super) instance: Option<Instance>,
+}
+
+impl Core {
+    /// The connection of a link has told something.
+    pub(super) fn event(&mut self, link: LinkId, event: Event, round: &mut Round) {
+        if self.recording.is_some() {
+            return self.record_event(link, event, round);
+        }
+        self.bus.event(round.now, link, event);
+    }
+
+    /// A call has been answered.
+    pub(super) fn answers(
+        &mut self,
+        ticket: Ticket,
+        answers: impl IntoIterator<Item = Answer>,
+        round: &mut Round,
+    ) {
+        if self.recording.is_some() {
+            return self.record_answers(ticket, answers, round);
+        }
+        self.bus.answers(round.now, ticket, answers);
+    }
+
+    /// A participant is no more.
+    pub(super) fn exited(
+        &mut self,
+        conversation: ConversationKey,
+        pid: Pid,
+        reason: ExitReason,
+        round: &mut Round,
+    ) {
+        if self.recording.is_some() {
+            let died = Noted::Died { conversation, pid, reason: reason.clone() };
+            self.record(round, |recording| recording.note(died));
+        }
+        self.bus.exited(round.now, conversation, pid, reason);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record_event(&mut self, link: LinkId, event: Event, round: &mut Round) {
+        let closes = matches!(event, Event::Closed(_));
+        self.record(round, |recording| {
+            if closes {
+                recording.unlinked(link);
+            }
+        });
+        self.bus.event(round.now, link, event);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record_answers(
+        &mut self,
+        ticket: Ticket,
+        answers: impl IntoIterator<Item = Answer>,
+        round: &mut Round,
+    ) {
+        for answer in answers {
+            let answered = Noted::Answered { ticket, answer: answer.clone() };
+            self.record(round, |recording| recording.note(answered));
+            self.bus.answer(round.now, ticket, answer);
+        }
+    }
+
+    /// Writes down what the bus is about to be told, behind all that came of what it was told before and of the
+    /// time that has passed.
+    #[cold]
+    fn record(&mut self, round: &mut Round, note: impl FnOnce(&mut Recording)) {
+        if let Some(recording) = &mut self.recording {
+            recording.advance(round.now);
+        }
+        self.bus.tick(round.now);
+        while let Some(next) = self.bus.poll_output() {
+            self.on_next(next, round);
+        }
+        if let Some(recording) = &mut self.recording {
+            note(recording);
+        }
+    }
+
+    /// Takes everything out of the bus that it wants done, up to the next call.
+    pub(super) fn collect(&mut self, round: &mut Round) {
+        if let Some(recording) = &mut self.recording {
+            recording.advance(round.now);
+        }
+        while round.run.is_none() {
+            let next = self.bus.poll();
+            if self.on_next(next, round) {
+                break;
+            }
+        }
+        while let Some((link, bytes)) = self.bus.poll_held() {
+            if let Some(entry) = self.links.get(&link) {
+                entry.hold_on_bus(bytes);
+            }
+        }
+        self.arm();
+    }
+
+    /// Does what the bus wants done. Says whether it waits.
+    fn on_next(&mut self, next: BusNext, round: &mut Round) -> bool {
+        if let Some(recording) = &self.recording {
+            recording.next(&self.bus, &next);
+        }
+        match next {
+            BusNext::Command(link, command) => self.tell(link, command, round),
+            BusNext::Run(ticket, invocation) => round.run = Some(self.seat(ticket, invocation)),
+            BusNext::Cancel(ticket) => {
+                if let Some(cancel) = self.cancels.get(&ticket) {
+                    cancel.cancel();
+                }
+            }
+            BusNext::Record(..) => {}
+            BusNext::Uncompensated(it) => round.uncompensated.push(it),
+            BusNext::Wait(_) => {
+                self.tell_if_idle();
+                return true;
+            }
+        }
+        false
+    }
+
+    fn tell(&self, link: LinkId, command: Command, round: &mut Round) {
+        if let Some(entry) = self.links.get(&link)
+            && entry.push(command)
+        {
+            round.touched.push(Arc::clone(entry));
+        }
+    }
+
+    fn seat(&mut self, ticket: Ticket, invocation: Invocation) -> Run {
+        if matches!(invocation.what, Call::Join { .. })
+            && let Some(kind) = self.kinds.get(&invocation.offer)
+        {
+            self.seats.insert(invocation.pid, Seat { kind: kind.clone(), instance: None });
+        }
+        let seat = self.seats.get_mut(&invocation.pid);
+        let (kind, instance) =
+            seat.map_or((None, None), |seat| (Some(seat.kind.clone()), seat.instance.take()));
+        Run { ticket, invocation, kind, instance }
+    }
+
+    /// A participant is back from a call, or is no more.
+    pub(super) fn keep(&mut self, pid: Pid, instance: Option<Instance>) {
+        match (instance, self.seats.get_mut(&pid)) {
+            (Some(instance), Some(seat)) => seat.instance = Some(instance),
+            (Some(_), None) | (None, _) => {
+                self.seats.remove(&pid);
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, link: LinkId) {
+        self.links.remove(&link);
+        if self.links.is_empty()
+            && let Some(waker) = self.idle.take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Nothing is under way any more.
+    pub(super) fn is_idle(&self) -> bool {
+        self.links.is_empty() && self.bus.compensating() == 0
+    }
+
+    /// The last compensation may have ended after the last link.
+    fn tell_if_idle(&mut self) {
+        if self.idle.is_some()
+            && self.is_idle()
+            && let Some(waker) = self.idle.take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// The timer is woken only when it would look too late.
+    fn arm(&mut self) {
+        self.due = self.bus.wake().at();
+        let late = match (self.due, self.armed) {
+            (Some(due), Some(armed)) => due < armed,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if late && let Some(timer) = &self.timer {
+            timer.wake_by_ref();
+        }
+    }
+}
+
+impl Instance {
+    pub(super) fn sync(self) -> Option<Box<dyn Participant>> {
+        match self {
+            Self::Sync(participant) => Some(participant),
+            Self::Async(_) | Self::Hosted => None,
+        }
+    }
+
+    pub(super) fn asynchronous(self) -> Option<Box<dyn AsyncParticipant>> {
+        match self {
+            Self::Async(participant) => Some(participant),
+            Self::Sync(_) | Self::Hosted => None,
+        }
+    }
+}
