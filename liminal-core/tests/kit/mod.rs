@@ -3,16 +3,25 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "only tests use it")]
 #![allow(dead_code, reason = "each test file uses its part of the kit")]
 #![allow(unreachable_pub, reason = "a module of several test binaries")]
+#![allow(unused_macros, reason = "each test file uses its part of the kit")]
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use liminal_core::{
-    Answer, Bus, BusNext, Call, Command, ConversationKey, Invocation, LinkId, Offer, Settings, Subject,
-    Ticket,
+    Answer, Bus, BusNext, Call, Command, ConversationKey, CrashPolicy, Invocation, LinkId, Offer, OfferId,
+    Settings, Subject, Ticket,
 };
 pub use liminal_laws::bus::says;
 use liminal_proto::{CloseReason, ConversationId, Event, ExitReason, Expects, Instant, Outcome, Pid, Wake};
+
+/// What follows `step`, without its tickets' numbers being of interest.
+macro_rules! follows {
+    ($kit:ident, [$($line:expr),* $(,)?]) => {
+        assert_eq!($kit.drain(), [$($line),*] as [&str; follows!(@count $($line),*)])
+    };
+    (@count $($line:expr),*) => { 0 $(+ { let _ = $line; 1 })* };
+}
 
 pub struct Kit {
     pub bus: Bus,
@@ -37,6 +46,20 @@ pub fn part(text: &'static str) -> Answer {
 
 pub fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
+}
+
+#[track_caller]
+pub fn follows(kit: &mut Kit, story: &[&str]) {
+    assert_eq!(kit.drain(), story);
+}
+
+/// A bus on which this many serve "work", under this policy.
+pub fn bus(count: usize, policy: CrashPolicy, settings: Settings) -> (Kit, Vec<OfferId>) {
+    let mut kit = Kit::new(settings);
+    let register = |_| kit.bus.register("work".into(), Offer::Participant).unwrap();
+    let offers = (0..count).map(register).collect();
+    kit.bus.on_crash("work".into(), policy).unwrap();
+    (kit, offers)
 }
 
 impl Kit {
