@@ -2,18 +2,21 @@
 
 use core::fmt;
 
+/// Numbers that print with a prefix. `$new` says who may make one.
 macro_rules! identifiers {
-    ($($(#[$doc:meta])* $name:ident, $prefix:literal;)*) => {$(
+    ($new:vis, $($(#[$doc:meta])* $name:ident, $prefix:literal;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(u64);
 
         impl $name {
-            pub(crate) const fn new(number: u64) -> Self {
+            /// The one with this number. Whoever gives the numbers out makes them.
+            #[must_use]
+            $new const fn new(number: u64) -> Self {
                 Self(number)
             }
 
-            /// Its number: 1, 2, 3, … in the order in which the bus gave them out.
+            /// Its number: 1, 2, 3, … in the order in which they were given out.
             #[must_use]
             pub const fn get(self) -> u64 {
                 self.0
@@ -28,7 +31,10 @@ macro_rules! identifiers {
     )*};
 }
 
+pub(crate) use identifiers;
+
 identifiers! {
+    pub(crate),
     /// Who opens conversations: a connection, or a local opener in the same program.
     LinkId, "link-";
     /// A conversation, across all links of the bus.

@@ -7,39 +7,13 @@ use core::fmt::{self, Write as _};
 
 use liminal_proto::{ConversationId, Event, ExitReason, Instant, Pid};
 
+use crate::id::identifiers;
 use crate::{Answer, ConversationKey, Invocation, LinkId, Load, Record, Ticket, Uncompensated};
 
 pub use self::conversations::{ConversationDigest, Owner};
 
-macro_rules! numbers {
-    ($($(#[$doc:meta])* $name:ident, $prefix:literal;)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(u64);
-
-        impl $name {
-            /// The one with this number. Whoever writes the transcript gives the numbers out.
-            #[must_use]
-            pub const fn new(number: u64) -> Self {
-                Self(number)
-            }
-
-            /// Its number.
-            #[must_use]
-            pub const fn get(self) -> u64 {
-                self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!($prefix, "{}"), self.0)
-            }
-        }
-    )*};
-}
-
-numbers! {
+identifiers! {
+    pub,
     /// One bus. One that is started again after a crash is another.
     BusId, "bus-";
     /// One connection of somebody who opens conversations. A new connection is another.

@@ -155,7 +155,7 @@ impl StagedOpener {
         draws: &mut Draws,
     ) -> Vec<Event> {
         let mut said = Transcript::new();
-        let bus = BusId::default();
+        let bus = BusId::new(0);
         let caller = &mut Caller { connection, transcript: &mut said, draws, now, bus, opener };
         self.acts = match self.opener.act(caller) {
             Then::After(time) => Acts::At(now.after(time)),

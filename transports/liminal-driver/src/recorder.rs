@@ -283,7 +283,7 @@ mod tests {
         let (conversation, id) = (ConversationId::new(1), MessageId::new(1));
         let (expects, payload) = (Expects::Nothing, Bytes::from(vec![0; len]));
         let event = Event::Message(Message { conversation, id, expects, timeout: None, payload });
-        Noted::Said { opener: OpenerId::default(), event }
+        Noted::Said { opener: OpenerId::new(0), event }
     }
 
     #[test]
