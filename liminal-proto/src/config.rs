@@ -60,9 +60,12 @@ pub struct Limits {
     pub frame_payload_max: u32,
     /// The same before the handshake is through. Default: 8 KiB: a Connect with the largest token fits.
     pub handshake_frame_payload_max: u32,
-    /// Conversations open at once. Default: 16,384; each costs about 200 bytes.
+    /// Conversations open at once, of those that each side opened. Default: 16,384; each costs about 200 bytes.
     pub conversations_max: usize,
-    /// Requests outstanding at once. Default: 16,384; each costs about 100 bytes.
+    /// Offers that one client makes at a time. Default: 256; each costs about 100 bytes, and a program that
+    /// serves more subjects offers every subject instead.
+    pub offers_max: usize,
+    /// Requests outstanding at once, in each direction. Default: 16,384; each costs about 100 bytes.
     pub requests_max: usize,
     /// Queued output, in bytes, above which no reply is taken and, on a 1.0 link, no input is
     /// decoded. Default: 1 MiB. (A single reply may be larger; it then waits for an almost empty queue.)
@@ -135,6 +138,7 @@ impl Default for Limits {
             frame_payload_max: 1 << 20,
             handshake_frame_payload_max: 8 << 10,
             conversations_max: 16_384,
+            offers_max: 256,
             requests_max: 16_384,
             output_soft_max: 1 << 20,
             output_hard_max: 2 << 20,

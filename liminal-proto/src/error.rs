@@ -7,7 +7,7 @@ use core::time::Duration;
 use thiserror::Error;
 
 use crate::wire::{DecodeError, Dialect, EncodeError};
-use crate::{ConversationId, ReasonCode, StreamId, TimerReason, Version};
+use crate::{ConversationId, MessageId, ReasonCode, StreamId, TimerReason, Version};
 
 /// Our own caller used the connection wrongly. The connection stays sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -47,6 +47,12 @@ pub enum CommandError {
     /// No such conversation.
     #[error("conversation {0} is not open")]
     NotOpen(ConversationId),
+    /// There is a conversation with this id already.
+    #[error("conversation {0} is open already")]
+    AlreadyOpen(ConversationId),
+    /// No such offer, or none that this can be done to any more.
+    #[error("the offer on stream {0} is not standing")]
+    NotServing(StreamId),
     /// The participant of the conversation has exited.
     #[error("the participant of conversation {0} has exited")]
     Exited(ConversationId),
@@ -71,6 +77,14 @@ pub enum CommandError {
         len: usize,
         /// The limit.
         limit: usize,
+    },
+    /// The number of a message is not above those before it in its conversation.
+    #[error("message {message} does not come after {last}")]
+    NotAscending {
+        /// The number.
+        message: MessageId,
+        /// The last one.
+        last: MessageId,
     },
     /// No request with this id is outstanding.
     #[error("the message asked for no reply, or has ended")]
@@ -100,6 +114,17 @@ pub enum Side {
     Client,
     /// The one that is connected to.
     Server,
+}
+
+impl Side {
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
 }
 
 impl fmt::Display for Side {
@@ -149,6 +174,14 @@ pub enum Violation {
         /// The stream.
         stream: StreamId,
     },
+    /// Something was begun on a stream of the other side (2.0): a client's are odd and a server's even.
+    #[error("{frame} on stream {stream}: in 2.0 a client begins on odd streams and a server on even ones")]
+    ForeignStream {
+        /// The frame.
+        frame: &'static str,
+        /// The stream.
+        stream: StreamId,
+    },
     /// The token is wrong.
     #[error("the token is wrong")]
     BadToken,
@@ -195,7 +228,9 @@ impl Violation {
         match self {
             Self::Undecodable { error, .. } => error.reason_code(),
             Self::WrongState { .. } => ReasonCode::INVALID_STATE,
-            Self::NotAscending { .. } | Self::ForeignId { .. } => ReasonCode::INVALID_STREAM,
+            Self::NotAscending { .. } | Self::ForeignId { .. } | Self::ForeignStream { .. } => {
+                ReasonCode::INVALID_STREAM
+            }
             Self::BadToken => ReasonCode::AUTHENTICATION,
             Self::NoCommonVersion { .. } => ReasonCode::VERSION_MISMATCH,
             Self::Flood { .. } => ReasonCode::LIMIT,

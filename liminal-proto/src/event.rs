@@ -7,7 +7,9 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{CloseReason, ConversationId, Instant, MessageId, Pid, ReasonCode, RecordNumber, Version};
+use crate::{
+    CloseReason, ConversationId, Instant, MessageId, Pid, ReasonCode, RecordNumber, StreamId, Terms, Version,
+};
 
 /// What [`Connection::poll`](crate::Connection::poll) found.
 #[must_use]
@@ -104,8 +106,10 @@ pub enum Expects {
 
 /// One thing that happened, in the order in which it happened.
 ///
-/// A server sees `Open`, `Message` and `Close`, a client the others of the conversation; both see
-/// `Connected`, `Pong` and `Closed`.
+/// Of a conversation, whoever opened it sees `Opened`, `Refused`, `Reply`, `Outcome`, `Exited`, `Joined`,
+/// `Failed` and `Ended`; the other side sees `Open` (a client: `Invite`), `Message` and `Close`. Of an offer,
+/// a server sees `Serve` and `Withdraw`, a client `Serving`, `NotServing` and `Withdrawn`. Both see `Connected`,
+/// `Pong` and `Closed`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -123,12 +127,30 @@ pub enum Event {
         conversation: ConversationId,
         /// Which participant it wants.
         subject: String,
+        /// What else it wants of it.
+        terms: Terms,
     },
-    /// The client says something in an open conversation.
+    /// A participant of this client is to join a conversation. Answer with
+    /// [`opened`](crate::Connection::opened) or [`refuse`](crate::Connection::refuse).
+    Invite {
+        /// The id that the conversation has on this connection.
+        conversation: ConversationId,
+        /// Who the participant is.
+        pid: Pid,
+        /// What the conversation was opened on.
+        subject: String,
+    },
+    /// Whoever opened a conversation says something in it.
     Message(Message),
-    /// The client wants to close a conversation. Answer with
+    /// Whoever opened a conversation wants to close it. Answer with
     /// [`ended`](crate::Connection::ended) when its outstanding requests have ended.
     Close {
+        /// Which.
+        conversation: ConversationId,
+    },
+    /// Nobody wants a conversation any more that a participant of this client was invited to: it is over for whoever
+    /// opened it, who may be gone. Answer with [`ended`](crate::Connection::ended), and let no request of it go on.
+    Cancel {
         /// Which.
         conversation: ConversationId,
     },
@@ -185,11 +207,48 @@ pub enum Event {
         /// Which.
         conversation: ConversationId,
     },
+    /// The client offers participants. Answer with [`serving`](crate::Connection::serving) or
+    /// [`refuse_offer`](crate::Connection::refuse_offer).
+    Serve {
+        /// The offer, by the stream that it has to itself.
+        offer: StreamId,
+        /// For which subject; `None` for every one that nobody serves by name.
+        subject: Option<String>,
+        /// How many conversations it takes at a time, at least 1.
+        capacity: u32,
+    },
+    /// The client takes an offer back. Answer with [`withdrawn`](crate::Connection::withdrawn) when none of its
+    /// conversations is left.
+    Withdraw {
+        /// Which.
+        offer: StreamId,
+        /// Whether its conversations are to come to their end first.
+        drain: bool,
+    },
+    /// The offer stands: invitations may come.
+    Serving {
+        /// Which.
+        offer: StreamId,
+    },
+    /// The offer was not taken.
+    NotServing {
+        /// Which.
+        offer: StreamId,
+        /// Why.
+        reason: ReasonCode,
+        /// Why, for people.
+        text: Option<String>,
+    },
+    /// The offer is no more, and neither are its conversations.
+    Withdrawn {
+        /// Which.
+        offer: StreamId,
+    },
     /// The connection is over. Comes exactly once, and nothing after it.
     Closed(CloseReason),
 }
 
-/// A message from a client to a participant.
+/// A message to a participant.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     /// In which conversation.
@@ -200,6 +259,8 @@ pub struct Message {
     pub expects: Expects,
     /// How long the sender waits, where it says so.
     pub timeout: Option<Duration>,
+    /// How many participants were given it before, and have exited over it.
+    pub redelivered: u8,
     /// What it says.
     pub payload: Bytes,
 }
@@ -211,6 +272,7 @@ impl fmt::Debug for Message {
             .field("id", &self.id)
             .field("expects", &self.expects)
             .field("timeout", &self.timeout)
+            .field("redelivered", &self.redelivered)
             .field("payload", &format_args!("{} bytes", self.payload.len()))
             .finish()
     }
@@ -303,11 +365,21 @@ pub enum ExitReason {
         /// What it said, cut to the limit of reason texts.
         text: String,
     },
-    /// It broke a rule of its host, which ended it.
+    /// It broke a rule of its host or of the protocol, and was ended for that.
     Violated {
         /// What it did.
         text: String,
     },
+    /// Its connection was lost.
+    ConnectionLost,
+    /// Its connection was given up, because it read or wrote too slowly.
+    TooSlow,
+    /// It did not answer long after it was due to.
+    Hung,
+    /// Whoever offered it has taken the offer back.
+    Withdrawn,
+    /// The server stops.
+    Stopping,
     /// It was a process, and ended with this status; of 0 it is said that it ended
     /// [normally](Self::Normal).
     Status {
@@ -336,6 +408,11 @@ impl ExitReason {
             Self::Normal => 0,
             Self::Crashed { .. } => 1,
             Self::Violated { .. } => 2,
+            Self::ConnectionLost => 3,
+            Self::TooSlow => 4,
+            Self::Hung => 5,
+            Self::Withdrawn => 6,
+            Self::Stopping => 7,
             Self::Status { status } => u16::from_be_bytes([1, *status]),
             Self::Signal { signal } => u16::from_be_bytes([2, *signal]),
             Self::Other { cause, .. } => *cause,
@@ -346,7 +423,14 @@ impl ExitReason {
     #[must_use]
     pub const fn text(&self) -> Option<&str> {
         match self {
-            Self::Normal | Self::Status { .. } | Self::Signal { .. } => None,
+            Self::Normal
+            | Self::ConnectionLost
+            | Self::TooSlow
+            | Self::Hung
+            | Self::Withdrawn
+            | Self::Stopping
+            | Self::Status { .. }
+            | Self::Signal { .. } => None,
             Self::Crashed { text } | Self::Violated { text } | Self::Other { text, .. } => {
                 Some(text.as_str())
             }
@@ -360,6 +444,11 @@ impl ExitReason {
             Self::Crashed { text } if text.is_empty() => f.write_str("crashed"),
             Self::Crashed { .. } => write!(f, "crashed: {said}"),
             Self::Violated { .. } => write!(f, "broke the rules: {said}"),
+            Self::ConnectionLost => f.write_str("lost its connection"),
+            Self::TooSlow => f.write_str("was too slow"),
+            Self::Hung => f.write_str("hung"),
+            Self::Withdrawn => f.write_str("was withdrawn"),
+            Self::Stopping => f.write_str("ended with its server"),
             Self::Status { status } => write!(f, "exited with status {status}"),
             Self::Signal { signal } => write!(f, "killed by signal {signal}"),
             Self::Other { cause, .. } => write!(f, "exited (cause {cause}): {said}"),
@@ -373,6 +462,11 @@ impl ExitReason {
             0 => Self::Normal,
             1 => Self::Crashed { text: text.unwrap_or_default() },
             2 => Self::Violated { text: text.unwrap_or_default() },
+            3 => Self::ConnectionLost,
+            4 => Self::TooSlow,
+            5 => Self::Hung,
+            6 => Self::Withdrawn,
+            7 => Self::Stopping,
             0x0100..=0x01FF => Self::Status { status: number },
             0x0200..=0x02FF => Self::Signal { signal: number },
             cause => Self::Other { cause, text: text.unwrap_or_default() },
@@ -412,6 +506,11 @@ mod tests {
             (ExitReason::Crashed { text: String::new() }, "crashed"),
             (ExitReason::Crashed { text: text() }, "crashed: a\\nb"),
             (ExitReason::Violated { text: text() }, "broke the rules: a\\nb"),
+            (ExitReason::ConnectionLost, "lost its connection"),
+            (ExitReason::TooSlow, "was too slow"),
+            (ExitReason::Hung, "hung"),
+            (ExitReason::Withdrawn, "was withdrawn"),
+            (ExitReason::Stopping, "ended with its server"),
             (ExitReason::Status { status: 255 }, "exited with status 255"),
             (ExitReason::Signal { signal: 9 }, "killed by signal 9"),
             (ExitReason::Other { cause: 0x0300, text: text() }, "exited (cause 768): a\\nb"),

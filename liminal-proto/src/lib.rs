@@ -77,16 +77,18 @@ mod id;
 mod small_map;
 #[cfg(test)]
 mod table;
+mod terms;
 mod time;
 pub mod wire;
 
 pub use code::ReasonCode;
 pub use config::{Config, Keepalive, Limits, Rate};
-pub use connection::{Connection, ConversationPhase, ConversationTrigger, Phase};
+pub use connection::{Connection, ConversationPhase, ConversationTrigger, OfferPhase, OfferTrigger, Phase};
 pub use error::{CloseReason, CommandError, LinkError, Misuse, Rejected, Resemblance, Side, Violation};
 pub use event::{Event, Exit, ExitReason, Expects, Message, Next, Outcome, Reply, TimerReason, Wake, Wants};
 pub use id::{ConversationId, MessageId, Pid, RecordNumber, StreamId};
 #[doc(hidden)]
 pub use small_map::SmallMap;
+pub use terms::{OnExit, Terms};
 pub use time::Instant;
 pub use wire::Version;

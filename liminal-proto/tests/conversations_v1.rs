@@ -61,7 +61,11 @@ fn exit() -> Exit {
 #[test]
 fn an_open_that_succeeds_is_silent() {
     let mut server = server(1);
-    let opened = Event::Open { conversation: conversation(70), subject: "greeter".to_owned() };
+    let opened = Event::Open {
+        conversation: conversation(70),
+        subject: "greeter".to_owned(),
+        terms: liminal_proto::Terms::default(),
+    };
     assert_eq!(feed(&mut server, START, &open_on(2, 70, "greeter")), [opened]);
     assert_eq!(server.conversation_phase(conversation(70)), Some(ConversationPhase::Opening));
     server.opened(START, conversation(70), Some(Pid::new(1))).unwrap();
@@ -112,7 +116,14 @@ fn an_id_may_be_opened_again_right_behind_its_close() {
     assert!(!wants(&mut server).read, "what follows the open belongs to the new conversation");
     server.ended(START, conversation(1)).unwrap();
     let opened = events(&mut server);
-    assert_eq!(opened[0], Event::Open { conversation: conversation(1), subject: "again".to_owned() });
+    assert_eq!(
+        opened[0],
+        Event::Open {
+            conversation: conversation(1),
+            subject: "again".to_owned(),
+            terms: liminal_proto::Terms::default()
+        }
+    );
     assert_eq!(message_of(&opened[1]).payload, "and");
     let bodies = said(&mut server);
     assert!(matches!(bodies[..], [Body::ConversationError { .. }, Body::Pong]), "{bodies:?}");

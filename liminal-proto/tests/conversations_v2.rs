@@ -11,7 +11,7 @@ use bytes::Bytes;
 use liminal_proto::wire::{Body, flag};
 use liminal_proto::{
     CloseReason, CommandError, Config, ConversationPhase, Event, Exit, ExitReason, Expects, LinkError,
-    Outcome, Pid, ReasonCode, RecordNumber, Reply, Violation,
+    OnExit, Outcome, Pid, ReasonCode, RecordNumber, Reply, Side, Terms, Violation,
 };
 
 use support::*;
@@ -73,7 +73,7 @@ fn a_conversation_has_the_number_of_its_stream_and_streams_ascend() {
         assert_connect_error(&mut server, ReasonCode::INVALID_STREAM);
     }
     let mut server_2 = server(2);
-    assert_eq!(feed(&mut server_2, START, &[open(3), open(4), open(u32::MAX)].concat()).len(), 3);
+    assert_eq!(feed(&mut server_2, START, &[open(3), open(5), open(u32::MAX)].concat()).len(), 3);
 }
 
 /// P-7.32
@@ -88,7 +88,7 @@ fn message_ids_ascend_in_each_conversation() {
     }
     let mut server = server(2);
     let bytes =
-        [open(1), open(2), message_v2(0, 1, 7, b""), message_v2(0, 2, 7, b""), message_v2(0, 1, 9, b"")];
+        [open(1), open(3), message_v2(0, 1, 7, b""), message_v2(0, 3, 7, b""), message_v2(0, 1, 9, b"")];
     assert_eq!(feed(&mut server, START, &bytes.concat()).len(), 5);
 }
 
@@ -278,9 +278,9 @@ fn a_close_is_answered_with_a_close_on_the_same_stream() {
 #[test]
 fn a_close_that_names_another_conversation_than_its_stream_is_ignored() {
     let mut server = server(2);
-    feed(&mut server, START, &[open(1), open(2)].concat());
+    feed(&mut server, START, &[open(1), open(3)].concat());
     let conversation_id = conversation(1);
-    let crossed = frame(0, 2, Body::ConversationClose { conversation_id, reason_code: None, message: None });
+    let crossed = frame(0, 3, Body::ConversationClose { conversation_id, reason_code: None, message: None });
     assert_eq!(feed(&mut server, START, &crossed), []);
     assert_eq!(server.strays(), 1);
     let (mut client, key) = client_with_conversation(2, Config::default());
@@ -321,6 +321,7 @@ fn timeouts_are_clamped_to_what_the_server_allows() {
             message_id: id(1),
             answers: None,
             timeout_ms: Some(millis),
+            redelivered: None,
             payload: Bytes::new(),
         };
         let events = feed(&mut server, START, &frame(flags, 1, body));
@@ -591,8 +592,13 @@ fn a_reply_has_the_record_that_it_says_and_zero_says_none() {
         let (mut client, key) = client_with_conversation(2, Config::default());
         let asked = client.ask(START, key, None, Bytes::new()).unwrap();
         let message_id = id(record);
-        let body =
-            Body::Message { message_id, answers: Some(asked), timeout_ms: None, payload: Bytes::new() };
+        let body = Body::Message {
+            message_id,
+            answers: Some(asked),
+            timeout_ms: None,
+            redelivered: None,
+            payload: Bytes::new(),
+        };
         let events = feed(&mut client, START, &frame(flag::ANSWERS, stream_of(key), body));
         let record = (record > 0).then(|| RecordNumber::new(record));
         assert_eq!(events, [Event::Reply(Reply { record, ..reply(key, asked, b"") })]);
@@ -669,4 +675,72 @@ fn an_abandoned_request_makes_room_and_its_reply_is_a_stray() {
     client.abandon(key, asked).unwrap();
     assert!(client.ask(START, key, None, Bytes::new()).is_ok());
     assert_eq!(feed(&mut client, START, &reply_v2(stream_of(key), asked.get(), false, b"")), []);
+}
+
+/// P-7.46
+#[test]
+fn a_client_opens_on_terms_of_its_own_and_times_are_never_shorter_on_the_wire() {
+    let time = |nanos| Some(Duration::from_nanos(nanos));
+    let cases = [
+        (Terms::default(), Terms::default()),
+        (
+            Terms { on_exit: OnExit::Fail, total: time(0), idle: time(1) },
+            Terms { on_exit: OnExit::Fail, total: time(1_000_000), idle: time(1_000_000) },
+        ),
+        (
+            Terms { on_exit: OnExit::Next, total: time(1_000_001), idle: Some(Duration::MAX) },
+            Terms {
+                on_exit: OnExit::Next,
+                total: time(2_000_000),
+                idle: Some(Duration::from_millis(u32::MAX.into())),
+            },
+        ),
+    ];
+    for (said, told) in cases {
+        let (mut client, mut server) = (client(2), server(2));
+        let key = client.open_on(START, "s", said).unwrap();
+        let bytes = output(&mut client);
+        let opened = Event::Open { conversation: key, subject: "s".to_owned(), terms: told };
+        assert_eq!(feed(&mut server, START, &bytes), [opened]);
+    }
+    assert_eq!(client(1).open_on(START, "s", Terms::default()), Err(CommandError::NeedsVersion2));
+    assert_eq!(server(2).open_on(START, "s", Terms::default()), Err(CommandError::WrongSide(Side::Client)));
+}
+
+/// P-7.46
+#[test]
+fn an_open_on_terms_is_held_to_the_rules_of_any_other() {
+    let open = |stream, subject| {
+        let terms = Body::Open { on_exit: OnExit::Fail, total_ms: None, idle_ms: None, subject };
+        frame(0, stream, terms)
+    };
+    let mut backwards = server(2);
+    let told = feed(&mut backwards, START, &[open(3, "s"), open(1, "s")].concat());
+    assert!(matches!(violation(&told), Violation::NotAscending { .. }), "{told:?}");
+    let mut foreign = server(2);
+    let told = feed(&mut foreign, START, &open(2, "s"));
+    assert!(matches!(violation(&told), Violation::ForeignStream { frame: "Open", .. }), "{told:?}");
+    let long = "s".repeat(257);
+    let mut server_1 = server(2);
+    assert_eq!(feed(&mut server_1, START, &open(1, &long)), []);
+    let refused = Body::Refused { reason_code: ReasonCode::INVALID_NAME, message: None };
+    assert_eq!(output(&mut server_1), frame(0, 1, refused));
+    let mut garbled = server(2);
+    let told = feed(&mut garbled, START, &raw(0x8C, 0, 1, b"\x03\0\0\0\0\0\x01s"));
+    assert!(matches!(violation(&told), Violation::Undecodable { .. }), "{told:?}");
+    assert_connect_error(&mut garbled, ReasonCode::CODEC);
+}
+
+/// P-7.47
+#[test]
+fn a_conversation_that_the_server_ends_unasked_is_over() {
+    let mut client = client(2);
+    let key = client
+        .open_on(START, "s", Terms { total: Some(Duration::from_secs(1)), ..Terms::default() })
+        .unwrap();
+    let message = client.ask(START, key, None, Bytes::new()).unwrap();
+    feed(&mut client, START, &[opened(1), outcome_v2(1, message.get(), ReasonCode::DEADLINE)].concat());
+    let ended = feed(&mut client, START, &close(1));
+    assert_eq!(ended, [Event::Ended { conversation: key }]);
+    assert_eq!(client.ask(START, key, None, Bytes::new()).unwrap_err().reason, CommandError::NotOpen(key));
 }

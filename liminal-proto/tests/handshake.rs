@@ -8,8 +8,8 @@ mod support;
 use bytes::Bytes;
 use liminal_proto::wire::{Body, Dialect, FrameType, SchemaIds, Texts, Version, WorkerVerdict};
 use liminal_proto::{
-    CloseReason, CommandError, Config, Connection, Event, MessageId, Phase, Pid, ReasonCode, RecordNumber,
-    Violation,
+    CloseReason, CommandError, Config, Connection, Event, MessageId, OnExit, Phase, Pid, ReasonCode,
+    RecordNumber, Violation,
 };
 
 use support::*;
@@ -236,12 +236,19 @@ fn every_frame() -> Vec<(Option<FrameType>, Vec<u8>)> {
             message_id: MessageId::new(1),
             answers: None,
             timeout_ms: None,
+            redelivered: None,
             payload: Bytes::new(),
         },
         Body::Exited { pid: Pid::new(1), record: RecordNumber::new(1), cause: 0, message: None },
         Body::Outcome { message_id: MessageId::new(1), reason_code, record: None, message: None },
         Body::Joined { pid: Pid::new(1) },
         Body::Failed,
+        Body::Serve { capacity: 1, subject: None },
+        Body::Serving,
+        Body::Withdraw,
+        Body::Withdrawn,
+        Body::Invite { pid: Pid::new(1), subject: "s" },
+        Body::Open { on_exit: OnExit::Fail, total_ms: None, idle_ms: None, subject: "s" },
     ];
     let mut frames: Vec<_> = bodies.into_iter().map(|body| (body.frame_type(), valid(body))).collect();
     assert!(frames.iter().map(|(frame_type, _)| *frame_type).eq(FrameType::ALL.iter().copied().map(Some)));
@@ -288,6 +295,48 @@ fn server_does(server: &mut Connection, bytes: &[u8]) -> Does {
     }
 }
 
+/// P-6.12
+#[test]
+fn on_streams_of_its_own_an_active_server_ignores_every_frame_where_it_has_begun_nothing() {
+    for (frame_type, mut bytes) in every_frame() {
+        bytes[5] &= !1;
+        let begins =
+            matches!(frame_type, Some(FrameType::ConversationOpen | FrameType::Open | FrameType::Serve));
+        if bytes[5] == 0 {
+            continue;
+        }
+        let mut server = server(2);
+        let expected = if begins { Does::Refuses(ReasonCode::INVALID_STREAM) } else { Does::Ignores };
+        assert_eq!(server_does(&mut server, &bytes), expected, "{frame_type:?}");
+    }
+}
+
+/// P-7.17
+#[test]
+fn a_connected_client_ignores_every_frame_where_it_has_begun_nothing_and_was_not_invited() {
+    use FrameType as T;
+    for (frame_type, bytes) in every_frame() {
+        for parity in [0, 1] {
+            let mut bytes = bytes.clone();
+            if bytes[5] == 0 {
+                continue;
+            }
+            bytes[5] = bytes[5] & !1 | parity;
+            let mut client = client(2);
+            let told = feed(&mut client, START, &bytes);
+            let answers = match (frame_type, parity) {
+                (Some(T::Invite), 0) => vec![T::Refused],
+                (Some(T::Message), 0) => vec![T::Outcome],
+                _ => vec![],
+            };
+            let breach = (frame_type, parity) == (Some(T::Invite), 1);
+            assert_eq!(!told.is_empty(), breach, "{frame_type:?}: {told:?}");
+            let said: Vec<_> = said(&mut client).iter().filter_map(Body::frame_type).collect();
+            assert_eq!(said, answers, "{frame_type:?}");
+        }
+    }
+}
+
 fn is_for_clients(frame_type: FrameType) -> bool {
     use FrameType as T;
     matches!(
@@ -308,6 +357,9 @@ fn is_for_clients(frame_type: FrameType) -> bool {
             | T::Outcome
             | T::Joined
             | T::Failed
+            | T::Serving
+            | T::Withdrawn
+            | T::Invite
     )
 }
 

@@ -14,7 +14,7 @@ use liminal_proto::wire::Dialect;
 use liminal_proto::{CloseReason, Config, Event, Expects, LinkError, Misuse, Next, Phase, Side, Violation};
 use proptest::prelude::*;
 
-use support::strategy::{anything, client_frame, server_frame, well_behaved};
+use support::strategy::{anything, client_frame, server_frame, serving_frame, well_behaved};
 use support::*;
 
 /// So many cases, unless the environment asks for another number.
@@ -66,6 +66,24 @@ fn call() -> BoxedStrategy<Call> {
         1 => key().prop_map(Call::Joined),
         1 => key().prop_map(Call::Failed),
         2 => key().prop_map(Call::Ended),
+        8 => serving_call(),
+    ]
+    .boxed()
+}
+
+/// What is said about offers, and in conversations that a client was invited to.
+fn serving_call() -> BoxedStrategy<Call> {
+    let key = || prop_oneof![12 => 0_u64..10, 1 => any::<u64>()];
+    let offer = || 0_u32..8;
+    prop_oneof![
+        2 => (0_usize..300, 0_u32..4).prop_map(|(len, capacity)| Call::Serve(len, capacity)),
+        1 => (offer(), any::<bool>()).prop_map(|(offer, drain)| Call::Withdraw(offer, drain)),
+        2 => offer().prop_map(Call::Serving),
+        1 => offer().prop_map(Call::RefuseOffer),
+        1 => offer().prop_map(Call::Withdrawn),
+        4 => key().prop_map(Call::Invite),
+        4 => (key(), key(), 0_u8..3, 0_usize..3000)
+            .prop_map(|(key, message, expects, len)| Call::Deliver(key, message, expects, len)),
     ]
     .boxed()
 }
@@ -123,7 +141,7 @@ proptest! {
     fn any_split_of_the_same_bytes_gives_the_same_events_and_answers(
         beginning in beginning(),
         behaved in (well_behaved(1), well_behaved(2)),
-        well_meaning in prop::collection::vec(prop_oneof![client_frame(), server_frame()], 0..20),
+        well_meaning in prop::collection::vec(prop_oneof![client_frame(), server_frame(), serving_frame()], 0..20),
         hostile in prop::collection::vec(anything(), 0..10),
         cuts in prop::collection::vec(any::<usize>(), 0..20),
     ) {
@@ -163,9 +181,10 @@ proptest! {
     #[test]
     fn nothing_visible_runs_ahead_of_the_events(opens in 1_u32..20) {
         let mut server = server(2);
-        let bytes: Vec<u8> = (1..=opens).flat_map(open).collect();
+        let ids = || (1..=2 * opens).step_by(2);
+        let bytes: Vec<u8> = ids().flat_map(open).collect();
         server.receive(START, &bytes);
-        for n in 1..=opens {
+        for n in ids() {
             prop_assert_eq!(server.conversation_phase(conversation(n.into())), None);
             let is_open = matches!(server.poll(), Next::Event(Event::Open { .. }));
             prop_assert!(is_open);
@@ -181,7 +200,7 @@ fn ten_thousand_idle_conversations_want_nothing_more_than_none() {
     for version in [1, 2] {
         let mut server = server(version);
         let before = wants(&mut server);
-        for id in 1..=10_000 {
+        for id in (1..=20_000).step_by(2) {
             feed(&mut server, START, &open(id));
             server.opened(START, conversation(id.into()), None).unwrap();
             output(&mut server);

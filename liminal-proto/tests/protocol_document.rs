@@ -11,7 +11,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use liminal_proto::wire::{Dialect, FrameType, StreamRule, decode};
-use liminal_proto::{Config, Connection, Event, Limits, Pid, ReasonCode, RecordNumber, Reply};
+use liminal_proto::{
+    Config, Connection, Event, Expects, Limits, Message, Pid, ReasonCode, RecordNumber, Reply, Side,
+};
 
 use support::*;
 
@@ -154,7 +156,7 @@ fn line(line: &'static str) -> Line {
 
 #[test]
 fn the_worked_example_decodes_frame_by_frame_to_what_it_says() {
-    for (name, dialect) in [("v1", Dialect::V1), ("v2", Dialect::V2)] {
+    for (name, dialect) in [("v1", Dialect::V1), ("v2", Dialect::V2), ("v2-serving", Dialect::V2)] {
         for Line { bytes, what, .. } in example(name) {
             let (frame, used) = decode(dialect, 1000, &bytes).unwrap();
             assert_eq!(used, bytes.len(), "{what}");
@@ -167,7 +169,9 @@ fn the_worked_example_decodes_frame_by_frame_to_what_it_says() {
 /// P-5.2, P-6.2
 #[test]
 fn the_worked_example_is_what_two_connections_really_say() {
-    for (name, dialect) in [("v1", Dialect::V1), ("v2", Dialect::V2)] {
+    let examples: [(_, _, Converse); 3] =
+        [("v1", Dialect::V1, ask), ("v2", Dialect::V2, ask), ("v2-serving", Dialect::V2, serve_one)];
+    for (name, dialect, act) in examples {
         let config = Config { max_dialect: dialect, ..Config::default() };
         let mut client = Connection::client(START, config.clone());
         let mut server = Connection::server(START, config);
@@ -176,15 +180,47 @@ fn the_worked_example_is_what_two_connections_really_say() {
             let of_side = lines.iter().filter(move |line| line.from_client == from_client);
             of_side.flat_map(|line| line.bytes.clone()).collect::<Vec<u8>>()
         };
-        let (from_client, from_server) = converse(&mut client, &mut server);
+        let (from_client, from_server) = converse(&mut client, &mut server, act);
         assert_eq!(from_client, expected(true), "{name}, client");
         assert_eq!(from_server, expected(false), "{name}, server");
     }
 }
 
-fn converse(client: &mut Connection, server: &mut Connection) -> (Vec<u8>, Vec<u8>) {
+/// What the two sides do of their own accord in each step.
+type Converse = fn(u32, &mut Connection, &mut Connection);
+
+fn ask(step: u32, client: &mut Connection, _: &mut Connection) {
+    match step {
+        0 => {
+            let key = client.open(START, "greeter").unwrap();
+            client.ask(START, key, None, Bytes::from_static(b"hello")).unwrap();
+        }
+        1 => client.close(START, conversation(1), None).unwrap(),
+        2 => client.disconnect(START),
+        _ => {}
+    }
+}
+
+fn serve_one(step: u32, client: &mut Connection, server: &mut Connection) {
+    match step {
+        0 => assert_eq!(client.serve(START, Some("greeter"), 8).unwrap().get(), 1),
+        1 => {
+            server.invite(START, conversation(2), Pid::new(7), "greeter").unwrap();
+            let (expects, payload) = (Expects::Reply, Bytes::from_static(b"hello"));
+            let (conversation, id) = (conversation(2), id(3));
+            let hello = Message { conversation, id, expects, timeout: None, redelivered: 0, payload };
+            server.deliver(START, hello).unwrap();
+        }
+        2 => server.close(START, conversation(2), None).unwrap(),
+        3 => client.withdraw(START, liminal_proto::StreamId::new(1), true).unwrap(),
+        4 => client.disconnect(START),
+        _ => {}
+    }
+}
+
+fn converse(client: &mut Connection, server: &mut Connection, act: Converse) -> (Vec<u8>, Vec<u8>) {
     let (mut from_client, mut from_server) = (Vec::new(), Vec::new());
-    for step in 0..5 {
+    for step in 0..8 {
         let bytes = output(client);
         from_client.extend_from_slice(&bytes);
         for event in feed(server, START, &bytes) {
@@ -192,29 +228,28 @@ fn converse(client: &mut Connection, server: &mut Connection) -> (Vec<u8>, Vec<u
         }
         let bytes = output(server);
         from_server.extend_from_slice(&bytes);
-        feed(client, START, &bytes);
-        match step {
-            0 => {
-                let key = client.open(START, "greeter").unwrap();
-                client.ask(START, key, None, Bytes::from_static(b"hello")).unwrap();
-            }
-            1 => client.close(START, conversation(1), None).unwrap(),
-            2 => client.disconnect(START),
-            _ => {}
+        for event in feed(client, START, &bytes) {
+            greet(client, &event);
         }
+        act(step, client, server);
     }
     (from_client, from_server)
 }
 
-fn greet(server: &mut Connection, event: &Event) {
+/// Whoever is asked, on either side.
+fn greet(asked: &mut Connection, event: &Event) {
     match event {
-        Event::Open { conversation, .. } => server.opened(START, *conversation, Some(Pid::new(7))).unwrap(),
-        Event::Message(message) => {
-            let record = Some(RecordNumber::new(3));
-            let echo = Reply { record, ..reply(message.conversation, message.id, &message.payload) };
-            server.reply(START, echo).unwrap();
+        Event::Open { conversation, .. } | Event::Invite { conversation, .. } => {
+            asked.opened(START, *conversation, Some(Pid::new(7))).unwrap();
         }
-        Event::Close { conversation } => server.ended(START, *conversation).unwrap(),
+        Event::Message(message) => {
+            let record = (asked.side() == Side::Server).then_some(RecordNumber::new(3));
+            let echo = Reply { record, ..reply(message.conversation, message.id, &message.payload) };
+            asked.reply(START, echo).unwrap();
+        }
+        Event::Close { conversation } => asked.ended(START, *conversation).unwrap(),
+        Event::Serve { offer, .. } => asked.serving(START, *offer).unwrap(),
+        Event::Withdraw { offer, .. } => asked.withdrawn(START, *offer).unwrap(),
         _ => {}
     }
 }

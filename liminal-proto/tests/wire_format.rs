@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use liminal_proto::wire::{
     Body, DecodeError, Dialect, EncodeError, Fault, FrameType, Header, SchemaIds, decode, encode, flag,
 };
-use liminal_proto::{ReasonCode, StreamId};
+use liminal_proto::{OnExit, Pid, ReasonCode, StreamId};
 
 use support::*;
 
@@ -48,7 +48,7 @@ fn unknown_flags_are_kept_and_ignored() {
 /// P-2.2, P-2.3, P-2.4, P-2.5, P-3.5
 #[test]
 fn faults_in_fields_are_refused() {
-    let cases: [(u8, u32, &[u8], Fault); 7] = [
+    let cases: [(u8, u32, &[u8], Fault); 9] = [
         (0x0C, 1, b"\0\0\0\0\0\0\0\x01\0\0\0\x01\xFF", Fault::Utf8),
         (0x03, 0, b"\0\x01\x02", Fault::Tag(2)),
         (0x0D, 1, &[&[0; 8][..], b"\0\0\0\x2B", &[0; 35], b"\x02\0\0\0\0\0\0\0"].concat(), Fault::Trailing),
@@ -56,6 +56,8 @@ fn faults_in_fields_are_refused() {
         (0x05, 1, b"\0\0\0\0\xFF\xFF\xFF\xFF\0\0\0\x01", Fault::CountTooLarge),
         (0x05, 1, b"\0\0\0\0\0\0\0\0\0\0\0\0", Fault::Zero),
         (0x13, 0, b"\0", Fault::Trailing),
+        (0x87, 1, b"\0\0\0\0\0", Fault::Zero),
+        (0x89, 1, b"\0", Fault::Trailing),
     ];
     for (type_id, stream, payload, expected) in cases {
         assert_eq!(fault(&raw(type_id, 0, stream, payload)), expected, "{type_id:#x}");
@@ -99,12 +101,20 @@ fn what_could_not_be_decoded_is_not_encoded() {
     let subscribe =
         Body::Subscribe { channel: "c", accepted_schemas: SchemaIds::new([]).unwrap(), max_in_flight: 0 };
     let publish = || Body::Publish { channel: "c", envelope: envelope(b""), idempotency_key: None };
-    let message =
-        || Body::Message { message_id: id(1), answers: None, timeout_ms: None, payload: Bytes::new() };
+    let message = || Body::Message {
+        message_id: id(1),
+        answers: None,
+        timeout_ms: None,
+        redelivered: None,
+        payload: Bytes::new(),
+    };
     assert!(matches!(refusal(0, 0, publish()), EncodeError::InvalidStream { .. }));
     assert!(matches!(refusal(1, 0, Body::Ping), EncodeError::InvalidStream { .. }));
     assert!(matches!(refusal(1, 0, subscribe), EncodeError::Codec { fault: Fault::Zero, .. }));
-    for (flags, body) in [(flag::KEY, publish()), (flag::ANSWERS, message()), (flag::TIMEOUT, message())] {
+    let nothing = Body::Serve { capacity: 0, subject: None };
+    assert!(matches!(refusal(1, 0, nothing), EncodeError::Codec { fault: Fault::Zero, .. }));
+    let flagged = [flag::ANSWERS, flag::TIMEOUT, flag::REDELIVERED].map(|flags| (flags, message()));
+    for (flags, body) in [(flag::KEY, publish())].into_iter().chain(flagged) {
         assert!(matches!(refusal(1, flags, body), EncodeError::Codec { fault: Fault::FlagMismatch, .. }));
     }
 }
@@ -112,10 +122,19 @@ fn what_could_not_be_decoded_is_not_encoded() {
 /// P-5.1
 #[test]
 fn the_frames_of_2_0_stand_as_drawn() {
-    let cases: [(Vec<u8>, u8, u8, &[u8]); 3] = [
+    let redelivered = message_v2(flag::REDELIVERED, 3, 9, b"again");
+    let invite = Body::Invite { pid: Pid::new(7), subject: "s" };
+    let open = Body::Open { on_exit: OnExit::Fail, total_ms: None, idle_ms: Some(9), subject: "s" };
+    let cases: [(Vec<u8>, u8, u8, &[u8]); 9] = [
         (reply_v2(3, 1, true, b"part"), 0x82, 0x0A, b"\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x01part"),
         (outcome_v2(3, 2, ReasonCode::BUSY), 0x84, 0, b"\0\0\0\0\0\0\0\x02\x01\x03\0\0"),
         (frame(0, 3, Body::Opened { pid: None }), 0x80, 0, b"\0"),
+        (redelivered, 0x82, 0x20, b"\0\0\0\0\0\0\0\x09\x01again"),
+        (frame(0, 3, Body::Serve { capacity: 2, subject: None }), 0x87, 0, b"\0\0\0\x02\0"),
+        (frame(flag::DRAIN, 3, Body::Withdraw), 0x89, 1, b""),
+        (frame(0, 3, Body::Withdrawn), 0x8A, 0, b""),
+        (frame(0, 3, open), 0x8C, 0, b"\x01\0\x01\0\0\0\x09\0\0\0\x01s"),
+        (frame(0, 3, invite), 0x8B, 0, b"\0\0\0\0\0\0\0\x07\0\0\0\x01s"),
     ];
     for (bytes, type_id, flags, payload) in cases {
         assert_eq!(bytes, raw(type_id, flags, 3, payload));

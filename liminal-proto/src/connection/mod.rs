@@ -1,8 +1,10 @@
 //! One side of one connection.
 
-mod client;
+mod acceptor;
 mod conversation;
 mod input;
+mod offers;
+mod opener;
 mod output;
 mod phase;
 mod poll;
@@ -10,7 +12,6 @@ mod rate;
 mod resemblance;
 mod routes;
 mod sender;
-mod server;
 mod timers;
 mod verbs;
 
@@ -23,13 +24,15 @@ use core::fmt;
 use bytes::Bytes;
 
 pub use conversation::{ConversationPhase, Trigger as ConversationTrigger};
+pub use offers::{OfferPhase, Trigger as OfferTrigger};
 pub use phase::Phase;
 
-use client::Client;
+use acceptor::Acceptor;
 use input::Input;
+use offers::Offers;
+use opener::Opener;
 use rate::Bucket;
 use sender::Sender;
-use server::Server;
 use timers::Timers;
 
 use crate::wire::{Body, Dialect};
@@ -66,7 +69,13 @@ pub struct Connection {
     phase: Phase,
     /// The handshake has been through; the phase forgets it in the end.
     negotiated: bool,
-    role: Role,
+    side: Side,
+    /// What this side opened.
+    opener: Opener,
+    /// What the other side opened.
+    acceptor: Acceptor,
+    /// What the client has offered to serve.
+    offers: Offers,
     input: Input,
     sender: Sender,
     timers: Timers,
@@ -88,11 +97,6 @@ pub struct Connection {
     misuse: Option<Misuse>,
 }
 
-enum Role {
-    Client(Client),
-    Server(Server),
-}
-
 #[derive(Clone, Copy)]
 enum InputEnd {
     Eof,
@@ -103,7 +107,7 @@ impl Connection {
     /// The client's side. Its Connect is ready to be written at once.
     #[must_use]
     pub fn client(now: Instant, config: Config) -> Self {
-        let mut this = Self::new(now, config, Role::Client(Client::default()));
+        let mut this = Self::new(now, config, Side::Client);
         this.begin_handshake();
         this
     }
@@ -111,15 +115,18 @@ impl Connection {
     /// The server's side. It waits for Connect.
     #[must_use]
     pub fn server(now: Instant, config: Config) -> Self {
-        Self::new(now, config, Role::Server(Server::default()))
+        Self::new(now, config, Side::Server)
     }
 
-    fn new(now: Instant, config: Config, role: Role) -> Self {
+    fn new(now: Instant, config: Config, side: Side) -> Self {
         Self {
             now,
             phase: Phase::Connecting,
             negotiated: false,
-            role,
+            side,
+            opener: Opener::default(),
+            acceptor: Acceptor::default(),
+            offers: Offers::default(),
             input: Input::default(),
             sender: Sender::new(&config.limits),
             timers: Timers::new(now),
@@ -243,10 +250,7 @@ impl Connection {
     /// Which side this is.
     #[must_use]
     pub const fn side(&self) -> Side {
-        match self.role {
-            Role::Client(_) => Side::Client,
-            Role::Server(_) => Side::Server,
-        }
+        self.side
     }
 
     /// What time it is, as far as it was told.
@@ -270,10 +274,24 @@ impl Connection {
     /// Where a conversation is in its life; `None` when there is none with this id.
     #[must_use]
     pub fn conversation_phase(&self, conversation: ConversationId) -> Option<ConversationPhase> {
-        match &self.role {
-            Role::Client(client) => client.phase(conversation),
-            Role::Server(server) => server.phase(conversation),
+        if self.is_own(conversation) {
+            self.opener.phase(conversation)
+        } else {
+            self.acceptor.phase(conversation)
         }
+    }
+
+    /// Where an offer is in its life; `None` when there is none on this stream.
+    #[must_use]
+    pub fn offer_phase(&self, offer: StreamId) -> Option<OfferPhase> {
+        self.offers.phase(offer)
+    }
+
+    /// Whether a [`poll`](Self::poll) would tell of something that commands have brought about: the end of a
+    /// request, or of the connection.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.owed.is_empty() || self.untold.is_some()
     }
 
     /// How many more bytes of input there is room for: what [`receive`](Self::receive) would take now.
@@ -293,30 +311,20 @@ impl Connection {
     /// link, which has [`Event::Exited`].
     #[must_use]
     pub fn exit_words(&self, conversation: ConversationId) -> Option<&str> {
-        match &self.role {
-            Role::Client(client) => client.exit_words(conversation),
-            Role::Server(_) => None,
-        }
+        self.opener.exit_words(conversation)
     }
 
     /// Bytes that this side holds: input that was not delivered yet, output that was not written yet, and
     /// answers that wait for those before them. Never more than [`Limits::held_bytes_max`](crate::Limits).
     #[must_use]
     pub const fn held_bytes(&self) -> usize {
-        let answers = match &self.role {
-            Role::Client(_) => 0,
-            Role::Server(server) => server.held_bytes(),
-        };
-        self.input.len() + self.early_open_len() + self.output_len() + answers
+        self.input.len() + self.early_open_len() + self.output_len() + self.acceptor.held_bytes()
     }
 
     /// The same, counted afresh from every queue. Always equals [`held_bytes`](Self::held_bytes); for tests.
     #[must_use]
     pub fn recount_held(&self) -> usize {
-        let answers = match &self.role {
-            Role::Client(_) => 0,
-            Role::Server(server) => server.recount_held(),
-        };
+        let answers = self.acceptor.recount_held();
         self.input.peek().len() + self.early_open_len() + self.sender.output.recount() + answers
     }
 
@@ -337,10 +345,7 @@ impl Connection {
     /// conversation long gone, frames in the wrong direction.
     #[must_use]
     pub const fn strays(&self) -> u64 {
-        match &self.role {
-            Role::Client(client) => client.strays,
-            Role::Server(server) => server.strays,
-        }
+        self.opener.strays + self.acceptor.strays
     }
 
     /// The first mistake that the embedder made, if it made one.
@@ -355,6 +360,16 @@ impl Connection {
         self.now = self.now.max(now);
     }
 
+    /// Whether a conversation is one that this side opened. In 2.0 its id, the number of its stream, tells: a
+    /// client's are odd and a server's even. In 1.0 only clients open conversations.
+    const fn is_own(&self, conversation: ConversationId) -> bool {
+        let clients = match self.sender.dialect {
+            Dialect::V1 => true,
+            Dialect::V2 => conversation.get() % 2 == 1,
+        };
+        clients == matches!(self.side, Side::Client)
+    }
+
     fn input_is_over(&self) -> bool {
         self.phase == Phase::Closed || self.input_end.is_some()
     }
@@ -363,9 +378,10 @@ impl Connection {
     /// in it is refused as busy. A client's side never pauses: what it reads makes it write nothing,
     /// and two sides that both pause would wait for each other.
     fn is_paused(&self) -> bool {
-        let Role::Server(server) = &self.role else { return false };
-        let waits = |(id, _): &(ConversationId, Bytes)| server.phase(*id) == Some(ConversationPhase::Closing);
-        self.sender.dialect == Dialect::V1
+        let waits =
+            |(id, _): &(ConversationId, Bytes)| self.acceptor.phase(*id) == Some(ConversationPhase::Closing);
+        self.side == Side::Server
+            && self.sender.dialect == Dialect::V1
             && (self.sender.is_congested() || self.early_open.as_ref().is_some_and(waits))
     }
 
@@ -375,9 +391,7 @@ impl Connection {
             self.phase = phase;
             self.input = Input::default();
             self.early_open = None;
-            if let Role::Client(client) = &mut self.role {
-                client.end_all(&mut self.owed);
-            }
+            self.opener.end_all(&mut self.owed);
             self.untold = Some(reason);
         }
     }

@@ -149,7 +149,13 @@ mod tests {
     use crate::{MessageId, StreamId};
 
     fn message(payload: Bytes) -> Frame<&'static str, Bytes> {
-        let body = Body::Message { message_id: MessageId::new(7), answers: None, timeout_ms: None, payload };
+        let body = Body::Message {
+            message_id: MessageId::new(7),
+            answers: None,
+            timeout_ms: None,
+            redelivered: None,
+            payload,
+        };
         Frame { flags: 0, stream: StreamId::new(1), body }
     }
 

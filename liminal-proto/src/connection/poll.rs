@@ -10,12 +10,13 @@ use alloc::collections::VecDeque;
 use bytes::Bytes;
 
 use super::phase::{self, Trigger};
-use super::routes::{is_application_word, is_client_only, is_server_only, name};
+use super::routes::{is_server_only, name};
 use super::timers::{Due, Situation};
-use super::{Connection, InputEnd, Phase, Role, resemblance};
+use super::{Connection, InputEnd, Phase, resemblance};
 use crate::wire::{Body, Dialect, FrameRef, Version, decode};
 use crate::{
-    CloseReason, Event, Keepalive, Limits, MessageId, Next, StreamId, TimerReason, Violation, Wake, Wants,
+    CloseReason, Event, Keepalive, Limits, MessageId, Next, Side, StreamId, TimerReason, Violation, Wake,
+    Wants,
 };
 
 impl Connection {
@@ -112,7 +113,7 @@ impl Connection {
     fn on_frame(&mut self, bytes: &Bytes) -> Result<Option<Event>, Violation> {
         let (frame, _) = decode(self.sender.dialect, u32::MAX, bytes)
             .map_err(|error| Violation::Undecodable { error, resembles: self.resembles(bytes) })?;
-        if let Some(limit) = self.control_limit(&frame.body) {
+        if let Some(limit) = self.control_limit(&frame) {
             self.count_control(limit)?;
         }
         match &frame.body {
@@ -131,11 +132,10 @@ impl Connection {
     }
 
     fn on_frame_of_role(&mut self, bytes: &Bytes, frame: &FrameRef<'_>) -> Result<Option<Event>, Violation> {
-        match (&self.role, self.phase) {
-            (Role::Server(_), Phase::Connecting) => self.on_first_frame(frame),
-            (Role::Client(_), Phase::Authenticating) => self.on_handshake_answer(frame),
-            (Role::Server(_), _) => self.on_client_frame(bytes, frame),
-            (Role::Client(_), _) => self.on_server_frame(bytes, frame),
+        match (self.side, self.phase) {
+            (Side::Server, Phase::Connecting) => self.on_first_frame(frame),
+            (Side::Client, Phase::Authenticating) => self.on_handshake_answer(frame),
+            _ => self.on_routed_frame(bytes, frame),
         }
     }
 
@@ -223,17 +223,13 @@ impl Connection {
     // ── control ─────────────────────────────────────────────────────────────────────────────────
 
     /// Frames that cost something and bring the sender nothing are counted: name them, or `None`.
-    fn control_limit(&self, body: &Body<&str, &[u8]>) -> Option<&'static str> {
-        let stray = match &self.role {
-            Role::Server(_) => is_server_only(body) || is_application_word(body),
-            Role::Client(_) => is_client_only(body),
-        };
-        match body {
+    fn control_limit(&self, frame: &FrameRef<'_>) -> Option<&'static str> {
+        match &frame.body {
             Body::Ping => Some("pings"),
             Body::Pong if self.pings == 0 => Some("pongs"),
             Body::WorkerRegister { .. } => Some("registrations"),
             Body::Unknown { .. } => Some("frames of unknown type"),
-            _ if stray => Some("frames that only the other side sends"),
+            _ if self.is_misdirected(frame) => Some("frames that only the other side sends"),
             _ => None,
         }
     }
@@ -263,15 +259,14 @@ impl Connection {
         }
     }
 
-    /// The echo of the peer's Disconnect: a server's at once, a client's when its requests have ended.
+    /// The echo of the peer's Disconnect: a server's at once, a client's when its requests have ended, and those
+    /// that its participants have in hand.
     fn finish_close(&mut self) {
         if self.phase != Phase::ClosingPeer {
             return;
         }
-        let drained = match &self.role {
-            Role::Client(client) => client.outstanding() == 0,
-            Role::Server(_) => true,
-        };
+        let waits = self.opener.outstanding() > 0 || self.acceptor.owes_answers();
+        let drained = self.side == Side::Server || !waits;
         if drained {
             // A Disconnect has no fields: there is nothing in it that could be refused.
             let _ = self.sender.send(0, StreamId::CONTROL, Body::Disconnect);
@@ -296,8 +291,10 @@ impl Connection {
                 return Err(Violation::EndInsideFrame { have: self.input.len() });
             }
             Some(InputEnd::Eof) => {
-                let owes = matches!(&self.role, Role::Server(server) if server.owes_answers());
-                if !owes {
+                // Who serves and cannot be heard any more serves no more, and those who wait for it must know.
+                let serves = !self.offers.is_empty() || !self.opener.is_empty();
+                let owes = self.side == Side::Server && self.acceptor.owes_answers();
+                if serves || !owes {
                     self.end(self.reason_without_an_answer());
                 }
             }
@@ -325,7 +322,7 @@ impl Connection {
         );
         if unread {
             self.sender.output.shut();
-        } else if matches!(self.role, Role::Server(_)) {
+        } else if self.side == Side::Server {
             let text = alloc::string::ToString::to_string(&violation);
             self.sender.connect_error(violation.code(), &text);
         }
@@ -341,12 +338,9 @@ impl Connection {
 
     /// What the clock has brought about, and when it does so next.
     fn expire(&mut self) -> Result<Wake, Violation> {
-        let mut deadline = None;
-        if let Role::Client(client) = &mut self.role {
-            client.expire(self.now, &mut self.owed, self.sender.dialect);
-            deadline = client.next_deadline();
-        }
-        let deadline = deadline.map_or(Wake::Never, |at| Wake::At(at, TimerReason::Deadline));
+        self.opener.expire(self.now, &mut self.owed, self.sender.dialect);
+        let deadline =
+            self.opener.next_deadline().map_or(Wake::Never, |at| Wake::At(at, TimerReason::Deadline));
         // Whatever is due is done before anybody waits, so that the next wake is later than now.
         loop {
             match self.timers_due() {

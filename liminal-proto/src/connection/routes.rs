@@ -9,54 +9,72 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::client::{Client, of_stream, outcome_of};
-use super::server::{ACCEPTED, Incoming, Taken};
-use super::{Connection, Phase, Role};
-use crate::wire::{Body, FrameRef, WorkerVerdict, flag};
+use super::acceptor::{ACCEPTED, Incoming, Taken};
+use super::opener::{Opener, of_stream, outcome_of};
+use super::{Connection, Phase};
+use crate::wire::{Body, Dialect, FrameRef, WorkerVerdict, flag};
 use crate::{
     CloseReason, ConversationId, Event, Exit, ExitReason, Expects, MessageId, Outcome, ReasonCode, Reply,
-    StreamId, Violation,
+    Side, StreamId, Terms, Violation,
 };
 
 impl Connection {
-    // ── from a client ───────────────────────────────────────────────────────────────────────────
-
-    pub(super) fn on_client_frame(
+    /// A frame goes to the half of this side that its stream belongs to.
+    pub(super) fn on_routed_frame(
         &mut self,
         bytes: &Bytes,
         frame: &FrameRef<'_>,
     ) -> Result<Option<Event>, Violation> {
-        let stream = frame.stream;
-        let Role::Server(server) = &mut self.role else { return Ok(None) };
-        let taken = match frame.body {
-            Body::Connect { .. } => {
-                return Err(Violation::WrongState { frame: "Connect", state: "a second time" });
+        if frame.stream == StreamId::CONTROL {
+            self.on_control_frame(frame)
+        } else if self.is_own(of_stream(frame.stream)) {
+            self.on_answer(bytes, frame)
+        } else {
+            self.on_asked(bytes, frame)
+        }
+    }
+
+    fn on_control_frame(&mut self, frame: &FrameRef<'_>) -> Result<Option<Event>, Violation> {
+        match (self.side, &frame.body) {
+            (Side::Server, Body::Connect { .. }) | (Side::Client, Body::ConnectAck { .. }) => {
+                Err(Violation::WrongState { frame: name(&frame.body), state: "a second time" })
             }
-            Body::ConversationOpen { conversation_id, subject } => {
-                server.on_open(&mut self.sender, &self.config.limits, stream, conversation_id, subject)?
+            (Side::Client, Body::ConnectError { reason_code, message }) => {
+                let text = self.sender.kept_text(*message);
+                self.end(CloseReason::Refused { reason: *reason_code, text });
+                Ok(None)
             }
-            Body::ConversationMessage { .. } | Body::Message { .. } => {
-                let Some(incoming) = self.incoming(bytes, frame) else { return Ok(None) };
-                let Role::Server(server) = &mut self.role else { return Ok(None) };
-                server.on_message(&mut self.sender, &self.config.limits, incoming)?
-            }
-            Body::ConversationClose { conversation_id, .. } => {
-                server.on_close(self.sender.dialect, stream, conversation_id)
-            }
-            Body::Publish { .. } | Body::Subscribe { .. } => {
-                refuse_channel(self, frame);
-                Taken::Refused
-            }
-            Body::WorkerRegister { .. } => {
+            (Side::Server, Body::WorkerRegister { .. }) => {
                 let body = Body::WorkerRegisterAck { verdict: WorkerVerdict::Accepted };
                 // A verdict without a text: there is nothing in it that could be refused.
                 let _ = self.sender.send(0, StreamId::CONTROL, body);
-                Taken::Nothing
+                Ok(None)
             }
             _ => {
-                server.strays += 1;
-                Taken::Nothing
+                self.acceptor.strays += 1;
+                Ok(None)
             }
+        }
+    }
+
+    // ── on the streams of the other side ────────────────────────────────────────────────────────
+
+    fn on_asked(&mut self, bytes: &Bytes, frame: &FrameRef<'_>) -> Result<Option<Event>, Violation> {
+        let taken = match frame.body {
+            Body::ConversationMessage { .. } | Body::Message { .. } => match self.incoming(bytes, frame) {
+                Some(incoming) => {
+                    self.acceptor.on_message(&mut self.sender, &self.config.limits, incoming)?
+                }
+                None => Taken::Nothing,
+            },
+            Body::ConversationClose { conversation_id, reason_code, .. } => {
+                let cancels = self.side == Side::Client && reason_code == Some(ReasonCode::CANCELLED);
+                self.acceptor.on_close(self.sender.dialect, frame.stream, conversation_id, cancels)
+            }
+            _ => match self.side {
+                Side::Server => self.on_asked_of_server(frame)?,
+                Side::Client => self.on_asked_of_client(frame)?,
+            },
         };
         match taken {
             Taken::Event(event) => Ok(Some(event)),
@@ -69,7 +87,51 @@ impl Connection {
         }
     }
 
-    /// Refusals that the client brought upon itself; a client that makes them its business is closed.
+    fn on_asked_of_server(&mut self, frame: &FrameRef<'_>) -> Result<Taken, Violation> {
+        let (stream, sender, limits) = (frame.stream, &mut self.sender, &self.config.limits);
+        match frame.body {
+            Body::ConversationOpen { conversation_id, subject } => {
+                let wanted = (subject, Terms::default());
+                self.acceptor.on_open(sender, limits, stream, conversation_id, wanted)
+            }
+            Body::Open { on_exit, total_ms, idle_ms, subject } => {
+                let time = |ms: Option<u32>| ms.map(|ms| Duration::from_millis(u64::from(ms.max(1))));
+                let terms = Terms { on_exit, total: time(total_ms), idle: time(idle_ms) };
+                self.acceptor.on_open(sender, limits, stream, of_stream(stream), (subject, terms))
+            }
+            Body::Serve { capacity, subject } => {
+                self.acceptor.ascend(stream)?;
+                Ok(self.offers.on_serve(sender, limits, stream, subject, capacity))
+            }
+            Body::Withdraw => Ok(self
+                .offers
+                .on_withdraw(stream, frame.flags & flag::DRAIN != 0)
+                .unwrap_or_else(|| self.stray())),
+            Body::Publish { .. } | Body::Subscribe { .. } => {
+                refuse_channel(self, frame);
+                Ok(Taken::Refused)
+            }
+            _ => Ok(self.stray()),
+        }
+    }
+
+    fn on_asked_of_client(&mut self, frame: &FrameRef<'_>) -> Result<Taken, Violation> {
+        match frame.body {
+            Body::Invite { pid, subject } => {
+                let (sender, limits, capacity) =
+                    (&mut self.sender, &self.config.limits, self.offers.capacity());
+                self.acceptor.on_invite(sender, limits, capacity, (frame.stream, pid, subject))
+            }
+            _ => Ok(self.stray()),
+        }
+    }
+
+    const fn stray(&mut self) -> Taken {
+        self.acceptor.strays += 1;
+        Taken::Nothing
+    }
+
+    /// Refusals that the peer brought upon itself; one that makes them its business is closed.
     pub(super) fn count_refusal(&mut self) -> Result<(), Violation> {
         if self.refusals.take(self.now) {
             Ok(())
@@ -83,7 +145,7 @@ impl Connection {
         let limits = &self.config.limits;
         // Not `clamp`, which panics where the bounds contradict each other.
         let clamp = |ms| Duration::from_millis(u64::from(ms)).min(limits.timeout_max).max(limits.timeout_min);
-        let version_2 = self.sender.dialect == crate::wire::Dialect::V2;
+        let version_2 = self.sender.dialect == Dialect::V2;
         match frame.body {
             Body::ConversationMessage { conversation_id, envelope } if !version_2 => Some(Incoming {
                 conversation: conversation_id,
@@ -91,89 +153,104 @@ impl Connection {
                 id: MessageId::default(),
                 expects: if frame.flags & flag::REPLY == 0 { Expects::Nothing } else { Expects::Reply },
                 timeout: None,
+                redelivered: 0,
                 payload: self.input.keep(bytes, envelope.payload),
             }),
-            Body::Message { message_id, answers: None, timeout_ms, payload } => Some(Incoming {
+            Body::Message { message_id, answers: None, timeout_ms, redelivered, payload } => Some(Incoming {
                 conversation: of_stream(frame.stream),
                 stream: frame.stream,
                 id: message_id,
                 expects: expects(frame.flags),
                 timeout: timeout_ms.map(clamp),
+                redelivered: redelivered.unwrap_or(0),
                 payload: self.input.keep(bytes, payload),
             }),
             _ => {
-                if let Role::Server(server) = &mut self.role {
-                    server.strays += 1;
-                }
+                self.acceptor.strays += 1;
                 None
             }
         }
     }
 
-    // ── from a server ───────────────────────────────────────────────────────────────────────────
+    // ── on the streams of this side ─────────────────────────────────────────────────────────────
 
-    pub(super) fn on_server_frame(
-        &mut self,
-        bytes: &Bytes,
-        frame: &FrameRef<'_>,
-    ) -> Result<Option<Event>, Violation> {
+    fn on_answer(&mut self, bytes: &Bytes, frame: &FrameRef<'_>) -> Result<Option<Event>, Violation> {
+        if self.sender.dialect == Dialect::V1 {
+            return Ok(self.on_answer_v1(bytes, frame));
+        }
         let stream = frame.stream;
-        let Role::Client(client) = &mut self.role else { return Ok(None) };
-        let (sender, owed) = (&self.sender, &mut self.owed);
-        let version_2 = sender.dialect == crate::wire::Dialect::V2;
+        let (opener, sender, owed) = (&mut self.opener, &self.sender, &mut self.owed);
         Ok(match frame.body {
-            Body::ConnectAck { .. } => {
-                return Err(Violation::WrongState { frame: "ConnectAck", state: "a second time" });
-            }
-            Body::ConnectError { reason_code, message } => {
-                let text = sender.kept_text(message);
-                self.end(CloseReason::Refused { reason: reason_code, text });
-                None
-            }
-            Body::Opened { pid } => client.on_opened(stream, pid),
+            Body::Opened { pid } => opener.on_opened(stream, pid),
             Body::Refused { reason_code, message } => {
-                client.on_refused(sender, owed, of_stream(stream), reason_code, message)
+                let refused = self.offers.on_refused(sender, stream, reason_code, message);
+                refused.or_else(|| opener.on_refused(sender, owed, of_stream(stream), reason_code, message))
             }
+            Body::Serving => self.offers.on_serving(stream).or_else(|| stray(opener)),
+            Body::Withdrawn => self.offers.on_withdrawn(stream).or_else(|| stray(opener)),
             Body::Exited { pid, record, cause, message } => {
                 let reason = ExitReason::from_wire(cause, sender.kept_text(message));
-                let goes_on = frame.flags & flag::GOES_ON != 0;
-                client.on_exited(owed, stream, Exit { pid, record, reason, goes_on })
+                // A participant of a client has none of its kind to go on with: that is the server's to say.
+                let goes_on = self.side == Side::Client && frame.flags & flag::GOES_ON != 0;
+                opener.on_exited(owed, stream, Exit { pid, record, reason, goes_on })
             }
-            Body::Joined { pid } => client.on_joined(stream, pid),
-            Body::Failed => client.on_failed(owed, stream),
+            Body::Joined { pid } if self.side == Side::Client => opener.on_joined(stream, pid),
+            Body::Failed if self.side == Side::Client => opener.on_failed(owed, stream),
             Body::Outcome { message_id, reason_code, record, message } => {
                 let outcome = if reason_code == ACCEPTED {
                     Outcome::Accepted { record }
                 } else {
                     outcome_of(reason_code, sender.kept_text(message))
                 };
-                client.on_outcome(stream, message_id, outcome)
+                opener.on_outcome(stream, message_id, outcome)
             }
-            Body::Message { message_id, answers: Some(answers), payload, .. } => client.on_reply(Reply {
+            Body::Message { message_id, answers: Some(answers), payload, .. } => opener.on_reply(Reply {
                 conversation: of_stream(stream),
                 answers,
                 record: Some(message_id.get()).filter(|&record| record > 0).map(crate::RecordNumber::new),
                 last: frame.flags & flag::MORE == 0,
                 payload: self.input.keep(bytes, payload),
             }),
-            Body::ConversationClose { conversation_id, .. }
-                if version_2 && conversation_id == of_stream(stream) =>
-            {
-                client.on_closed(owed, conversation_id)
+            Body::ConversationClose { conversation_id, .. } if conversation_id == of_stream(stream) => {
+                opener.on_closed(owed, conversation_id)
             }
-            Body::ConversationMessage { conversation_id, envelope } if !version_2 => {
-                if frame.flags & flag::REPLY == 0 {
-                    client.strays += 1;
-                    return Ok(None);
-                }
-                let payload = self.input.keep(bytes, envelope.payload);
-                client.on_reply_v1(owed, conversation_id, stream, payload)
+            // A conversation or an offer begins on a stream of the side that asks for it.
+            ref body if begins(self.side.other(), body) => {
+                return Err(Violation::ForeignStream { frame: name(body), stream });
             }
-            Body::ConversationError { conversation_id, reason_code, message } if !version_2 => {
-                client.on_error_v1(sender, owed, conversation_id, stream, (reason_code, message))
-            }
-            _ => stray(client),
+            _ => stray(opener),
         })
+    }
+
+    fn on_answer_v1(&mut self, bytes: &Bytes, frame: &FrameRef<'_>) -> Option<Event> {
+        let (opener, sender, owed) = (&mut self.opener, &self.sender, &mut self.owed);
+        match frame.body {
+            Body::ConversationMessage { conversation_id, envelope } if frame.flags & flag::REPLY != 0 => {
+                let payload = self.input.keep(bytes, envelope.payload);
+                opener.on_reply_v1(owed, conversation_id, frame.stream, payload)
+            }
+            Body::ConversationError { conversation_id, reason_code, message } => {
+                opener.on_error_v1(sender, owed, conversation_id, frame.stream, (reason_code, message))
+            }
+            _ => stray(opener),
+        }
+    }
+
+    /// Whether a frame stands on a stream on which only the other side of its exchange would send it, or is a
+    /// word that nothing here listens to.
+    pub(super) fn is_misdirected(&self, frame: &FrameRef<'_>) -> bool {
+        let body = &frame.body;
+        if frame.stream == StreamId::CONTROL || self.sender.dialect == Dialect::V1 {
+            return match self.side {
+                Side::Server => is_server_only(body) || is_application_word(body),
+                Side::Client => is_client_only(body),
+            };
+        }
+        if self.is_own(of_stream(frame.stream)) {
+            !(answers(self.side, body) && self.opener.has_begun(frame.stream))
+        } else {
+            !asks(self.side, body)
+        }
     }
 
     /// Whether this side still takes new work.
@@ -186,6 +263,39 @@ impl Connection {
     }
 }
 
+/// Whether this side begins something with such a frame.
+const fn begins<S, B>(side: Side, body: &Body<S, B>) -> bool {
+    match side {
+        Side::Client => {
+            matches!(body, Body::ConversationOpen { .. } | Body::Open { .. } | Body::Serve { .. })
+        }
+        Side::Server => matches!(body, Body::Invite { .. }),
+    }
+}
+
+/// Whether such a frame, on a stream of its sender (2.0), means something to this side.
+const fn asks<S, B>(side: Side, body: &Body<S, B>) -> bool {
+    match body {
+        Body::Message { .. } | Body::ConversationClose { .. } => true,
+        Body::Withdraw | Body::Publish { .. } | Body::Subscribe { .. } => matches!(side, Side::Server),
+        body => begins(side.other(), body),
+    }
+}
+
+/// Whether such a frame, on a stream of this side (2.0), means something to it.
+const fn answers<S, B>(side: Side, body: &Body<S, B>) -> bool {
+    match body {
+        Body::Opened { .. }
+        | Body::Refused { .. }
+        | Body::Message { .. }
+        | Body::Exited { .. }
+        | Body::Outcome { .. }
+        | Body::ConversationClose { .. } => true,
+        Body::Joined { .. } | Body::Failed | Body::Serving | Body::Withdrawn => matches!(side, Side::Client),
+        _ => false,
+    }
+}
+
 /// The conversation that a frame opens.
 const fn opened_by(body: &Body<&str, &[u8]>) -> Option<ConversationId> {
     match body {
@@ -194,8 +304,8 @@ const fn opened_by(body: &Body<&str, &[u8]>) -> Option<ConversationId> {
     }
 }
 
-fn stray(client: &mut Client) -> Option<Event> {
-    client.strays += 1;
+const fn stray(opener: &mut Opener) -> Option<Event> {
+    opener.strays += 1;
     None
 }
 
@@ -225,7 +335,7 @@ pub(super) fn name(body: &Body<&str, &[u8]>) -> &'static str {
     body.frame_type().map_or("a frame of unknown type", |frame_type| frame_type.name())
 }
 
-/// Frames that only a server sends; from a client they are ignored.
+/// Frames that answer. In 1.0, and on stream 0, only a server sends them; from a client they are ignored.
 pub(super) const fn is_server_only<S, B>(body: &Body<S, B>) -> bool {
     matches!(
         body,
@@ -245,10 +355,12 @@ pub(super) const fn is_server_only<S, B>(body: &Body<S, B>) -> bool {
             | Body::Outcome { .. }
             | Body::Joined { .. }
             | Body::Failed
+            | Body::Serving
+            | Body::Withdrawn
     )
 }
 
-/// Frames that only a client sends; from a server they are ignored.
+/// Frames that ask for something that only a client asks for; from a server they are ignored.
 pub(super) const fn is_client_only<S, B>(body: &Body<S, B>) -> bool {
     matches!(
         body,
@@ -259,6 +371,9 @@ pub(super) const fn is_client_only<S, B>(body: &Body<S, B>) -> bool {
             | Body::ConversationOpen { .. }
             | Body::PushReply { .. }
             | Body::WorkerRegister { .. }
+            | Body::Open { .. }
+            | Body::Serve { .. }
+            | Body::Withdraw
     )
 }
 

@@ -152,17 +152,23 @@ fn field_fault<S, B>(flags: u8, body: &Body<S, B>) -> Option<(&'static str, Faul
     if let Body::Subscribe { max_in_flight: 0, .. } = body {
         return Some(("max_in_flight", Fault::Zero));
     }
+    if let Body::Serve { capacity: 0, .. } = body {
+        return Some(("capacity", Fault::Zero));
+    }
     if let Body::Publish { idempotency_key, .. } = body
         && disagrees(flag::KEY, idempotency_key.is_some())
     {
         return Some(("idempotency_key", Fault::FlagMismatch));
     }
-    if let Body::Message { answers, timeout_ms, .. } = body {
+    if let Body::Message { answers, timeout_ms, redelivered, .. } = body {
         if disagrees(flag::ANSWERS, answers.is_some()) {
             return Some(("answers", Fault::FlagMismatch));
         }
         if disagrees(flag::TIMEOUT, timeout_ms.is_some()) {
             return Some(("timeout_ms", Fault::FlagMismatch));
+        }
+        if disagrees(flag::REDELIVERED, redelivered.is_some()) {
+            return Some(("redelivered", Fault::FlagMismatch));
         }
     }
     None

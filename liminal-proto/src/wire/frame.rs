@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::layout::with_layouts;
 use super::{FrameType, SchemaIds, Texts};
-use crate::{ConversationId, MessageId, Pid, ReasonCode, RecordNumber, StreamId};
+use crate::{ConversationId, MessageId, OnExit, Pid, ReasonCode, RecordNumber, StreamId};
 
 /// A protocol version, as Connect and `ConnectAck` carry it. Ordered by major, then minor number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,8 +70,12 @@ pub mod flag {
     pub const MORE: u8 = 0x08;
     /// Message (2.0) from the client: the sender's own timeout follows.
     pub const TIMEOUT: u8 = 0x10;
+    /// Message (2.0) from the server: how often it was given to another participant before follows.
+    pub const REDELIVERED: u8 = 0x20;
     /// Exited (2.0): the conversation goes on with another participant.
     pub const GOES_ON: u8 = 0x01;
+    /// Withdraw (2.0): conversations that go on are to come to their end first.
+    pub const DRAIN: u8 = 0x01;
 }
 
 /// A schema, named by 32 bytes. All zero means that none is stated.
@@ -209,15 +213,23 @@ pub enum Body<S, B> {
     WorkerRegisterAck { verdict: WorkerVerdict<S> },
     /// 0x19, server to client: a published message for a subscription.
     Deliver { delivery_seq: u64, envelope: Envelope<S, B> },
-    /// 0x80, server to client: the conversation of this stream is open. No pid: trace only.
+    /// 0x80, of whom a conversation was asked: the conversation of this stream is open. No pid: trace only.
     Opened { pid: Option<Pid> },
-    /// 0x81, server to client: the conversation of this stream was not opened.
+    /// 0x81, of whom a conversation was asked: that of this stream was not opened; or the offer of this stream
+    /// was not taken.
     Refused { reason_code: ReasonCode, message: Option<S> },
     /// 0x82: a message of the conversation of this stream. From the server the id is the number of
     /// the record. `answers` is there exactly when [`flag::ANSWERS`] is set, `timeout_ms` (the
-    /// sender's own timeout, in milliseconds) exactly when [`flag::TIMEOUT`] is. The payload is the
-    /// rest of the frame, without a length of its own.
-    Message { message_id: MessageId, answers: Option<MessageId>, timeout_ms: Option<u32>, payload: B },
+    /// sender's own timeout, in milliseconds) exactly when [`flag::TIMEOUT`] is, and `redelivered` (to how
+    /// many participants it was given before) exactly when [`flag::REDELIVERED`] is. The
+    /// payload is the rest of the frame, without a length of its own.
+    Message {
+        message_id: MessageId,
+        answers: Option<MessageId>,
+        timeout_ms: Option<u32>,
+        redelivered: Option<u8>,
+        payload: B,
+    },
     /// 0x83, server to client: the participant has exited. Its unanswered requests end with it, unless
     /// [`flag::GOES_ON`] is set.
     Exited { pid: Pid, record: RecordNumber, cause: u16, message: Option<S> },
@@ -233,6 +245,22 @@ pub enum Body<S, B> {
     /// 0x86, server to client: nobody takes the place of the participant that exited; what was
     /// unanswered ends with it.
     Failed,
+    /// 0x87, client to server: the client offers participants for a subject, or for every one that nobody
+    /// serves by name, and for so many conversations at a time. The offer has the stream to itself.
+    Serve { capacity: u32, subject: Option<S> },
+    /// 0x88, server to client: the offer of this stream stands.
+    Serving,
+    /// 0x89, client to server: the offer of this stream is taken back, at once, or with [`flag::DRAIN`] when
+    /// its conversations have come to their end.
+    Withdraw,
+    /// 0x8A, server to client: the offer of this stream is no more, and neither are its conversations.
+    Withdrawn,
+    /// 0x8B, server to client: a participant of the client is to join the conversation of this stream.
+    Invite { pid: Pid, subject: S },
+    /// 0x8C, client to server: opens the conversation of this stream with whoever serves the subject, on the
+    /// terms of the client: what becomes of it when its participant exits, how long it may last, and how long
+    /// nothing may be said in it, in milliseconds.
+    Open { on_exit: OnExit, total_ms: Option<u32>, idle_ms: Option<u32>, subject: S },
     /// Any type that the dialect does not know. It decodes on any stream and is ignored.
     Unknown { type_id: u8, payload: B },
 }

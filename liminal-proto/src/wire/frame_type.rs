@@ -101,6 +101,12 @@ frame_types! {
     Outcome = 0x84, V2, Application;
     Joined = 0x85, V2, Application;
     Failed = 0x86, V2, Application;
+    Serve = 0x87, V2, Application;
+    Serving = 0x88, V2, Application;
+    Withdraw = 0x89, V2, Application;
+    Withdrawn = 0x8A, V2, Application;
+    Invite = 0x8B, V2, Application;
+    Open = 0x8C, V2, Application;
 }
 
 impl FrameType {

@@ -3,7 +3,7 @@
 use super::{
     CausalContext, DecodeError, Envelope, Fault, SchemaId, SchemaIds, Texts, Version, WorkerVerdict, flag,
 };
-use crate::{ConversationId, MessageId, Pid, ReasonCode, RecordNumber};
+use crate::{ConversationId, MessageId, OnExit, Pid, ReasonCode, RecordNumber};
 
 type Result<T> = core::result::Result<T, DecodeError>;
 
@@ -112,6 +112,10 @@ fn widen(len: u32) -> usize {
 
 /// The encodings that the table of layouts names.
 impl<'a> Reader<'a> {
+    fn u8(&mut self, field: &'static str) -> Result<u8> {
+        self.array(field).map(|[byte]| *byte)
+    }
+
     pub(super) fn u16(&mut self, field: &'static str) -> Result<u16> {
         self.array(field).map(|bytes| u16::from_be_bytes(*bytes))
     }
@@ -187,6 +191,14 @@ impl<'a> Reader<'a> {
         self.opt(field, Self::pid)
     }
 
+    pub(super) fn on_exit(&mut self, field: &'static str) -> Result<OnExit> {
+        self.tag(field, OnExit::TAG_MAX).map(OnExit::of_tag)
+    }
+
+    pub(super) fn opt_u32(&mut self, field: &'static str) -> Result<Option<u32>> {
+        self.opt(field, Self::u32)
+    }
+
     pub(super) fn record(&mut self, field: &'static str) -> Result<RecordNumber> {
         self.u64(field).map(RecordNumber::new)
     }
@@ -205,6 +217,10 @@ impl<'a> Reader<'a> {
 
     pub(super) fn timeout(&mut self, field: &'static str) -> Result<Option<u32>> {
         self.flagged(flag::TIMEOUT, field, Self::u32)
+    }
+
+    pub(super) fn redelivered(&mut self, field: &'static str) -> Result<Option<u8>> {
+        self.flagged(flag::REDELIVERED, field, Self::u8)
     }
 
     pub(super) fn schema_id(&mut self, field: &'static str) -> Result<SchemaId> {

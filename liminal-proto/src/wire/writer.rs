@@ -3,7 +3,7 @@
 use core::mem;
 
 use super::{CausalContext, Envelope, SchemaId, SchemaIds, Texts, Version, WorkerVerdict};
-use crate::{ConversationId, MessageId, Pid, ReasonCode, RecordNumber};
+use crate::{ConversationId, MessageId, OnExit, Pid, ReasonCode, RecordNumber};
 
 /// Where encoded bytes go.
 pub(super) trait Sink {
@@ -136,6 +136,14 @@ impl<'f, W: Sink, B: AsRef<[u8]>> Writer<'f, W, B> {
         self.opt(pid.as_ref(), Self::pid);
     }
 
+    pub(super) fn on_exit(&mut self, on_exit: &OnExit) {
+        self.sink.put(&[on_exit.tag()]);
+    }
+
+    pub(super) fn opt_u32(&mut self, number: &'f Option<u32>) {
+        self.opt(number.as_ref(), Self::u32);
+    }
+
     pub(super) fn record(&mut self, record: &RecordNumber) {
         self.u64(&record.get());
     }
@@ -162,6 +170,12 @@ impl<'f, W: Sink, B: AsRef<[u8]>> Writer<'f, W, B> {
     pub(super) fn timeout(&mut self, millis: &Option<u32>) {
         if let Some(millis) = millis {
             self.u32(millis);
+        }
+    }
+
+    pub(super) fn redelivered(&mut self, count: &Option<u8>) {
+        if let Some(count) = count {
+            self.sink.put(&[*count]);
         }
     }
 

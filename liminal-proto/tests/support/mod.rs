@@ -13,6 +13,7 @@ pub(crate) use liminal_laws::frames::*;
 pub(crate) use liminal_laws::sides::*;
 
 pub(crate) mod pair;
+pub(crate) mod serving;
 pub(crate) mod strategy;
 
 /// A server with one conversation open, id and stream 1.

@@ -72,11 +72,9 @@ fn message_v2() -> BoxedStrategy<Vec<u8>> {
         .prop_map(|(flags, stream, id, answers, payload)| {
             let answers = (flags & flag::ANSWERS != 0).then_some(MessageId::new(answers));
             let timeout_ms = (flags & flag::TIMEOUT != 0).then_some(50);
-            frame(
-                flags,
-                stream,
-                Body::Message { message_id: MessageId::new(id), answers, timeout_ms, payload },
-            )
+            let redelivered = (flags & flag::REDELIVERED != 0).then_some(1);
+            let message_id = MessageId::new(id);
+            frame(flags, stream, Body::Message { message_id, answers, timeout_ms, redelivered, payload })
         })
         .boxed()
 }
@@ -86,7 +84,11 @@ fn reply_v2() -> BoxedStrategy<Vec<u8>> {
         .prop_map(|(stream, id, answers, more, payload)| {
             let flags = flag::ANSWERS | if more { flag::MORE } else { 0 };
             let (message_id, answers) = (MessageId::new(id), Some(MessageId::new(answers)));
-            frame(flags, stream, Body::Message { message_id, answers, timeout_ms: None, payload })
+            frame(
+                flags,
+                stream,
+                Body::Message { message_id, answers, timeout_ms: None, redelivered: None, payload },
+            )
         })
         .boxed()
 }
@@ -125,6 +127,18 @@ pub(crate) fn server_frame() -> BoxedStrategy<Vec<u8>> {
     .boxed()
 }
 
+/// What concerns offers and invitations, from either side.
+pub(crate) fn serving_frame() -> BoxedStrategy<Vec<u8>> {
+    let serve = (stream(), 1_u32..4, text())
+        .prop_map(|(stream, capacity, subject)| frame(0, stream, Body::Serve { capacity, subject }));
+    let withdraw = (stream(), 0_u8..2).prop_map(|(stream, flags)| frame(flags, stream, Body::Withdraw));
+    let invite = (stream(), number())
+        .prop_map(|(stream, pid)| frame(0, stream, Body::Invite { pid: Pid::new(pid), subject: "subject" }));
+    let serving = stream().prop_map(|stream| frame(0, stream, Body::Serving));
+    let withdrawn = stream().prop_map(|stream| frame(0, stream, Body::Withdrawn));
+    prop_oneof![3 => serve, 2 => withdraw, 4 => invite, 2 => serving, 1 => withdrawn].boxed()
+}
+
 fn any_control() -> BoxedStrategy<Vec<u8>> {
     let version = prop::sample::select(vec![Version::V1_0, Version::V2_0, Version { major: 1, minor: 3 }]);
     let connect = (version.clone(), version.clone()).prop_map(|(min_version, max_version)| {
@@ -149,8 +163,7 @@ fn any_control() -> BoxedStrategy<Vec<u8>> {
 /// Anything: valid frames of both sides and of every type, frames of no known type, frames with a changed byte, noise.
 pub(crate) fn anything() -> BoxedStrategy<Vec<u8>> {
     let of_any_type = || any_frame().prop_map(|it| it.encoded().to_vec());
-    let valid =
-        || prop_oneof![4 => client_frame(), 4 => server_frame(), 2 => any_control(), 2 => of_any_type()];
+    let valid = || prop_oneof![4 => client_frame(), 4 => server_frame(), 3 => serving_frame(), 2 => any_control(), 2 => of_any_type()];
     let unknown = (0x1A_u8..0x80, any::<u8>(), stream(), prop::collection::vec(any::<u8>(), 0..20))
         .prop_map(|(type_id, flags, stream, payload)| raw(type_id, flags, stream, &payload));
     let mutated = (valid(), any::<prop::sample::Index>(), any::<u8>()).prop_map(|(mut bytes, at, byte)| {

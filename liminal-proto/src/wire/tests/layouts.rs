@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::super::{Body, Dialect, Frame, FrameRef, decode, encode, flag};
-use crate::{MessageId, Pid, ReasonCode, RecordNumber, StreamId};
+use crate::{MessageId, OnExit, Pid, ReasonCode, RecordNumber, StreamId};
 
 fn on_stream_9(flags: u8, body: Body<&'static str, &'static [u8]>) -> FrameRef<'static> {
     Frame { flags, stream: StreamId::new(9), body }
@@ -12,11 +12,16 @@ fn on_stream_9(flags: u8, body: Body<&'static str, &'static [u8]>) -> FrameRef<'
 fn message(flags: u8, answers: Option<u64>, timeout_ms: Option<u32>) -> FrameRef<'static> {
     let message_id = MessageId::new(3);
     let answers = answers.map(MessageId::new);
-    on_stream_9(flags, Body::Message { message_id, answers, timeout_ms, payload: b"hi" })
+    on_stream_9(flags, Body::Message { message_id, answers, timeout_ms, redelivered: None, payload: b"hi" })
+}
+
+fn redelivered(flags: u8, timeout_ms: Option<u32>) -> FrameRef<'static> {
+    let (message_id, redelivered) = (MessageId::new(3), Some(2));
+    on_stream_9(flags, Body::Message { message_id, answers: None, timeout_ms, redelivered, payload: b"hi" })
 }
 
 /// Each frame with its bytes from the payload length on.
-fn version_2() -> [(FrameRef<'static>, u8, &'static [u8]); 13] {
+fn version_2() -> [(FrameRef<'static>, u8, &'static [u8]); 23] {
     let pid = Pid::new(7);
     let record = RecordNumber::new(5);
     let message_id = MessageId::new(3);
@@ -54,6 +59,35 @@ fn version_2() -> [(FrameRef<'static>, u8, &'static [u8]); 13] {
             on_stream_9(0, Body::Outcome { message_id, reason_code, record: Some(record), message: None }),
             0x84,
             b"\0\0\0\x14\0\0\0\0\0\0\0\x03\x01\x01\x01\0\0\0\0\0\0\0\x05\0",
+        ),
+        (redelivered(flag::REDELIVERED, None), 0x82, b"\0\0\0\x0B\0\0\0\0\0\0\0\x03\x02hi"),
+        (
+            redelivered(flag::REDELIVERED | flag::TIMEOUT, Some(256)),
+            0x82,
+            b"\0\0\0\x0F\0\0\0\0\0\0\0\x03\0\0\x01\0\x02hi",
+        ),
+        (
+            on_stream_9(0, Body::Serve { capacity: 258, subject: Some("x") }),
+            0x87,
+            b"\0\0\0\x0A\0\0\x01\x02\x01\0\0\0\x01x",
+        ),
+        (on_stream_9(0, Body::Serve { capacity: 1, subject: None }), 0x87, b"\0\0\0\x05\0\0\0\x01\0"),
+        (on_stream_9(0, Body::Serving), 0x88, b"\0\0\0\0"),
+        (on_stream_9(0, Body::Withdraw), 0x89, b"\0\0\0\0"),
+        (on_stream_9(flag::DRAIN, Body::Withdraw), 0x89, b"\0\0\0\0"),
+        (on_stream_9(0, Body::Withdrawn), 0x8A, b"\0\0\0\0"),
+        (
+            on_stream_9(
+                0,
+                Body::Open { on_exit: OnExit::Next, total_ms: Some(258), idle_ms: None, subject: "x" },
+            ),
+            0x8C,
+            b"\0\0\0\x0C\x02\x01\0\0\x01\x02\0\0\0\0\x01x",
+        ),
+        (
+            on_stream_9(0, Body::Invite { pid, subject: "x" }),
+            0x8B,
+            b"\0\0\0\x0D\0\0\0\0\0\0\0\x07\0\0\0\x01x",
         ),
     ]
 }

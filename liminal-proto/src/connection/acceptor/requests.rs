@@ -1,11 +1,11 @@
-//! The requests of one conversation on a server's side, and the answers that a 1.0 link holds back.
+//! The requests of one conversation that the other side opened, and the answers that a 1.0 link holds back.
 
 use alloc::collections::VecDeque;
 use alloc::string::String;
 
 use bytes::{Bytes, BytesMut};
 
-use super::super::client::bare;
+use super::super::opener::bare;
 use super::super::poll::position;
 use super::super::sender::{FRAME_V1, Sender};
 use super::{conversation_error, refuse_message, stream_of};
@@ -72,7 +72,7 @@ impl Requests {
         let flags = flag::ANSWERS | if reply.last { 0 } else { flag::MORE };
         let message_id = MessageId::new(reply.record.map_or(0, |record| record.get()));
         let (answers, payload) = (Some(reply.answers), reply.payload.clone());
-        let body = Body::Message { message_id, answers, timeout_ms: None, payload };
+        let body = Body::Message { message_id, answers, timeout_ms: None, redelivered: None, payload };
         sender.send_payload(flags, stream, body)?;
         if reply.last {
             self.pending.remove(at);

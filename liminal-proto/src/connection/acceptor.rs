@@ -1,5 +1,7 @@
-//! The server's side: the conversations that the client opened, and the answers that it is owed.
+//! The half of a side that others open conversations with, and the answers that they are owed. On a server
+//! they are its clients' conversations; on a client those that its participants were invited to.
 
+mod frames;
 mod requests;
 
 use alloc::boxed::Box;
@@ -11,18 +13,18 @@ use bytes::Bytes;
 use requests::Requests;
 
 use super::ConversationPhase as Phase;
-use super::client::of_stream;
 use super::conversation::{Trigger, next};
+use super::opener::of_stream;
 use super::sender::{Sender, cut};
 use crate::wire::{Body, Dialect, flag};
 use crate::{
-    CommandError, ConversationId, Event, Exit, Expects, Limits, Message, MessageId, Outcome, Pid, ReasonCode,
-    RecordNumber, Reply, StreamId, Violation,
+    CommandError, ConversationId, Event, Exit, Expects, MessageId, Outcome, Pid, ReasonCode, RecordNumber,
+    Reply, StreamId, Violation,
 };
 
-/// The conversations of a server's side.
+/// The conversations that the other side opened.
 #[derive(Default)]
-pub(super) struct Server {
+pub(super) struct Acceptor {
     conversations: BTreeMap<ConversationId, Conversation>,
     /// The sum of the accounts of all conversations.
     account: Account,
@@ -48,7 +50,7 @@ struct Conversation {
     requests: Requests,
 }
 
-/// What is owed to the client, and what is kept for it.
+/// What is owed to the other side, and what is kept for it.
 #[derive(Clone, Copy, Default)]
 struct Account {
     /// Requests that are not yet answered.
@@ -57,6 +59,8 @@ struct Account {
     unanswered: usize,
     /// Bytes of answers that are held back.
     held: usize,
+    /// Conversations with a participant, or with one that is asked to join.
+    served: usize,
 }
 
 /// What a frame from the client comes to.
@@ -78,10 +82,11 @@ pub(super) struct Incoming {
     pub(super) id: MessageId,
     pub(super) expects: Expects,
     pub(super) timeout: Option<Duration>,
+    pub(super) redelivered: u8,
     pub(super) payload: Bytes,
 }
 
-impl Server {
+impl Acceptor {
     pub(super) fn phase(&self, conversation: ConversationId) -> Option<Phase> {
         self.conversations.get(&conversation).map(|conversation| conversation.phase)
     }
@@ -120,147 +125,6 @@ impl Server {
             self.account.replace(conversation.account(dialect), Account::default());
         }
     }
-
-    // ── frames ──────────────────────────────────────────────────────────────────────────────────
-
-    pub(super) fn on_open(
-        &mut self,
-        sender: &mut Sender,
-        limits: &Limits,
-        stream: StreamId,
-        key: ConversationId,
-        subject: &str,
-    ) -> Result<Taken, Violation> {
-        if sender.dialect == Dialect::V2 {
-            self.check_stream(stream, key)?;
-        }
-        let known = self.phase(key);
-        if sender.dialect == Dialect::V1 && known == Some(Phase::Closing) {
-            return Ok(Taken::Early);
-        }
-        let full = known.is_none() && self.conversations.len() >= limits.conversations_max;
-        let reason = match known {
-            Some(Phase::Opening | Phase::Open | Phase::Closing) => Some(ReasonCode::ALREADY_OPEN),
-            _ if subject.len() > limits.name_max => Some(ReasonCode::INVALID_NAME),
-            _ if full => Some(ReasonCode::LIMIT),
-            _ if sender.refuses_work() => Some(ReasonCode::BUSY),
-            _ => None,
-        };
-        if let Some(reason) = reason {
-            refuse_open(sender, key, stream, reason, None);
-            return Ok(if reason == ReasonCode::BUSY { Taken::Nothing } else { Taken::Refused });
-        }
-        self.remove(sender.dialect, key);
-        let conversation = Conversation::new(stream);
-        self.account.replace(Account::default(), conversation.account(sender.dialect));
-        self.conversations.insert(key, conversation);
-        Ok(Taken::Event(Event::Open { conversation: key, subject: subject.into() }))
-    }
-
-    fn check_stream(&mut self, stream: StreamId, conversation: ConversationId) -> Result<(), Violation> {
-        if of_stream(stream) != conversation {
-            return Err(Violation::ForeignId { conversation, stream });
-        }
-        if stream <= self.last_stream {
-            let (got, last) = (stream.get().into(), self.last_stream.get().into());
-            return Err(Violation::NotAscending { what: "stream", got, last });
-        }
-        self.last_stream = stream;
-        Ok(())
-    }
-
-    pub(super) fn on_message(
-        &mut self,
-        sender: &mut Sender,
-        limits: &Limits,
-        incoming: Incoming,
-    ) -> Result<Taken, Violation> {
-        let Incoming { conversation: key, stream, id, expects, timeout, payload } = incoming;
-        let id = match sender.dialect {
-            Dialect::V1 => self.number(stream),
-            Dialect::V2 => id,
-        };
-        let refusal = self.refusal(sender, limits, key, expects);
-        let Some(conversation) = self.conversations.get_mut(&key) else {
-            return Ok(self.on_message_to_nobody(sender, key, stream, id));
-        };
-        if sender.dialect == Dialect::V2 {
-            conversation.check_message(id)?;
-        }
-        if let Some(reason) = refusal {
-            match (sender.dialect, &conversation.exit) {
-                (Dialect::V1, Some(words)) if reason == ReasonCode::EXITED => {
-                    conversation_error(sender, key, stream, reason, Some(words));
-                }
-                _ => refuse_message(sender, key, stream, id, reason),
-            }
-            return Ok(Taken::Nothing);
-        }
-        if expects == Expects::Reply {
-            conversation.requests.add(id);
-            self.account.outstanding += 1;
-        }
-        Ok(Taken::Event(Event::Message(Message { conversation: key, id, expects, timeout, payload })))
-    }
-
-    /// A 2.0 conversation that is gone has ended every message behind it with the frame that said so;
-    /// what was on its way then is no fault, and needs no answer.
-    fn on_message_to_nobody(
-        &mut self,
-        sender: &mut Sender,
-        key: ConversationId,
-        stream: StreamId,
-        id: MessageId,
-    ) -> Taken {
-        if sender.dialect == Dialect::V2 && stream <= self.last_stream {
-            self.strays += 1;
-            return Taken::Nothing;
-        }
-        refuse_message(sender, key, stream, id, ReasonCode::NOT_OPEN);
-        Taken::Refused
-    }
-
-    /// An id for a message that has none: a running number, with its stream in the lower half, so
-    /// that an error finds the way back without anything being stored.
-    fn number(&mut self, stream: StreamId) -> MessageId {
-        self.messages = self.messages.wrapping_add(1);
-        MessageId::new(self.messages << 32 | u64::from(stream.get()))
-    }
-
-    fn refusal(
-        &self,
-        sender: &Sender,
-        limits: &Limits,
-        key: ConversationId,
-        expects: Expects,
-    ) -> Option<ReasonCode> {
-        match self.phase(key)? {
-            Phase::Failed => Some(ReasonCode::EXITED),
-            Phase::Closing | Phase::Closed => Some(ReasonCode::CLOSING),
-            Phase::Opening | Phase::Open => {
-                let full = expects == Expects::Reply && self.account.outstanding >= limits.requests_max;
-                (full || sender.refuses_work()).then_some(ReasonCode::BUSY)
-            }
-        }
-    }
-
-    pub(super) fn on_close(&mut self, dialect: Dialect, stream: StreamId, key: ConversationId) -> Taken {
-        let foreign = dialect == Dialect::V2 && of_stream(stream) != key;
-        let closing = self.with(dialect, key, |conversation| {
-            let phase = next(conversation.phase, Trigger::Close).filter(|_| !foreign);
-            conversation.phase = phase.ok_or(CommandError::Closing(key))?;
-            Ok(Event::Close { conversation: key })
-        });
-        match closing {
-            Ok(event) => Taken::Event(event),
-            Err(_) => {
-                self.strays += 1;
-                Taken::Nothing
-            }
-        }
-    }
-
-    // ── commands ────────────────────────────────────────────────────────────────────────────────
 
     pub(super) fn opened(
         &mut self,
@@ -430,6 +294,7 @@ impl Account {
         self.outstanding = self.outstanding - before.outstanding + after.outstanding;
         self.unanswered = self.unanswered - before.unanswered + after.unanswered;
         self.held = self.held - before.held + after.held;
+        self.served = self.served - before.served + after.served;
     }
 }
 
@@ -476,6 +341,7 @@ impl Conversation {
             outstanding: self.requests.len(),
             unanswered: usize::from(unanswered),
             held: self.requests.held(),
+            served: usize::from(matches!(self.phase, Phase::Opening | Phase::Open)),
         }
     }
 
@@ -486,6 +352,14 @@ impl Conversation {
         }
         self.last_message = id;
         Ok(())
+    }
+}
+
+fn check_id(stream: StreamId, conversation: ConversationId) -> Result<(), Violation> {
+    if of_stream(stream) == conversation {
+        Ok(())
+    } else {
+        Err(Violation::ForeignId { conversation, stream })
     }
 }
 

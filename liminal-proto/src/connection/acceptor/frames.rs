@@ -1,0 +1,201 @@
+//! Frames that ask for something, and how they are refused where that does not need the embedder.
+
+use super::super::ConversationPhase as Phase;
+use super::super::conversation::{Trigger, next};
+use super::super::opener::of_stream;
+use super::super::sender::Sender;
+use super::{
+    Acceptor, Account, Conversation, Incoming, Taken, check_id, conversation_error, refuse_message,
+    refuse_open,
+};
+use crate::wire::Dialect;
+use crate::{
+    CommandError, ConversationId, Event, Expects, Limits, Message, MessageId, Pid, ReasonCode, StreamId,
+    Terms, Violation,
+};
+
+impl Acceptor {
+    pub(in crate::connection) fn on_open(
+        &mut self,
+        sender: &mut Sender,
+        limits: &Limits,
+        stream: StreamId,
+        key: ConversationId,
+        (subject, terms): (&str, Terms),
+    ) -> Result<Taken, Violation> {
+        if sender.dialect == Dialect::V2 {
+            check_id(stream, key)?;
+            self.ascend(stream)?;
+        }
+        let known = self.phase(key);
+        if sender.dialect == Dialect::V1 && known == Some(Phase::Closing) {
+            return Ok(Taken::Early);
+        }
+        let full = known.is_none() && self.conversations.len() >= limits.conversations_max;
+        let reason = match known {
+            Some(Phase::Opening | Phase::Open | Phase::Closing) => Some(ReasonCode::ALREADY_OPEN),
+            _ if subject.len() > limits.name_max => Some(ReasonCode::INVALID_NAME),
+            _ if full => Some(ReasonCode::LIMIT),
+            _ if sender.refuses_work() => Some(ReasonCode::BUSY),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            refuse_open(sender, key, stream, reason, None);
+            return Ok(if reason == ReasonCode::BUSY { Taken::Nothing } else { Taken::Refused });
+        }
+        self.remove(sender.dialect, key);
+        self.insert(sender.dialect, key, stream);
+        Ok(Taken::Event(Event::Open { conversation: key, subject: subject.into(), terms }))
+    }
+
+    /// An invitation: a conversation that a server opens with a participant of a client, whose offers take so
+    /// many at a time. One that waited for room may come after a later one.
+    pub(in crate::connection) fn on_invite(
+        &mut self,
+        sender: &mut Sender,
+        limits: &Limits,
+        capacity: u64,
+        (stream, pid, subject): (StreamId, Pid, &str),
+    ) -> Result<Taken, Violation> {
+        let key = of_stream(stream);
+        if self.conversations.contains_key(&key) {
+            return Err(Violation::NotAscending { what: "stream", got: key.get(), last: key.get() });
+        }
+        self.last_stream = self.last_stream.max(stream);
+        let reason = match () {
+            () if capacity == 0 => ReasonCode::NO_PARTICIPANT,
+            () if self.account.served as u64 >= capacity => ReasonCode::LIMIT,
+            () if subject.len() > limits.name_max => ReasonCode::INVALID_NAME,
+            () if self.conversations.len() >= limits.conversations_max => ReasonCode::LIMIT,
+            () if sender.refuses_work() => ReasonCode::BUSY,
+            () => {
+                self.insert(Dialect::V2, key, stream);
+                return Ok(Taken::Event(Event::Invite { conversation: key, pid, subject: subject.into() }));
+            }
+        };
+        refuse_open(sender, key, stream, reason, None);
+        // Whoever opened the conversation may have brought about the others.
+        Ok(if capacity == 0 { Taken::Refused } else { Taken::Nothing })
+    }
+
+    fn insert(&mut self, dialect: Dialect, key: ConversationId, stream: StreamId) {
+        let conversation = Conversation::new(stream);
+        self.account.replace(Account::default(), conversation.account(dialect));
+        self.conversations.insert(key, conversation);
+    }
+
+    /// Whatever begins on a stream (2.0) begins above all that began before.
+    pub(in crate::connection) fn ascend(&mut self, stream: StreamId) -> Result<(), Violation> {
+        if stream <= self.last_stream {
+            let (got, last) = (stream.get().into(), self.last_stream.get().into());
+            return Err(Violation::NotAscending { what: "stream", got, last });
+        }
+        self.last_stream = stream;
+        Ok(())
+    }
+
+    pub(in crate::connection) fn on_message(
+        &mut self,
+        sender: &mut Sender,
+        limits: &Limits,
+        incoming: Incoming,
+    ) -> Result<Taken, Violation> {
+        let Incoming { conversation: key, stream, id, expects, timeout, redelivered, payload } = incoming;
+        let id = match sender.dialect {
+            Dialect::V1 => self.number(stream),
+            Dialect::V2 => id,
+        };
+        let refusal = self.refusal(sender, limits, key, expects);
+        let Some(conversation) = self.conversations.get_mut(&key) else {
+            return Ok(self.on_message_to_nobody(sender, key, stream, id));
+        };
+        if sender.dialect == Dialect::V2 {
+            conversation.check_message(id)?;
+        }
+        if let Some(reason) = refusal {
+            match (sender.dialect, &conversation.exit) {
+                (Dialect::V1, Some(words)) if reason == ReasonCode::EXITED => {
+                    conversation_error(sender, key, stream, reason, Some(words));
+                }
+                _ => refuse_message(sender, key, stream, id, reason),
+            }
+            return Ok(Taken::Nothing);
+        }
+        if expects == Expects::Reply {
+            conversation.requests.add(id);
+            self.account.outstanding += 1;
+        }
+        Ok(Taken::Event(Event::Message(Message {
+            conversation: key,
+            id,
+            expects,
+            timeout,
+            redelivered,
+            payload,
+        })))
+    }
+
+    /// A 2.0 conversation that is gone has ended every message behind it with the frame that said so;
+    /// what was on its way then is no fault, and needs no answer.
+    fn on_message_to_nobody(
+        &mut self,
+        sender: &mut Sender,
+        key: ConversationId,
+        stream: StreamId,
+        id: MessageId,
+    ) -> Taken {
+        if sender.dialect == Dialect::V2 && stream <= self.last_stream {
+            self.strays += 1;
+            return Taken::Nothing;
+        }
+        refuse_message(sender, key, stream, id, ReasonCode::NOT_OPEN);
+        Taken::Refused
+    }
+
+    /// An id for a message that has none: a running number, with its stream in the lower half, so
+    /// that an error finds the way back without anything being stored.
+    fn number(&mut self, stream: StreamId) -> MessageId {
+        self.messages = self.messages.wrapping_add(1);
+        MessageId::new(self.messages << 32 | u64::from(stream.get()))
+    }
+
+    fn refusal(
+        &self,
+        sender: &Sender,
+        limits: &Limits,
+        key: ConversationId,
+        expects: Expects,
+    ) -> Option<ReasonCode> {
+        match self.phase(key)? {
+            Phase::Failed => Some(ReasonCode::EXITED),
+            Phase::Closing | Phase::Closed => Some(ReasonCode::CLOSING),
+            Phase::Opening | Phase::Open => {
+                let full = expects == Expects::Reply && self.account.outstanding >= limits.requests_max;
+                (full || sender.refuses_work()).then_some(ReasonCode::BUSY)
+            }
+        }
+    }
+
+    pub(in crate::connection) fn on_close(
+        &mut self,
+        dialect: Dialect,
+        stream: StreamId,
+        key: ConversationId,
+        cancels: bool,
+    ) -> Taken {
+        let foreign = dialect == Dialect::V2 && of_stream(stream) != key;
+        let closing = self.with(dialect, key, |conversation| {
+            let phase = next(conversation.phase, Trigger::Close).filter(|_| !foreign);
+            conversation.phase = phase.ok_or(CommandError::Closing(key))?;
+            let conversation = key;
+            Ok(if cancels { Event::Cancel { conversation } } else { Event::Close { conversation } })
+        });
+        match closing {
+            Ok(event) => Taken::Event(event),
+            Err(_) => {
+                self.strays += 1;
+                Taken::Nothing
+            }
+        }
+    }
+}
