@@ -56,6 +56,7 @@ impl<F: Factory> Host<F> {
                 // Calls here return before anybody could cancel them, and there are no connections.
                 NodeNext::Cancel(_)
                 | NodeNext::Record(..)
+                | NodeNext::Served(_)
                 | NodeNext::Uncompensated(_)
                 | NodeNext::LinkClosed(..) => {}
             }

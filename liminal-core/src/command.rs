@@ -3,8 +3,8 @@
 use alloc::string::String;
 
 use liminal_proto::{
-    CommandError, Connection, ConversationId, Exit, Instant, MessageId, Outcome, Pid, ReasonCode, Rejected,
-    Reply,
+    CommandError, Connection, ConversationId, Exit, Instant, Message, MessageId, Outcome, Pid, ReasonCode,
+    Rejected, Reply, StreamId,
 };
 
 use crate::Settings;
@@ -65,6 +65,43 @@ pub enum Command {
         /// Which.
         conversation: ConversationId,
     },
+    /// A participant of this link is to join a conversation.
+    Invite {
+        /// The id that the conversation has on this link.
+        conversation: ConversationId,
+        /// Who the participant is.
+        pid: Pid,
+        /// What the conversation was opened on.
+        subject: String,
+    },
+    /// A message for a participant of this link.
+    Deliver(Message),
+    /// A conversation that a participant of this link takes part in is over.
+    Close {
+        /// Which, by the id that it has on this link.
+        conversation: ConversationId,
+        /// Whether nobody wants what it is still doing: whoever opened it is gone, or has another participant.
+        cancel: bool,
+    },
+    /// The offer stands.
+    Serving {
+        /// Which.
+        offer: StreamId,
+    },
+    /// The offer is not taken.
+    NotServing {
+        /// Which.
+        offer: StreamId,
+        /// Why.
+        reason: ReasonCode,
+        /// Why, for people.
+        text: Option<String>,
+    },
+    /// The offer is no more, and neither are its conversations.
+    Withdrawn {
+        /// Which.
+        offer: StreamId,
+    },
     /// The bus is stopping: close gracefully.
     Disconnect,
 }
@@ -85,14 +122,19 @@ impl Command {
     pub const fn conversation(&self) -> Option<ConversationId> {
         match self {
             Self::Reply(reply) => Some(reply.conversation),
+            Self::Deliver(message) => Some(message.conversation),
             Self::Opened { conversation, .. }
             | Self::Refused { conversation, .. }
             | Self::Outcome { conversation, .. }
             | Self::Exited { conversation, .. }
             | Self::Joined { conversation, .. }
             | Self::Failed { conversation }
+            | Self::Invite { conversation, .. }
+            | Self::Close { conversation, .. }
             | Self::Ended { conversation } => Some(*conversation),
-            Self::Disconnect => None,
+            Self::Serving { .. } | Self::NotServing { .. } | Self::Withdrawn { .. } | Self::Disconnect => {
+                None
+            }
         }
     }
 
@@ -101,6 +143,7 @@ impl Command {
     pub const fn charge(&self) -> usize {
         match self {
             Self::Reply(reply) => Settings::charge(reply.payload.len()),
+            Self::Deliver(message) => Settings::charge(message.payload.len()),
             Self::Opened { .. }
             | Self::Refused { .. }
             | Self::Outcome { .. }
@@ -108,6 +151,11 @@ impl Command {
             | Self::Joined { .. }
             | Self::Failed { .. }
             | Self::Ended { .. }
+            | Self::Invite { .. }
+            | Self::Close { .. }
+            | Self::Serving { .. }
+            | Self::NotServing { .. }
+            | Self::Withdrawn { .. }
             | Self::Disconnect => Settings::charge(0),
         }
     }
@@ -124,6 +172,9 @@ impl Command {
     pub fn apply(self, now: Instant, connection: &mut Connection) -> Result<(), Held> {
         if let Self::Reply(reply) = self {
             return apply_reply(now, connection, reply);
+        }
+        if let Self::Deliver(message) = self {
+            return deliver(now, connection, message);
         }
         match self.tell(now, connection) {
             Err(CommandError::Full) => Err(Held(self)),
@@ -144,9 +195,24 @@ impl Command {
             Self::Joined { conversation, pid } => connection.joined(now, *conversation, *pid),
             Self::Failed { conversation } => connection.failed(now, *conversation),
             Self::Ended { conversation } => connection.ended(now, *conversation),
+            Self::Invite { conversation, pid, subject } => {
+                connection.invite(now, *conversation, *pid, subject)
+            }
+            Self::Close { conversation, cancel } => {
+                let reason = cancel.then_some(ReasonCode::CANCELLED);
+                connection.close(now, *conversation, reason)
+            }
+            Self::Serving { offer } => connection.serving(now, *offer),
+            Self::NotServing { offer, reason, text } => {
+                connection.refuse_offer(now, *offer, *reason, text.as_deref())
+            }
+            Self::Withdrawn { offer } => connection.withdrawn(now, *offer),
             Self::Disconnect => {
                 connection.disconnect(now);
                 Ok(())
+            }
+            Self::Deliver(message) => {
+                connection.deliver(now, message.clone()).map_err(|rejected| rejected.reason)
             }
             Self::Reply(reply) => connection.reply(now, reply.clone()).map_err(|rejected| rejected.reason),
         }
@@ -167,6 +233,16 @@ fn apply_reply(now: Instant, connection: &mut Connection, reply: Reply) -> Resul
         outcome: Outcome::Refused { reason: refusal, text: None },
     }
     .apply(now, connection)
+}
+
+/// What the connection can never carry it says itself, as the refusal of the message.
+fn deliver(now: Instant, connection: &mut Connection, message: Message) -> Result<(), Held> {
+    match connection.deliver(now, message) {
+        Err(Rejected { payload: message, reason: CommandError::Full }) => {
+            Err(Held(Command::Deliver(message)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What an asker is told of a reply that its connection can never carry.

@@ -45,6 +45,16 @@ identifiers! {
     Ticket, "ticket-";
 }
 
+impl ConversationKey {
+    /// None is before it.
+    pub(crate) const FIRST: Self = Self(0);
+
+    /// The one after it.
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
 impl LinkId {
     /// The bus itself, which owns the conversations that it opens to compensate. No command is for it.
     pub const BUS: Self = Self(0);

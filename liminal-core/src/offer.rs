@@ -5,10 +5,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use liminal_proto::StreamId;
 use thiserror::Error;
 
 use crate::id::Sequence;
-use crate::{CrashPolicy, OfferId};
+use crate::{CrashPolicy, LinkId, OfferId};
 
 /// What participants are registered for. Several may be registered for the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +74,8 @@ pub(crate) struct Offers {
     exact: BTreeMap<String, Group>,
     any: Group,
     subjects: BTreeMap<OfferId, Subject>,
+    /// Those that links have made, until the last of their conversations is over.
+    of_links: BTreeMap<OfferId, OfLink>,
     /// In how many conversations each takes part, where it does in any.
     engaged: BTreeMap<OfferId, usize>,
     policies: BTreeMap<String, CrashPolicy>,
@@ -86,6 +89,27 @@ struct Group {
     offers: Vec<(OfferId, Offer)>,
     /// Whose turn it is where several are equal.
     turn: usize,
+}
+
+/// An offer that a link has made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OfLink {
+    pub(crate) link: LinkId,
+    /// Its name on that link.
+    pub(crate) stream: StreamId,
+    /// How many conversations it takes at a time.
+    capacity: usize,
+    /// Whether the link has taken it back.
+    pub(crate) withdrawn: Option<Withdrawal>,
+}
+
+/// How an offer was taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Withdrawal {
+    /// Its conversations come to their end first.
+    Drain,
+    /// It is no more, and neither are those who took part for it.
+    AtOnce,
 }
 
 /// Whom a conversation on a subject gets.
@@ -112,6 +136,46 @@ impl Offers {
         Ok(id)
     }
 
+    /// The same for an offer of a link.
+    pub(crate) fn register_of_link(
+        &mut self,
+        subject: Subject,
+        link: LinkId,
+        stream: StreamId,
+        capacity: u32,
+    ) -> Result<OfferId, RegisterError> {
+        let id = self.register(subject, Offer::Participant)?;
+        let capacity = usize::try_from(capacity).unwrap_or(usize::MAX);
+        self.of_links.insert(id, OfLink { link, stream, capacity, withdrawn: None });
+        Ok(id)
+    }
+
+    /// The link that has made an offer, if one has.
+    pub(crate) fn of_link(&self, id: OfferId) -> Option<OfLink> {
+        self.of_links.get(&id).copied()
+    }
+
+    /// A link takes its offer back: nobody gets it any more.
+    pub(crate) fn withdraw(&mut self, id: OfferId, how: Withdrawal) {
+        self.unregister(id);
+        if let Some(it) = self.of_links.get_mut(&id) {
+            it.withdrawn = Some(how);
+        }
+    }
+
+    /// An offer of a link that was taken back and whose last conversation is over. It is forgotten.
+    pub(crate) fn take_withdrawn(&mut self, id: OfferId) -> Option<OfLink> {
+        if self.engaged.contains_key(&id) || self.of_links.get(&id)?.withdrawn.is_none() {
+            return None;
+        }
+        self.of_links.remove(&id)
+    }
+
+    /// Whether anybody serves a subject, with or without room for one more.
+    pub(crate) fn serves(&self, subject: &str) -> bool {
+        !self.exact.get(subject).unwrap_or(&self.any).offers.is_empty()
+    }
+
     pub(crate) fn unregister(&mut self, id: OfferId) -> Option<Subject> {
         let subject = self.subjects.remove(&id)?;
         match &subject {
@@ -132,13 +196,14 @@ impl Offers {
     }
 
     /// The one with the fewest conversations; among equals, whose turn it is. `passed` are out of the
-    /// question, and `last` come behind all others.
+    /// question, and so is who has no room for another; `last` come behind all others.
     pub(crate) fn pick(&mut self, subject: &str, passed: &[OfferId], last: &[OfferId]) -> Option<Pick> {
         let group = self.exact.get_mut(subject).unwrap_or(&mut self.any);
-        let engaged = &self.engaged;
+        let (engaged, of_links) = (&self.engaged, &self.of_links);
         group.pick(|id| {
             let load = engaged.get(&id).copied().unwrap_or(0);
-            (!passed.contains(&id)).then(|| (last.contains(&id), load))
+            let full = of_links.get(&id).is_some_and(|it| load >= it.capacity);
+            (!full && !passed.contains(&id)).then(|| (last.contains(&id), load))
         })
     }
 

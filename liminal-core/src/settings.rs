@@ -12,11 +12,23 @@ pub struct Settings {
     pub reply_time: Duration,
     /// How long a conversation that was closed may go on with what it had accepted. Default: 5 s.
     pub completing_time: Duration,
+    /// How long a conversation may last at most, whatever its opener says. Default: no limit: it is over with its
+    /// connection.
+    pub conversation_time_max: Option<Duration>,
+    /// How long nothing may be said in a conversation at most. Default: no limit.
+    pub conversation_idle_time_max: Option<Duration>,
     /// After how long a message that found no free seat at its host is tried again. Default: 20 ms.
     pub busy_time: Duration,
     /// Conversations of one link, those included whose last call has not returned yet: a slot is
     /// free only when the work has really stopped. Default: 16,384.
     pub conversations_per_link_max: usize,
+    /// Offers of one link at a time: subjects that its participants serve. 0: links may not serve. Default: 256.
+    pub offers_per_link_max: usize,
+    /// What participants of one link are given before the link has said that it took it (see
+    /// [`Bus::link_ready`](crate::Bus::link_ready)), in bytes with their charge; a message that is longer is
+    /// given alone. Default: 256 KiB: more than one write takes, and little of the output that a connection
+    /// may queue.
+    pub delivered_bytes_per_link_max: usize,
     /// What one conversation holds of accepted messages, in bytes with their charge, until the
     /// participant is through with them. Beyond it messages are refused as busy. Default: 2 MiB.
     pub held_bytes_per_conversation_max: usize,
@@ -71,8 +83,12 @@ impl Default for Settings {
         Self {
             reply_time: Duration::from_secs(5),
             completing_time: Duration::from_secs(5),
+            conversation_time_max: None,
+            conversation_idle_time_max: None,
             busy_time: Duration::from_millis(20),
             conversations_per_link_max: 16_384,
+            offers_per_link_max: 256,
+            delivered_bytes_per_link_max: 256 << 10,
             held_bytes_per_conversation_max: 2 << 20,
             held_bytes_per_link_max: 3 << 20,
             moves_max: 3,

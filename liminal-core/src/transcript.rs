@@ -5,7 +5,7 @@ mod conversations;
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 
-use liminal_proto::{ConversationId, Event, ExitReason, Instant, Pid};
+use liminal_proto::{ConversationId, Event, ExitReason, Instant, MessageId, Pid, StreamId};
 
 use crate::id::identifiers;
 use crate::{Answer, ConversationKey, Invocation, LinkId, Load, Record, Ticket, Uncompensated};
@@ -90,6 +90,28 @@ pub enum Noted {
         /// What.
         invocation: Invocation,
     },
+    /// The bus has a participant called that is on a link: there is no ticket, and what the link says next of
+    /// this conversation answers the call.
+    CalledOn {
+        /// On which link.
+        link: LinkId,
+        /// What the conversation is called there.
+        id: ConversationId,
+        /// For which of its offers, by the name that it gave it.
+        offer: StreamId,
+        /// What a message that it gives is called there.
+        message: MessageId,
+        /// What.
+        invocation: Invocation,
+    },
+    /// The connection of a link is about to tell the bus this of what it serves: of its offers, or of
+    /// conversations that its participants take part in.
+    Heard {
+        /// Which link.
+        link: LinkId,
+        /// What.
+        event: Event,
+    },
     /// The bus says that nobody wants the answer of a call any more.
     Cancelled {
         /// Which.
@@ -122,6 +144,11 @@ pub enum Noted {
     },
     /// The bus is gone, and with it everything that it knew.
     BusLost,
+    /// The bus was started in the place of one that is gone.
+    BusStarted {
+        /// Which.
+        after: BusId,
+    },
     /// The bus has nothing to do at this moment, and holds this.
     Measured {
         /// By its accounts.
@@ -165,6 +192,24 @@ pub enum Noted {
 }
 
 impl Noted {
+    /// What a link is about to tell the bus, if that is of what it serves.
+    #[must_use]
+    pub fn heard(link: LinkId, event: &Event) -> Option<Self> {
+        let is_of_service = matches!(
+            event,
+            Event::Serve { .. }
+                | Event::Withdraw { .. }
+                | Event::Opened { .. }
+                | Event::Refused { .. }
+                | Event::Reply(_)
+                | Event::Outcome { .. }
+                | Event::Exited { .. }
+                | Event::Failed { .. }
+                | Event::Ended { .. }
+        );
+        is_of_service.then(|| Self::Heard { link, event: event.clone() })
+    }
+
     /// Whether this only says how things stand, and nothing was done.
     #[must_use]
     pub const fn is_measurement(&self) -> bool {

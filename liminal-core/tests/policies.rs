@@ -82,7 +82,7 @@ fn an_exit_makes_room_at_once() {
 }
 
 #[test]
-fn one_that_is_busy_is_passed_over_and_the_opening_is_refused_when_all_are() {
+fn one_that_is_busy_or_refuses_is_passed_over_and_the_opening_is_refused_when_all_do() {
     let (mut kit, offers) = bus(2, CrashPolicy::Fail, Settings::default());
     let link = kit.link();
     kit.open(link, 1, "work");
@@ -100,8 +100,14 @@ fn one_that_is_busy_is_passed_over_and_the_opening_is_refused_when_all_are() {
     follows(&mut kit, &["l1 c2 refused: busy"]);
     kit.open(link, 2, "work");
     kit.drain();
+    kit.answer_last(Answer::Busy);
+    follows(&mut kit, &["t7 p6 join work"]);
     kit.answer_last(Answer::Refused { reason: ReasonCode::NOT_ALLOWED, text: None });
     follows(&mut kit, &["l1 c2 refused: not allowed"]);
+    kit.open(link, 2, "work");
+    kit.drain();
+    kit.answer_last(Answer::Refused { reason: ReasonCode::NOT_ALLOWED, text: None });
+    follows(&mut kit, &["t9 p8 join work"]);
 }
 
 #[test]

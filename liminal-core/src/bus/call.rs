@@ -27,6 +27,13 @@ pub(super) enum Seat {
         /// Whether it was about a message that nobody else was given.
         last_chance: bool,
     },
+    /// The participant is on a link: it is to answer this call, until then at the latest.
+    Elsewhere {
+        call: CallKind,
+        /// What it was given, if that was a message.
+        message: MessageId,
+        until: Instant,
+    },
     /// Until then no call is made; then this one.
     Waiting {
         until: Instant,
@@ -42,20 +49,28 @@ impl Seat {
     pub(super) const fn ticket(&self) -> Option<Ticket> {
         match self {
             Self::Running { ticket, .. } | Self::Returning { ticket, .. } => Some(*ticket),
-            Self::Idle | Self::Waiting { .. } => None,
+            Self::Idle | Self::Waiting { .. } | Self::Elsewhere { .. } => None,
         }
     }
 
     pub(super) const fn wakes(&self) -> Option<Instant> {
         match self {
-            Self::Waiting { until, .. } => Some(*until),
+            Self::Waiting { until, .. } | Self::Elsewhere { until, .. } => Some(*until),
             Self::Idle | Self::Running { .. } | Self::Returning { .. } => None,
         }
     }
 
     /// Whether the participant was called to join and has not answered.
-    const fn is_joining(&self) -> bool {
-        matches!(self, Self::Running { call: CallKind::Join, .. })
+    pub(super) const fn is_joining(&self) -> bool {
+        matches!(
+            self,
+            Self::Running { call: CallKind::Join, .. } | Self::Elsewhere { call: CallKind::Join, .. }
+        )
+    }
+
+    /// Whether a participant on a link was given this message and has not answered.
+    pub(super) fn is_at(&self, id: MessageId) -> bool {
+        matches!(self, Self::Elsewhere { call: CallKind::Message, message, .. } if *message == id)
     }
 
     /// Whether a message is on its way to the participant, or has reached it.
@@ -110,11 +125,16 @@ pub(super) struct Hand {
 impl Conversation {
     // Calls.
 
-    /// Starts the call to make, if there still is one.
-    pub(super) fn start(&mut self, common: &mut Common) -> Option<(Ticket, Invocation)> {
+    /// Starts the call to make, if there still is one. One on a link, where it may have `waited` for room, needs
+    /// no host.
+    pub(super) fn start(&mut self, common: &mut Common, waited: bool) -> Option<(Ticket, Invocation)> {
         self.scheduled = false;
         let call = self.next_call(common.now)?;
         let pid = self.pid?;
+        if let Some(link) = self.called_on(common, call) {
+            self.call_guest(common, link, call, waited);
+            return None;
+        }
         let what = self.take_call(call)?;
         let ticket = common.issue_ticket(self.key());
         self.seat = Seat::Running { ticket, call, cancelled: false };
@@ -133,7 +153,7 @@ impl Conversation {
         }
     }
 
-    fn take_message(&mut self) -> Option<Call> {
+    pub(super) fn take_message(&mut self) -> Option<Call> {
         let (record, message) = self.queue.pop_first()?;
         let charge = message.charge();
         let Queued { id, deadline, moves, payload } = message;
@@ -173,7 +193,7 @@ impl Conversation {
         }
     }
 
-    fn on_reply(&mut self, common: &mut Common, payload: Bytes, last: bool) {
+    pub(super) fn on_reply(&mut self, common: &mut Common, payload: Bytes, last: bool) {
         let Some(hand) = &mut self.hand else {
             common.counters.unasked_replies += 1;
             return;
@@ -259,7 +279,7 @@ impl Conversation {
         }
     }
 
-    fn on_joined(&mut self, common: &mut Common) {
+    pub(super) fn on_joined(&mut self, common: &mut Common) {
         let Some(pid) = self.pid else { return };
         self.step(Trigger::Joined);
         self.present = true;
@@ -278,7 +298,7 @@ impl Conversation {
         );
     }
 
-    fn on_join_refused(&mut self, common: &mut Common, reason: ReasonCode, text: Option<String>) {
+    pub(super) fn on_join_refused(&mut self, common: &mut Common, reason: ReasonCode, text: Option<String>) {
         let Some(pid) = self.pid else { return };
         let text = text.map(|text| cut(text, common.settings.text_max));
         self.disengage(common);
@@ -299,7 +319,7 @@ impl Conversation {
     /// of this conversation, or nobody's any more.
     pub(super) fn on_death(&mut self, common: &mut Common, pid: Pid, reason: ExitReason) -> bool {
         let joins = self.seat.is_joining();
-        if self.pid != Some(pid) || !(self.present || joins) {
+        if self.pid != Some(pid) || self.guest.is_some() || !(self.present || joins) {
             return false;
         }
         self.cancel_call(common);
@@ -324,7 +344,7 @@ impl Conversation {
     }
 
     /// The participant is no more. What it held is released before anybody can read of it.
-    fn on_exited(&mut self, common: &mut Common, reason: ExitReason) {
+    pub(super) fn on_exited(&mut self, common: &mut Common, reason: ExitReason) {
         // Who is not there any more has exited before.
         let Some(pid) = self.pid.filter(|_| self.present) else { return };
         self.present = false;
@@ -354,7 +374,7 @@ impl Conversation {
 
     /// The host called nobody. Who waits for an answer has one now; the rest is tried again, and so is the
     /// bus's own request.
-    fn on_busy(&mut self, common: &mut Common, call: CallKind) {
+    pub(super) fn on_busy(&mut self, common: &mut Common, call: CallKind) {
         if call == CallKind::Message {
             let is_own = self.is_own();
             let again = |hand: &mut Hand| !hand.asked || (is_own && hand.request.is_some());
@@ -375,7 +395,7 @@ impl Conversation {
     }
 
     /// The participant is through with what it had in hand.
-    fn end_hand(&mut self, common: &mut Common, reason: ReasonCode, text: Option<String>) {
+    pub(super) fn end_hand(&mut self, common: &mut Common, reason: ReasonCode, text: Option<String>) {
         if let Some(hand) = &self.hand
             && let Some(deadline) = hand.request
         {
@@ -401,7 +421,7 @@ fn cut_reason(reason: ExitReason, max: usize) -> ExitReason {
 }
 
 /// At most `max` bytes of a text, at the border of a character.
-fn cut(mut text: String, max: usize) -> String {
+pub(super) fn cut(mut text: String, max: usize) -> String {
     let end = (0..=max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     text.truncate(end.unwrap_or(0));
     text

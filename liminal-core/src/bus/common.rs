@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-use liminal_proto::{ConversationId, Instant, ReasonCode, SmallMap, TimerReason, Wake};
+use liminal_proto::{ConversationId, Instant, Pid, ReasonCode, SmallMap, TimerReason, Wake};
 
 use super::compensate::{Compensation, Uncompensated};
 use super::link::Link;
@@ -31,14 +31,20 @@ pub(super) struct Common {
     pub(super) compensations: Vec<Compensation>,
     /// Notices of compensations that nobody has handled yet, by the bus's own conversations.
     pub(super) notices: BTreeMap<ConversationId, Uncompensated>,
+    /// Conversations in which something waits for a participant, and none is there or on its way.
+    pub(super) lacking: BTreeSet<ConversationKey>,
     pub(super) own_ids: Sequence,
-    pub(super) pids: Sequence,
+    pids: Sequence,
     ticket_ids: Sequence,
     outbox: VecDeque<BusNext>,
     /// Links that hold notably more or less than the embedder was told.
     reweighed: BTreeSet<LinkId>,
     /// Links with a call to make; each has one call per turn.
     turns: VecDeque<LinkId>,
+    /// Links that may have room for a call that waits for it.
+    pub(super) openings: VecDeque<LinkId>,
+    /// Numbers the messages that participants on links are given.
+    pub(super) deliveries: Sequence,
     /// At most one entry for each conversation.
     timers: SmallMap<(Instant, ConversationKey, TimerReason), ()>,
 }
@@ -55,12 +61,15 @@ impl Common {
             offers: Offers::default(),
             compensations: Vec::new(),
             notices: BTreeMap::new(),
+            lacking: BTreeSet::new(),
             own_ids: Sequence::default(),
             pids: Sequence::default(),
             ticket_ids: Sequence::default(),
             outbox: VecDeque::new(),
             reweighed: BTreeSet::new(),
             turns: VecDeque::new(),
+            openings: VecDeque::new(),
+            deliveries: Sequence::default(),
             timers: SmallMap::new(),
         }
     }
@@ -244,6 +253,10 @@ impl Common {
     }
 
     // Names.
+
+    pub(super) const fn next_pid(&mut self) -> Pid {
+        Pid::new(self.pids.next())
+    }
 
     /// Frees the id of a conversation.
     pub(super) fn forget_id(&mut self, link: LinkId, id: ConversationId, key: ConversationKey) {

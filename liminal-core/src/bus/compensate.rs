@@ -10,6 +10,7 @@ use liminal_proto::{ConversationId, ExitReason, MessageId, Outcome, Pid, ReasonC
 use super::common::Common;
 use super::conversation::{Conversation, Queued};
 use super::link::Link;
+use super::open::Wanted;
 use super::{Bus, BusNext};
 use crate::notice::{Notice, Unanswered};
 use crate::phase::Trigger;
@@ -64,7 +65,8 @@ impl Bus {
             match found {
                 Ok(offer) => {
                     self.common.links.entry(LinkId::BUS).or_insert_with(Link::new);
-                    let key = self.create(LinkId::BUS, id, offer, subject, CrashPolicy::Fail);
+                    let key =
+                        self.create(LinkId::BUS, id, offer, subject, CrashPolicy::Fail, Wanted::default());
                     self.with(key, |conversation, common| conversation.send_notice(common, notice));
                 }
                 Err(reason) => self.common.uncompensated(id, Outcome::Refused { reason, text: None }),
@@ -106,7 +108,7 @@ impl Common {
             | Command::Joined { .. }
             | Command::Failed { .. }
             | Command::Ended { .. }
-            | Command::Disconnect => {}
+            | _ => {}
         }
     }
 

@@ -12,7 +12,9 @@ use liminal_proto::{
 
 use super::call::{CallKind, Hand, Seat};
 use super::common::{Common, Timer};
+use super::lifetime::Lifetime;
 use super::reroute::Search;
+use super::serving::GuestSeat;
 use crate::phase::{Phase, Trigger};
 use crate::{
     Command, ConversationKey, CrashPolicy, Leaving, LinkId, Load, OfferId, Record, Recorded, Settings,
@@ -43,6 +45,8 @@ pub(super) struct Conversation {
     pub(super) joined: bool,
     pub(super) why_left: Leaving,
     pub(super) seat: Seat,
+    /// Where the participant is, when that is on a link.
+    pub(super) guest: Option<GuestSeat>,
     /// The message that the participant is at.
     pub(super) hand: Option<Hand>,
     /// Messages that were accepted and wait for the participant, by their place in the log.
@@ -50,11 +54,15 @@ pub(super) struct Conversation {
     pub(super) held_bytes: usize,
     /// Requests that have not ended, by deadline. Each is in the queue or in hand.
     pub(super) deadlines: SmallMap<(Instant, RecordNumber), ()>,
+    /// How long it may last, where that is limited.
+    pub(super) lifetime: Option<Box<Lifetime>>,
     /// When completing is over at the latest.
     pub(super) close_by: Option<Instant>,
     last_record: u64,
     /// What stands for it among the timers of the bus.
     pub(super) timer: Option<Timer>,
+    /// Whether it stands among those that lack a participant.
+    pub(super) lacks: bool,
     /// Whether it stands in the queue of its link.
     pub(super) scheduled: bool,
     /// Its owner knows it no more; it remains until its last call returned.
@@ -97,13 +105,16 @@ impl Conversation {
             joined: false,
             why_left: Leaving::Closed,
             seat: Seat::Idle,
+            guest: None,
             hand: None,
             queue: SmallMap::new(),
             held_bytes: 0,
             deadlines: SmallMap::new(),
+            lifetime: None,
             close_by: None,
             last_record: 0,
             timer: None,
+            lacks: false,
             scheduled: false,
             forgotten: false,
         }
@@ -157,7 +168,8 @@ impl Conversation {
             self.tell_outcome(common, message.id, Outcome::Accepted { record: Some(number) });
         }
         if self.pid.is_some() {
-            let queued = Queued { id: message.id, deadline, moves: 0, payload: message.payload };
+            let Message { id, redelivered: moves, payload, .. } = message;
+            let queued = Queued { id, deadline, moves, payload };
             self.enqueue(common, number, queued);
         }
     }
@@ -178,15 +190,24 @@ impl Conversation {
 
     /// Its owner is gone: nothing is told to anybody but the participant.
     pub(super) fn on_owner_lost(&mut self, common: &mut Common) {
-        if self.forgotten {
-            return;
+        if !self.forgotten {
+            self.abandon(common);
+            self.forget(common);
         }
+    }
+
+    /// Its owner is there, and does not want it any more.
+    pub(super) fn on_cancelled(&mut self, common: &mut Common) {
+        self.abandon(common);
+        self.end(common);
+    }
+
+    fn abandon(&mut self, common: &mut Common) {
         if self.step(Trigger::OwnerLost) {
             self.release_waiting(common);
             self.cancel_call(common);
             self.leave(common, Leaving::OwnerLost);
         }
-        self.forget(common);
     }
 
     fn admit(&self, common: &Common, message: &Message) -> Result<(), ReasonCode> {
@@ -221,6 +242,7 @@ impl Conversation {
             self.finish(common);
         }
         self.keep_searching(common);
+        self.list_lack(common);
         let timer = self.next_timer(common.now);
         common.set_timer(self.key, self.timer, timer);
         self.timer = timer;
@@ -244,13 +266,14 @@ impl Conversation {
         let close = self.close_by.map(|at| (at, TimerReason::Close));
         let search = self.retry_at().into_iter().chain(self.nobody_by()).min();
         let search = search.map(|at| (at, TimerReason::Deadline));
-        [request, wake, close, search].into_iter().flatten().min()
+        let lifetime = self.lifetime_timer().map(|at| (at, TimerReason::Close));
+        [request, wake, close, search, lifetime].into_iter().flatten().min()
     }
 
     /// The call to make now, if there is one.
     pub(super) fn next_call(&self, now: Instant) -> Option<CallKind> {
         match &self.seat {
-            Seat::Running { .. } | Seat::Returning { .. } => None,
+            Seat::Running { .. } | Seat::Returning { .. } | Seat::Elsewhere { .. } => None,
             Seat::Waiting { until, .. } if *until > now => None,
             Seat::Waiting { call: CallKind::Wake, .. } => Some(CallKind::Wake),
             Seat::Waiting { .. } | Seat::Idle => match self.phase {
@@ -283,6 +306,7 @@ impl Conversation {
     pub(super) fn record(&mut self, common: &mut Common, what: impl FnOnce() -> Recorded) -> RecordNumber {
         let number = self.next_record();
         self.last_record = number.get();
+        self.note_activity(common.now);
         if common.settings.recording {
             common.record(self.key, Record { number, at: common.now, what: what() });
         }

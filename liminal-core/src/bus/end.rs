@@ -20,6 +20,8 @@ impl Conversation {
         {
             self.on_deadline(common, number);
         }
+        self.on_overdue(common);
+        self.on_lifetime(common);
         if self.close_by.is_some_and(|at| at <= common.now) {
             self.finish(common);
         }
@@ -105,6 +107,7 @@ impl Conversation {
 
     pub(super) fn leave(&mut self, common: &mut Common, why: Leaving) {
         self.why_left = why;
+        self.recall_guest(common);
         if let Some(pid) = self.pid
             && self.joined
         {

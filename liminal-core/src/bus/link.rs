@@ -1,9 +1,11 @@
 //! One link, as the bus sees it.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 
 use liminal_proto::ConversationId;
 
+use super::serving::Serving;
 use crate::{ConversationKey, Settings};
 
 /// Who opens conversations.
@@ -25,6 +27,8 @@ pub(super) struct Link {
     pub(super) ready: VecDeque<ConversationKey>,
     /// Whether it stands in the queue of links with a call to make.
     pub(super) in_turn: bool,
+    /// What it serves, where it serves anything.
+    pub(super) serving: Option<Box<Serving>>,
 }
 
 impl Link {
@@ -38,6 +42,7 @@ impl Link {
             told_bytes: 0,
             ready: VecDeque::new(),
             in_turn: false,
+            serving: None,
         }
     }
 
@@ -55,6 +60,7 @@ impl Link {
 
     /// Whether nothing is left of it.
     pub(super) fn is_over(&self) -> bool {
-        !self.alive && self.seats == 0 && self.ids.is_empty()
+        let serves = self.serving.as_ref().is_some_and(|serving| !serving.is_over());
+        !self.alive && self.seats == 0 && self.ids.is_empty() && !serves
     }
 }

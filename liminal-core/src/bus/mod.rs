@@ -5,19 +5,26 @@ mod common;
 mod compensate;
 mod conversation;
 mod end;
+mod guest;
+mod lifetime;
 mod link;
 mod open;
 mod reroute;
+mod serve;
+mod serving;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use liminal_proto::{ConversationId, Event, ExitReason, Instant, Message, Outcome, Pid, ReasonCode, Wake};
+use liminal_proto::{
+    CloseReason, ConversationId, Event, ExitReason, Instant, Message, Outcome, Pid, ReasonCode, Terms, Wake,
+};
 
 use self::common::Common;
 pub use self::compensate::Uncompensated;
 use self::conversation::Conversation;
 use self::link::Link;
+use self::open::Wanted;
 use crate::id::Sequence;
 use crate::{
     Answer, Command, ConversationKey, Counters, CrashPolicy, Invocation, LinkId, Load, Offer, OfferId,
@@ -38,6 +45,11 @@ pub struct Bus {
     conversations: BTreeMap<ConversationKey, Conversation>,
     /// Lost links whose conversations are not all cancelled yet.
     dying: VecDeque<LinkId>,
+    /// Offers that links took back at once, whose participants are not all gone yet; and from which on they are
+    /// not.
+    withdrawing: VecDeque<(LinkId, OfferId, ConversationId)>,
+    /// From which on conversations that lack a participant look again, because somebody was registered.
+    searching: Option<ConversationKey>,
     stopping: bool,
     link_ids: Sequence,
     keys: Sequence,
@@ -69,6 +81,8 @@ impl Bus {
             common: Common::new(settings),
             conversations: BTreeMap::new(),
             dying: VecDeque::new(),
+            withdrawing: VecDeque::new(),
+            searching: None,
             stopping: false,
             link_ids: Sequence::default(),
             keys: Sequence::default(),
@@ -77,7 +91,7 @@ impl Bus {
 
     /// Registers what conversations on a subject get. Where several are registered for one, a new
     /// conversation gets the one with the fewest; equals take turns, and one that is busy when it should
-    /// join is passed over.
+    /// join, or refuses to, is passed over; the last refusal is told where nobody is left.
     ///
     /// # Errors
     ///
@@ -122,27 +136,42 @@ impl Bus {
         id
     }
 
-    /// What the connection of a link says. Takes the events of a server: `Open`, `Message`, `Close`
-    /// and `Closed`; the others, and those of a link that is gone, do nothing.
+    /// What the connection of a link says: of conversations that were opened with this side (`Open` or `Invite`,
+    /// `Message`, `Close`, `Cancel`), of offers (`Serve`, `Withdraw`), of conversations that its participants were
+    /// [invited](Command::Invite) to (`Opened`, `Refused`, `Reply`, `Outcome`, `Exited`, `Ended`), and that it is
+    /// `Closed`. The others, and those of a link that is gone, do nothing.
     pub fn event(&mut self, now: Instant, link: LinkId, event: Event) {
         self.advance(now);
         if !self.common.is_alive(link) {
             return;
         }
         match event {
-            Event::Open { conversation, subject } => self.on_open(link, conversation, subject),
+            Event::Open { conversation, subject, terms } => {
+                self.on_open(link, conversation, subject, Wanted { terms, pid: None });
+            }
+            Event::Invite { conversation, pid, subject } => {
+                self.on_open(link, conversation, subject, Wanted { terms: Terms::default(), pid: Some(pid) });
+            }
             Event::Message(message) => self.on_message(link, message),
             Event::Close { conversation } => self.on_close(link, conversation),
-            Event::Closed(_) => self.on_link_lost(link),
+            Event::Cancel { conversation } => self.on_cancel(link, conversation),
+            Event::Serve { offer, subject, capacity } => self.on_serve(link, offer, subject, capacity),
+            Event::Withdraw { offer, drain } => self.on_withdraw(link, offer, drain),
+            Event::Closed(reason) => self.on_link_lost(link, &reason),
             Event::Connected { .. }
             | Event::Pong
-            | Event::Opened { .. }
+            | Event::Serving { .. }
+            | Event::NotServing { .. }
+            | Event::Withdrawn { .. } => {}
+            event @ (Event::Opened { .. }
             | Event::Refused { .. }
             | Event::Reply(_)
             | Event::Outcome { .. }
             | Event::Exited { .. }
+            | Event::Joined { .. }
+            | Event::Failed { .. }
             | Event::Ended { .. }
-            | _ => {}
+            | _) => self.on_guest_event(link, event),
         }
     }
 
@@ -211,11 +240,15 @@ impl Bus {
         }
     }
 
-    /// The output of a link has room again.
+    /// The output of a link has room, whether or not it was full: what was told to it has been written, or its
+    /// connection holds it. Participants of that link are given only so much more
+    /// ([`delivered_bytes_per_link_max`](Settings::delivered_bytes_per_link_max)) until this is said again, so
+    /// what many say to those of one link never piles up in front of it.
     pub fn link_ready(&mut self, link: LinkId) {
         if let Some(entry) = self.common.links.get_mut(&link) {
             entry.full = false;
             self.common.enter_turn(link);
+            self.common.make_room(link);
         }
     }
 
@@ -270,6 +303,12 @@ impl Bus {
         self.conversations.get(&conversation).map(|it| (it.link(), it.id))
     }
 
+    /// Whether it [records](Settings::recording).
+    #[must_use]
+    pub const fn is_recording(&self) -> bool {
+        self.common.settings.recording
+    }
+
     /// What was counted since the birth of the bus.
     #[must_use]
     pub const fn counters(&self) -> Counters {
@@ -318,7 +357,8 @@ impl Bus {
         self.with(key, |conversation, common| conversation.on_message(common, message));
     }
 
-    fn on_link_lost(&mut self, id: LinkId) {
+    fn on_link_lost(&mut self, id: LinkId, reason: &CloseReason) {
+        self.lose_offers(id, reason);
         if let Some(link) = self.common.links.get_mut(&id) {
             link.alive = false;
             link.full = false;
@@ -331,7 +371,7 @@ impl Bus {
     fn cancel_batch(&mut self) -> bool {
         for done in 0..CANCELLED_PER_POLL {
             let Some(key) = self.next_orphan() else { return done > 0 };
-            self.with(key, |_, _| ());
+            self.with(key, |conversation, _| conversation.search_again());
         }
         true
     }
@@ -339,26 +379,47 @@ impl Bus {
     fn next_orphan(&mut self) -> Option<ConversationKey> {
         while let Some(&id) = self.dying.front() {
             let orphan = self.common.links.get_mut(&id).and_then(|link| link.ids.pop_first());
-            if let Some((_, key)) = orphan {
+            if let Some(key) = orphan.map(|(_, key)| key).or_else(|| self.next_bereft(id)) {
                 return Some(key);
             }
             self.dying.pop_front();
             self.common.drop_if_over(id);
         }
-        None
+        self.next_withdrawn().or_else(|| self.next_searching())
     }
 
     /// The next call to make, behind the records that it caused. Nothing else may stand before it: a call
     /// that waits to be made could outlast its deadline.
     fn start_call(&mut self) -> Option<BusNext> {
-        while !self.common.has_output()
-            && let Some(key) = self.common.next_turn()
-        {
-            if let Some(Some((ticket, invocation))) = self.with(key, Conversation::start) {
+        while !self.common.has_output() {
+            let call = if let Some((link, key)) = self.next_parked() {
+                self.start_parked(link, key)
+            } else {
+                let key = self.common.next_turn()?;
+                self.with(key, |conversation, common| conversation.start(common, false)).flatten()
+            };
+            if let Some((ticket, invocation)) = call {
                 return Some(self.common.behind_output(BusNext::Run(ticket, invocation)));
             }
         }
         None
+    }
+
+    /// The same for a conversation that has waited for room on a link. Whoever waits behind it has the next turn,
+    /// unless it must go on waiting.
+    fn start_parked(&mut self, link: LinkId, key: ConversationKey) -> Option<(Ticket, Invocation)> {
+        let owner = self.conversations.get(&key).map(Conversation::link);
+        let full = owner.filter(|owner| self.common.links.get(owner).is_some_and(|owner| owner.full));
+        let call = if let Some(owner) = full {
+            self.common.schedule(owner, key);
+            None
+        } else {
+            self.with(key, |conversation, common| conversation.start(common, true)).flatten()
+        };
+        if !self.common.waits_first(link, key) {
+            self.common.resume(link);
+        }
+        call
     }
 
     /// Lets time pass: everything that is due happens before what comes next. Each conversation is told
@@ -382,11 +443,21 @@ impl Bus {
 
     /// Somebody was registered: conversations that look for a participant may find one.
     fn search_again(&mut self) {
-        let lacking = self.conversations.iter().filter(|(_, it)| it.lacks_participant());
-        let lacking: Vec<ConversationKey> = lacking.map(|(key, _)| *key).collect();
-        for key in lacking {
+        self.searching = Some(ConversationKey::FIRST);
+        while let Some(key) = self.next_searching() {
             self.with(key, |conversation, _| conversation.search_again());
         }
+    }
+
+    /// The same for what a link has offered, which it may do as often as it likes: they look in batches.
+    const fn search_later(&mut self) {
+        self.searching = Some(ConversationKey::FIRST);
+    }
+
+    fn next_searching(&mut self) -> Option<ConversationKey> {
+        let next = self.common.lacking.range(self.searching?..).next().copied();
+        self.searching = next.map(ConversationKey::next);
+        next
     }
 
     /// Every change of a conversation goes through here: the loss of its owner comes first, and what
@@ -399,6 +470,11 @@ impl Bus {
         let conversation = self.conversations.get_mut(&key)?;
         if !self.common.is_alive(conversation.link()) {
             conversation.on_owner_lost(&mut self.common);
+        }
+        if let Some(guest) = conversation.guest
+            && let Some(reason) = self.common.loss_of(guest, conversation.offer)
+        {
+            conversation.on_guest_lost(&mut self.common, reason);
         }
         let result = change(conversation, &mut self.common);
         if conversation.settle(&mut self.common) {

@@ -2,24 +2,37 @@
 
 use alloc::string::String;
 
-use liminal_proto::{ConversationId, ReasonCode};
+use liminal_proto::{ConversationId, OnExit, Pid, ReasonCode, Terms};
 
 use super::Bus;
 use super::conversation::Conversation;
 use crate::offer::Pick;
 use crate::{Command, ConversationKey, CrashPolicy, LinkId, Offer, OfferId, Phase};
 
+/// What an opener wants of a conversation.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) terms: Terms,
+    /// Who the participant is, where another bus has said so.
+    pub(super) pid: Option<Pid>,
+}
+
 impl Bus {
-    pub(super) fn on_open(&mut self, link: LinkId, id: ConversationId, subject: String) {
+    pub(super) fn on_open(&mut self, link: LinkId, id: ConversationId, subject: String, wanted: Wanted) {
         self.common.counters.opens += 1;
         match self.admit(link, id, &subject) {
             Ok(Pick { offer, kind: Offer::TraceOnly, .. }) => {
-                let conversation = Conversation::new(self.next_key(), link, id, offer);
+                let mut conversation = Conversation::new(self.next_key(), link, id, offer);
+                conversation.limit(&self.common, wanted.terms);
                 self.insert(conversation);
             }
             Ok(Pick { offer, kind: Offer::Participant, alone }) => {
-                let policy = self.common.offers.policy(&subject);
-                self.create(link, id, (offer, alone), subject, policy);
+                let policy = match wanted.terms.on_exit {
+                    OnExit::Fail => CrashPolicy::Fail,
+                    OnExit::Next => CrashPolicy::RouteToNext,
+                    OnExit::AsServed | _ => self.common.offers.policy(&subject),
+                };
+                self.create(link, id, (offer, alone), subject, policy, wanted);
             }
             Err(reason) => {
                 self.common.counters.opens_refused += 1;
@@ -33,6 +46,16 @@ impl Bus {
         match self.find(link, id) {
             Some(key) => {
                 self.with(key, Conversation::on_close);
+            }
+            None => self.common.tell(link, Command::Ended { conversation: id }),
+        }
+    }
+
+    /// Nobody wants the conversation any more, on a bus that another one has invited.
+    pub(super) fn on_cancel(&mut self, link: LinkId, id: ConversationId) {
+        match self.find(link, id) {
+            Some(key) => {
+                self.with(key, Conversation::on_cancelled);
             }
             None => self.common.tell(link, Command::Ended { conversation: id }),
         }
@@ -54,7 +77,9 @@ impl Bus {
         if seats >= self.common.settings.conversations_per_link_max {
             return Err(ReasonCode::LIMIT);
         }
-        self.common.offers.pick(subject, &[], &[]).ok_or(ReasonCode::NO_PARTICIPANT)
+        let crowded = self.common.offers.serves(subject);
+        let reason = if crowded { ReasonCode::BUSY } else { ReasonCode::NO_PARTICIPANT };
+        self.common.offers.pick(subject, &[], &[]).ok_or(reason)
     }
 
     /// The id of a conversation that failed may be used again: the failed one is forgotten for that.
@@ -76,10 +101,13 @@ impl Bus {
         (offer, alone): (OfferId, bool),
         subject: String,
         policy: CrashPolicy,
+        wanted: Wanted,
     ) -> ConversationKey {
         let conversation = Conversation::new(self.next_key(), link, id, offer);
         let mut conversation = conversation.searches(&subject, alone, policy);
-        conversation.invite(&mut self.common, offer, subject);
+        conversation.limit(&self.common, wanted.terms);
+        let pid = wanted.pid.unwrap_or_else(|| self.common.next_pid());
+        conversation.invite(&mut self.common, offer, pid, subject);
         self.insert(conversation)
     }
 

@@ -51,9 +51,9 @@ impl Conversation {
     // Whom it gets.
 
     /// Has a participant of this offer join, under a pid of its own.
-    pub(super) fn invite(&mut self, common: &mut Common, offer: OfferId, subject: String) {
+    pub(super) fn invite(&mut self, common: &mut Common, offer: OfferId, pid: Pid, subject: String) {
         self.offer = offer;
-        self.pid = Some(Pid::new(common.pids.next()));
+        self.pid = Some(pid);
         self.to_join = Some(subject);
         self.engaged = true;
         common.offers.engage(offer);
@@ -62,7 +62,7 @@ impl Conversation {
     /// Its participant is no more, or never was: it counts no longer where the fewest are looked for.
     pub(super) fn disengage(&mut self, common: &mut Common) {
         if core::mem::take(&mut self.engaged) {
-            common.offers.release(self.offer);
+            common.release_offer(self.offer);
         }
     }
 
@@ -75,12 +75,12 @@ impl Conversation {
         }
     }
 
-    /// Somebody would not join. Says whether another may: at an opening that is so while those before
-    /// were only busy, later always.
+    /// Somebody would not join. Says whether another may: always, unless the bus itself is refused what it asks
+    /// for, and not only because somebody is busy.
     pub(super) fn pass_over(&mut self, common: &mut Common, reason: ReasonCode) -> bool {
         let for_now = matches!(reason, ReasonCode::BUSY | ReasonCode::LIMIT);
-        let (was_open, waits) = (self.opened, self.opened || self.is_own());
-        let Some(search) = self.search.as_mut().filter(|_| was_open || for_now) else { return false };
+        let (is_own, waits) = (self.is_own(), self.opened || self.is_own());
+        let Some(search) = self.search.as_mut().filter(|_| for_now || !is_own) else { return false };
         search.refused.push(self.offer);
         if waits {
             return true;
@@ -88,7 +88,8 @@ impl Conversation {
         let pick = common.offers.pick(&search.subject, &search.refused, &[]);
         let Some(pick) = pick.filter(|pick| pick.kind == Offer::Participant) else { return false };
         let subject = search.subject.clone();
-        self.invite(common, pick.offer, subject);
+        let pid = common.next_pid();
+        self.invite(common, pick.offer, pid, subject);
         true
     }
 
@@ -100,6 +101,20 @@ impl Conversation {
             && self.seat.is_idle()
             && !self.queue.is_empty()
             && matches!(self.phase(), Phase::Active | Phase::Completing)
+    }
+
+    /// Enters it among those that lack a participant, or takes it out.
+    pub(super) fn list_lack(&mut self, common: &mut Common) {
+        let lacks = self.lacks_participant();
+        if lacks == self.lacks {
+            return;
+        }
+        self.lacks = lacks;
+        if lacks {
+            common.lacking.insert(self.key());
+        } else {
+            common.lacking.remove(&self.key());
+        }
     }
 
     /// Sees to it that what waits finds a participant, or fails when the time for that has passed. A search
@@ -131,10 +146,12 @@ impl Conversation {
         let pick = common.offers.pick(&search.subject, &search.refused, &search.crashed);
         if let Some(pick) = pick.filter(|pick| pick.kind == Offer::Participant) {
             let subject = search.subject.clone();
-            return self.invite(common, pick.offer, subject);
+            let pid = common.next_pid();
+            return self.invite(common, pick.offer, pid, subject);
         }
         search.nobody_by.get_or_insert(now.after(common.settings.reply_time));
-        if !search.refused.is_empty() {
+        // Those who are full may have room by then, too.
+        if !search.refused.is_empty() || common.offers.serves(&search.subject) {
             search.refused.clear();
             search.retry_at = Some(now.after(common.settings.clamp(common.settings.busy_time)));
         }

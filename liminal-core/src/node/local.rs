@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use bytes::Bytes;
-use liminal_proto::{ConversationId, Event, Expects, Instant, Message, MessageId};
+use liminal_proto::{ConversationId, Event, Expects, Instant, Message, MessageId, Terms};
 use thiserror::Error;
 
 use super::{Node, Peer};
@@ -40,8 +40,23 @@ impl Node {
     ///
     /// The link is not a local one.
     pub fn open(&mut self, now: Instant, link: LinkId, subject: &str) -> Result<ConversationId, NotLocal> {
+        self.open_on(now, link, subject, Terms::default())
+    }
+
+    /// The same on terms of one's own.
+    ///
+    /// # Errors
+    ///
+    /// The link is not a local one.
+    pub fn open_on(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        subject: &str,
+        terms: Terms,
+    ) -> Result<ConversationId, NotLocal> {
         let conversation = ConversationId::new(self.local_mut(link)?.conversations.next());
-        self.local_event(now, link, Event::Open { conversation, subject: subject.into() });
+        self.local_event(now, link, Event::Open { conversation, subject: subject.into(), terms });
         Ok(conversation)
     }
 
@@ -103,7 +118,7 @@ impl Node {
         payload: Bytes,
     ) -> Result<MessageId, NotLocal> {
         let id = MessageId::new(self.local_mut(link)?.messages.next());
-        let message = Message { conversation, id, expects, timeout, payload };
+        let message = Message { conversation, id, expects, timeout, redelivered: 0, payload };
         self.local_event(now, link, Event::Message(message));
         Ok(id)
     }

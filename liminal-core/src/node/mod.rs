@@ -14,6 +14,7 @@ use liminal_proto::{
 use self::local::Local;
 pub use self::local::NotLocal;
 use self::remote::Remote;
+use crate::transcript::Noted;
 use crate::{
     Answer, Bus, BusNext, Command, ConversationKey, CrashPolicy, Invocation, LinkId, Offer, OfferId, Record,
     RegisterError, Settings, Subject, Ticket, Uncompensated,
@@ -55,6 +56,9 @@ pub enum NodeNext {
     Cancel(Ticket),
     /// A record of the log. Only with [`Settings::recording`].
     Record(ConversationKey, Record),
+    /// The bus has a participant on a link called, or has been told something by a link that serves: what is noted
+    /// of that, [`Noted::CalledOn`] or [`Noted::Heard`]. Only with [`Settings::recording`].
+    Served(Noted),
     /// A compensation has failed: a person should know.
     Uncompensated(Uncompensated),
     /// A local opener is told this.
@@ -179,13 +183,12 @@ impl Node {
     /// The first `n` bytes of the output were written.
     pub fn wrote(&mut self, link: LinkId, n: usize) {
         let now = self.now;
-        let was_full = self.with(link, |it| {
-            let was_full = it.is_full();
+        let has_room = self.with(link, |it| {
             it.connection.wrote(n);
             it.retry(now);
-            was_full && !it.is_full()
+            !it.is_full()
         });
-        if was_full == Some(true) {
+        if has_room == Some(true) {
             self.bus.link_ready(link);
         }
     }
@@ -259,10 +262,15 @@ impl Node {
     pub fn poll(&mut self) -> NodeNext {
         loop {
             let waits = match self.poll_bus() {
-                Some(BusNext::Command(link, command)) => match self.on_command(link, command) {
-                    Some(command) => return NodeNext::Local(link, command),
-                    None => continue,
-                },
+                Some(BusNext::Command(link, command)) => {
+                    let called =
+                        if self.bus.is_recording() { self.bus.called_on(link, &command) } else { None };
+                    let local = self.on_command(link, command).map(|command| NodeNext::Local(link, command));
+                    match local.or(called.map(NodeNext::Served)) {
+                        Some(next) => return next,
+                        None => continue,
+                    }
+                }
                 Some(BusNext::Run(ticket, invocation)) => return NodeNext::Run(ticket, invocation),
                 Some(BusNext::Cancel(ticket)) => return NodeNext::Cancel(ticket),
                 Some(BusNext::Record(conversation, record)) => return NodeNext::Record(conversation, record),
@@ -273,8 +281,11 @@ impl Node {
             self.bus_turns = 0;
             match (self.next_event(), waits) {
                 (Some((link, event)), _) => {
-                    if let Some(reason) = self.on_event(link, event) {
-                        return NodeNext::LinkClosed(link, reason);
+                    let heard = if self.bus.is_recording() { Noted::heard(link, &event) } else { None };
+                    let closed = self.on_event(link, event);
+                    let closed = closed.map(|reason| NodeNext::LinkClosed(link, reason));
+                    if let Some(next) = closed.or(heard.map(NodeNext::Served)) {
+                        return next;
                     }
                 }
                 (None, Some(wake)) => return NodeNext::Wait(wake.or_earlier(self.next_wake())),

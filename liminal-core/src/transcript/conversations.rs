@@ -116,12 +116,15 @@ impl Courses {
             | Noted::Gone { .. }
             | Noted::LinkClosed { .. }
             | Noted::Called { .. }
+            | Noted::CalledOn { .. }
+            | Noted::Heard { .. }
             | Noted::Cancelled { .. }
             | Noted::Answered { .. }
             | Noted::Died { .. }
             | Noted::Uncompensated(_)
             | Noted::Paused { .. }
             | Noted::BusLost
+            | Noted::BusStarted { .. }
             | Noted::Held { .. }
             | Noted::Waited { .. }
             | Noted::Measured { .. }

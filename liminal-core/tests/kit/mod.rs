@@ -100,7 +100,14 @@ impl Kit {
     }
 
     pub fn open(&mut self, link: LinkId, id: u64, subject: &str) {
-        self.event(link, Event::Open { conversation: ConversationId::new(id), subject: subject.into() });
+        self.event(
+            link,
+            Event::Open {
+                conversation: ConversationId::new(id),
+                subject: subject.into(),
+                terms: liminal_proto::Terms::default(),
+            },
+        );
     }
 
     pub fn message(&mut self, link: LinkId, id: u64, message: u64, expects: Expects, payload: &'static str) {
@@ -215,6 +222,20 @@ pub fn tell_command(command: &Command) -> String {
         Command::Joined { conversation, pid } => format!("c{conversation} joined by p{pid}"),
         Command::Failed { conversation } => format!("c{conversation} failed"),
         Command::Ended { conversation } => format!("c{conversation} ended"),
+        Command::Invite { conversation, pid, subject } => format!("g{conversation} invite p{pid} {subject}"),
+        Command::Deliver(it) => {
+            let mark = if it.expects == Expects::Reply { "?" } else { "" };
+            let again = if it.redelivered > 0 { format!(" again {}", it.redelivered) } else { String::new() };
+            format!("g{} m{} {:?}{mark}{again}", it.conversation, it.id, text(&it.payload))
+        }
+        Command::Close { conversation, cancel } => {
+            format!("g{conversation} {}", if *cancel { "cancel" } else { "close" })
+        }
+        Command::Serving { offer } => format!("s{offer} serving"),
+        Command::NotServing { offer, reason, text } => {
+            format!("s{offer} not serving: {}{}", reason.meaning().unwrap(), suffix(text.as_ref()))
+        }
+        Command::Withdrawn { offer } => format!("s{offer} withdrawn"),
         Command::Disconnect => "disconnect".into(),
         other => format!("{other:?}"),
     }
