@@ -22,7 +22,17 @@ fn greet(context: &mut Context<'_>, message: Received) {
     context.reply(message.payload);
 }
 
-/// Serves a greeter, and asks it.
+fn respond(address: &Address) -> Result<(), Box<dyn Error>> {
+    let handle = liminal_blocking::connect_and_spawn(address)?;
+    let service = handle.serve_blocking("worker", || greet, 8)?;
+    let conversation = handle.open("worker")?;
+    assert_eq!(&conversation.ask("hello", Duration::from_secs(5))?[..], b"hello");
+    drop(service);
+    assert_eq!(conversation.exited()?.reason.to_string(), "was withdrawn");
+    Ok(())
+}
+
+/// Serves a greeter, and asks it; and has a client serve.
 ///
 /// # Errors
 ///
@@ -33,6 +43,7 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     let (address, stopper) = (server.local_address().clone(), server.stopper());
     let running = thread::spawn(|| server.run());
     ask(&address)?;
+    respond(&address)?;
     stopper.stop();
     running.join().map_err(|_| "the server panicked")??;
     Ok(())

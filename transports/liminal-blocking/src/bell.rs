@@ -1,7 +1,9 @@
 //! What wakes the driver of a connection while it waits for its socket.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
 
 #[cfg(unix)]
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
@@ -54,5 +56,15 @@ impl Bell {
     #[cfg(not(unix))]
     pub(crate) fn take(&self) -> bool {
         self.rung.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
     }
 }

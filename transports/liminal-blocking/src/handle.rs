@@ -5,16 +5,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use liminal_driver::client::{Client, Topic};
+use liminal_core::participant::AsyncFactory;
+use liminal_core::{Factory, Subject};
+use liminal_driver::client::{Client, Registration, Topic};
 use liminal_driver::error::{
     AskError, AwaitCrashError, CloseError, Crash, Lost, MessageError, NeedsVersion2, OpenError, ReceiveError,
+    ServeError, ServiceEnd,
 };
-use liminal_proto::{CloseReason, ConversationId, LinkError, MessageId, Pid, Reply, Version};
+use liminal_driver::server::{Host, Kind};
+use liminal_proto::{CloseReason, ConversationId, LinkError, MessageId, Pid, Reply, StreamId, Version};
 
 use crate::link::{Link, Patience};
 
-/// A connection to a server. Cheap to clone; when the last clone and the last conversation are gone, the
-/// connection closes gracefully.
+/// A connection to a server. Cheap to clone; when the last clone, the last conversation and the last service are
+/// gone, the connection closes gracefully.
 #[derive(Clone)]
 pub struct Handle {
     owner: Arc<Owner>,
@@ -65,6 +69,100 @@ impl Handle {
         Ok(conversation)
     }
 
+    /// Serves a subject: the server invites participants of this client to conversations that are opened on it,
+    /// by whomever, `capacity` of them at a time. Every other part of the program may go on using the handle.
+    ///
+    /// A subject may be served by several clients, and by the server too: a conversation gets a participant of
+    /// those who have the fewest, equals take turns, and one that is full or refuses is passed over. When the
+    /// connection ends, everyone who waits for a participant of this client is told at once.
+    ///
+    /// The [`Driver`](crate::Driver) must run. Messages that participants of this client are not through with
+    /// may be 16 MiB together; the server keeps what comes beyond it.
+    ///
+    /// # Errors
+    ///
+    /// The server speaks 1.0 or refuses, the kind has no participants, the subject is too long, the capacity
+    /// is 0, or the connection was lost.
+    pub fn serve(
+        &self,
+        subject: impl Into<Subject>,
+        kind: Kind,
+        capacity: u32,
+    ) -> Result<Service, ServeError> {
+        if self.version() == Version::V1_0 {
+            return Err(ServeError::NeedsVersion2);
+        }
+        let (link, subject) = (&self.owner.link, subject.into());
+        let registration = link.serves().participants.register(subject.clone(), kind)?;
+        let offer =
+            link.send(&mut Patience::forever(), |client| client.serve(&subject, capacity).transpose());
+        let offer = forever(offer, ServeError::Lost)?;
+        let service = Service { owner: Arc::clone(&self.owner), registration, offer };
+        link.bell.ring();
+        let stands = link.wait(Topic::Offer(offer), Patience::forever(), |client, _| client.serving(offer));
+        forever(stands, ServeError::Lost)?;
+        Ok(service)
+    }
+
+    /// [Serves](Self::serve) a subject with participants that run where their messages are read. They must not
+    /// block: their connection waits for them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`serve`](Self::serve).
+    pub fn serve_inline(
+        &self,
+        subject: impl Into<Subject>,
+        factory: impl Factory + 'static,
+        capacity: u32,
+    ) -> Result<Service, ServeError> {
+        self.serve(subject, Kind::Inline(Arc::new(factory)), capacity)
+    }
+
+    /// [Serves](Self::serve) a subject with participants that may block, on a bounded pool of threads.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`serve`](Self::serve).
+    pub fn serve_blocking(
+        &self,
+        subject: impl Into<Subject>,
+        factory: impl Factory + 'static,
+        capacity: u32,
+    ) -> Result<Service, ServeError> {
+        self.serve(subject, Kind::Blocking(Arc::new(factory)), capacity)
+    }
+
+    /// [Serves](Self::serve) a subject with participants that await. Each call has a thread of the pool
+    /// while it lasts.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`serve`](Self::serve).
+    pub fn serve_async(
+        &self,
+        subject: impl Into<Subject>,
+        factory: impl AsyncFactory + 'static,
+        capacity: u32,
+    ) -> Result<Service, ServeError> {
+        self.serve(subject, Kind::Async(Arc::new(factory)), capacity)
+    }
+
+    /// [Serves](Self::serve) a subject with participants that `host` calls, because they live outside this
+    /// program.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`serve`](Self::serve).
+    pub fn serve_hosted(
+        &self,
+        subject: impl Into<Subject>,
+        host: impl Host,
+        capacity: u32,
+    ) -> Result<Service, ServeError> {
+        self.serve(subject, Kind::Hosted(Arc::new(host)), capacity)
+    }
+
     /// Asks the server for a sign of life, and says how long it took.
     ///
     /// # Errors
@@ -103,6 +201,51 @@ impl Handle {
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("version", &self.version()).finish_non_exhaustive()
+    }
+}
+
+/// A subject that this client serves. Dropping it [withdraws](Self::withdraw) it.
+pub struct Service {
+    owner: Arc<Owner>,
+    registration: Registration,
+    offer: StreamId,
+}
+
+impl Service {
+    /// Serves no more: whoever waits for one of its participants is told at once, or goes on with another one if
+    /// that is the policy of the subject. The participants leave; what they are at may take them 5 s.
+    pub fn withdraw(&self) {
+        self.take_back(false);
+    }
+
+    /// Takes no new conversations, and serves those that there are to their end.
+    pub fn drain(&self) {
+        self.take_back(true);
+    }
+
+    /// Waits until the subject is served no more and its conversations have ended, and says why.
+    pub fn ended(&self) -> ServiceEnd {
+        let (topic, offer) = (Topic::Offer(self.offer), self.offer);
+        let end = self.owner.link.wait(topic, Patience::forever(), |client, _| client.service_end(offer));
+        end.unwrap_or(ServiceEnd::Lost(DROPPED))
+    }
+
+    fn take_back(&self, drain: bool) {
+        self.registration.end();
+        self.owner.link.act_at_once(|client| client.withdraw(self.offer, drain));
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.registration.end();
+        self.owner.link.act_at_once(|client| client.release_service(self.offer));
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").field("offer", &self.offer).finish_non_exhaustive()
     }
 }
 
@@ -210,6 +353,18 @@ impl Conversation {
         let (topic, id) = (Topic::Conversation(self.id), self.id);
         let crash = self.owner.link.wait(topic, within(timeout), |client, _| client.await_crash(id));
         crash.unwrap_or(Err(AwaitCrashError::Timeout))
+    }
+
+    /// Waits until the participant exits, however long that takes: [`await_crash`](Self::await_crash) without
+    /// a timeout.
+    ///
+    /// # Errors
+    ///
+    /// The conversation or the connection is over, or the server speaks 1.0.
+    pub fn exited(&self) -> Result<Crash, AwaitCrashError> {
+        let (topic, id) = (Topic::Conversation(self.id), self.id);
+        let crash = self.owner.link.wait(topic, Patience::forever(), |client, _| client.await_crash(id));
+        forever(crash, AwaitCrashError::Lost)
     }
 
     /// The participants that are alive: one, or none when the conversation only records, has failed, or

@@ -3,15 +3,16 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use liminal_driver::client::{Client, Topic, Waiter, wake_at};
+use liminal_driver::client::{Client, SharedClient, Topic, Waiter, wake_at};
 use liminal_driver::{Unsent, with_scratch};
 use liminal_proto::Wants;
 
 use crate::bell::Bell;
-use crate::park::{park_until, waker};
+use crate::park::{earlier, park_until, waker};
+use crate::serving::Serving;
 use crate::socket::{Socket, Wait};
 
 /// One client's connection, shared.
@@ -20,7 +21,9 @@ pub(crate) struct Link {
     socket: Socket,
     state: Mutex<State>,
     /// Tells the driver that there is something for it to do.
-    bell: Bell,
+    pub(crate) bell: Arc<Bell>,
+    /// Who serves, once somebody does.
+    serving: OnceLock<Serving>,
 }
 
 #[derive(Debug)]
@@ -78,13 +81,24 @@ impl Link {
             turns: 0,
             vigil: None,
         };
-        Ok(Self { socket, state: Mutex::new(state), bell: Bell::new()? })
+        let bell = Arc::new(Bell::new()?);
+        Ok(Self { socket, state: Mutex::new(state), bell, serving: OnceLock::new() })
     }
 
     /// The state. A panic while it was held leaves nothing half done that the next call could not bear:
     /// the connection is a state machine that takes any call at any time.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who serves, if somebody does.
+    pub(crate) fn serving(&self) -> Option<&Serving> {
+        self.serving.get()
+    }
+
+    /// The same, from now on.
+    pub(crate) fn serves(self: &Arc<Self>) -> &Serving {
+        self.serving.get_or_init(|| Serving::new(self))
     }
 
     /// Lets the client do something and sends what came of it, waiting with `patience` for the socket to
@@ -130,7 +144,8 @@ impl Link {
         let wake = wake_at(&wants, state.client.clock());
         let late = wake.is_some_and(|wake| vigil.until.is_none_or(|until| wake < until));
         let unsent = wants.write || !state.unsent.is_empty();
-        if late || (unsent && !vigil.writes && !state.writing) || wants.finished {
+        let unwritten = unsent && !vigil.writes && !state.writing;
+        if late || unwritten || wants.finished || state.client.has_arrived() {
             self.bell.ring();
         }
     }
@@ -161,6 +176,9 @@ impl Link {
                     taken.wrote(&mut state.client.connection, n);
                     state.unsent = taken;
                     state.client.wake(Topic::Room);
+                    if state.client.is_crowded() {
+                        self.bell.ring();
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     state.unsent = taken;
@@ -271,6 +289,7 @@ impl Link {
         })
     }
 
+    /// Delivers what was read: also to participants, before more is read.
     fn deliver(&self, scratch: &[u8], read: io::Result<Option<usize>>) -> (MutexGuard<'_, State>, Wants) {
         let mut state = self.lock();
         let client = &mut state.client;
@@ -280,7 +299,14 @@ impl Link {
             Ok(Some(n)) => client.receive(scratch.get(..n).unwrap_or_default()),
             Err(error) => client.link_lost(&error),
         };
-        (state, wants)
+        if !state.client.has_arrived() {
+            return (state, wants);
+        }
+        drop(state);
+        if let Some(serving) = self.serving() {
+            serving.attend(self);
+        }
+        self.look(true)
     }
 
     /// The driver waits. Nobody rings for what it finds by itself.
@@ -296,6 +322,13 @@ impl Link {
         }
     }
 
+    /// Waits until somebody rings for the driver.
+    pub(crate) fn wait_for_bell(&self, until: Option<Instant>) {
+        let what = Wait { read: false, write: false, bell: Some(&self.bell) };
+        // What can go wrong is that it looks too early.
+        let _ = self.socket.wait(what, until);
+    }
+
     /// Closes the socket, under whoever waits for it.
     pub(crate) fn shutdown(&self) {
         self.socket.shutdown(Shutdown::Both);
@@ -309,11 +342,23 @@ impl Link {
     }
 
     /// The turn to read is free: somebody who waits takes it, else the driver. A driver that lingers looks
-    /// by itself.
+    /// by itself, unless something is served.
     fn pass_turn(&self, state: &State) {
-        if !state.client.pass_turn() && state.vigil.is_some_and(|vigil| !vigil.reads && !vigil.lingers) {
+        let rings = |vigil: Vigil| !vigil.reads && (!vigil.lingers || state.client.serves());
+        if !state.client.pass_turn() && state.vigil.is_some_and(rings) {
             self.bell.ring();
         }
+    }
+}
+
+impl SharedClient for Link {
+    fn with(&self, act: &mut dyn FnMut(&mut Client)) {
+        act(&mut self.lock().client);
+    }
+
+    fn flush(&self) {
+        self.flush();
+        self.call_driver();
     }
 }
 
@@ -375,13 +420,5 @@ impl Drop for Waiting<'_> {
         if !self.over {
             self.end(&mut self.link.lock());
         }
-    }
-}
-
-/// The earlier of two moments, where there are two.
-fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (one, other) => one.or(other),
     }
 }

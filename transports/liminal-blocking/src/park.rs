@@ -33,3 +33,11 @@ pub(crate) fn park_until(until: Option<Instant>) {
         None => thread::park(),
     }
 }
+
+/// The earlier of two moments, where there are two.
+pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
+    }
+}

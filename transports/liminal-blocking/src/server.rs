@@ -346,7 +346,7 @@ fn say_goodbye(link: &ServerLink, socket: &Socket) {
 }
 
 /// Async participants, each call on a thread of the pool.
-struct OnPool(Arc<Pool>);
+pub(crate) struct OnPool(pub(crate) Arc<Pool>);
 
 impl Spawn for OnPool {
     fn spawn(&self, task: Task) -> Result<(), Task> {

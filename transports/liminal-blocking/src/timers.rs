@@ -11,7 +11,7 @@ use std::time::Instant;
 use liminal_driver::asynchronous::{Sleep, Sleeper};
 use liminal_driver::server::Hub;
 
-use crate::park::{park_until, waker};
+use crate::park::{earlier, park_until, waker};
 
 /// Sleeping participants, by when they are to be woken.
 #[derive(Debug, Default)]
@@ -30,18 +30,20 @@ impl Timers {
     /// Rings until the server has ended.
     pub(crate) fn run(&self, hub: &Arc<Hub>, ended: &AtomicBool) {
         let waker = waker();
-        self.lock().thread = Some(waker.clone());
         while !ended.load(Ordering::Acquire) {
-            let due = hub.timer(&waker);
-            if due.is_some_and(|due| due <= Instant::now()) {
-                hub.on_timer();
-                continue;
+            park_until(self.ring(hub, &waker));
+        }
+    }
+
+    /// Rings for whom it is time, and says when it must ring next. `waker` is woken when that is to be earlier.
+    pub(crate) fn ring(&self, hub: &Arc<Hub>, waker: &Waker) -> Option<Instant> {
+        self.lock().thread = Some(waker.clone());
+        loop {
+            let due = hub.timer(waker);
+            if due.is_none_or(|due| due > Instant::now()) {
+                return earlier(due, self.wake_those_due());
             }
-            let next = self.wake_those_due();
-            park_until(match (due, next) {
-                (Some(due), Some(next)) => Some(due.min(next)),
-                (one, other) => one.or(other),
-            });
+            hub.on_timer();
         }
     }
 

@@ -126,6 +126,42 @@ pub enum OpenError {
     Lost(CloseReason),
 }
 
+/// Why a subject is not served.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The peer speaks 1.0, in which only the server serves.
+    #[error("this needs protocol version 2.0, and the server speaks 1.0")]
+    NeedsVersion2,
+    /// The kind has no participants, and only a server can have a subject recorded without.
+    #[error("a client serves with participants: only a server can have a subject that nobody serves")]
+    TraceOnly,
+    /// The server refused.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// The connection does not take the command.
+    #[error("{0}")]
+    Rejected(CommandError),
+    /// The connection ended first.
+    #[error("connection lost: {0}")]
+    Lost(CloseReason),
+}
+
+/// Why a subject is served no more. Its conversations have ended as well.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ServiceEnd {
+    /// This side has withdrawn it.
+    #[error("withdrawn")]
+    Withdrawn,
+    /// The server has ended it.
+    #[error("ended by the server")]
+    Dismissed,
+    /// The connection has ended.
+    #[error("connection lost: {0}")]
+    Lost(CloseReason),
+}
+
 /// Why a message was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]

@@ -234,7 +234,9 @@ impl fmt::Debug for Opener {
 /// What an entry costs: its place, twice, because the list of them grows by doubling, and what it holds beside it.
 fn cost(what: &Noted) -> usize {
     let beside = match what {
-        Noted::Said { event, .. } | Noted::Told { event, .. } => cost_of_event(event),
+        Noted::Said { event, .. } | Noted::Told { event, .. } | Noted::Heard { event, .. } => {
+            cost_of_event(event)
+        }
         Noted::Recorded { record, .. } => match &record.what {
             Recorded::Message { payload, .. }
             | Recorded::Request { payload, .. }
@@ -242,7 +244,7 @@ fn cost(what: &Noted) -> usize {
             Recorded::RequestEnded { .. } | Recorded::JoinRefused { .. } | Recorded::Exited { .. } => TEXT,
             _ => 0,
         },
-        Noted::Called { invocation, .. } => match &invocation.what {
+        Noted::Called { invocation, .. } | Noted::CalledOn { invocation, .. } => match &invocation.what {
             Call::Join { subject } => subject.len(),
             Call::Message { payload, .. } => payload.len(),
             _ => 0,
@@ -282,7 +284,8 @@ mod tests {
     fn message(len: usize) -> Noted {
         let (conversation, id) = (ConversationId::new(1), MessageId::new(1));
         let (expects, payload) = (Expects::Nothing, Bytes::from(vec![0; len]));
-        let event = Event::Message(Message { conversation, id, expects, timeout: None, payload });
+        let event =
+            Event::Message(Message { conversation, id, expects, timeout: None, redelivered: 0, payload });
         Noted::Said { opener: OpenerId::new(0), event }
     }
 

@@ -73,6 +73,18 @@ impl Command {
     /// A quote is not closed, or there is no program.
     pub fn parse(protocol: Protocol, text: &str) -> Result<Self, CommandError> {
         let words = shell_words::split(text).map_err(|_| CommandError::Quote(text.to_owned()))?;
+        Self::of_words(protocol, words)
+    }
+
+    /// A program and its arguments, each as it is.
+    ///
+    /// # Errors
+    ///
+    /// There is no program.
+    pub fn of_words(
+        protocol: Protocol,
+        words: impl IntoIterator<Item = String>,
+    ) -> Result<Self, CommandError> {
         let mut words = words.into_iter();
         match words.next().filter(|program| !program.is_empty()) {
             Some(program) => Ok(Self { protocol, program, arguments: words.collect() }),

@@ -8,7 +8,6 @@ mod log;
 mod offer;
 mod options;
 mod serve;
-mod signals;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use liminal_cli::program::Transport;
+use liminal_cli::program::{self, Transport};
 use liminal_core::{RegisterError, Subject};
 use liminal_driver::asynchronous::Server;
 use liminal_driver::error::BindError;
@@ -14,7 +14,6 @@ use crate::crash::OnCrash;
 use crate::error::Error;
 use crate::offer::{self, Kind, Offer};
 use crate::options::Options;
-use crate::signals;
 
 /// Listens, says so on stdout, and serves until a signal comes.
 pub(crate) fn serve(options: &Options) -> Result<(), Error> {
@@ -132,10 +131,15 @@ impl Begin {
         }
         let (stopping, stop) = (children.clone(), server.stopper());
         let stop = move || {
+            tracing::info!("stopping: clients are told to go");
             stopping.stopping();
             stop();
         };
-        signals::stop_on_one(stop, move || children.kill()).map_err(Error::Signals)?;
+        let end = move || {
+            tracing::warn!("ended by a second signal");
+            children.kill();
+        };
+        program::stop_on_one(stop, end).map_err(Error::Signals)?;
         announce(server.address(), transport);
         Ok(())
     }

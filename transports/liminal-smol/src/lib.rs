@@ -41,8 +41,8 @@ pub use liminal_core::participant::{
     AsyncContext, AsyncParticipant, Context, Participant, Received, async_fn, from_fn,
 };
 pub use liminal_core::{Answer, Call, CrashPolicy, Invocation, RegisterError, Subject};
-pub use liminal_driver::asynchronous::{Conversation, Driver, Handle, Server, Stopper};
-pub use liminal_driver::server::{Answers, Host, Hosted};
+pub use liminal_driver::asynchronous::{Conversation, Driver, Handle, Server, Service, Stopper};
+pub use liminal_driver::server::{Answers, Host, Hosted, Kind};
 pub use liminal_driver::{Address, Recorder, ServerOptions, error};
 pub use liminal_proto::Config;
 

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_executor::Executor;
 use futures_io::{AsyncRead, AsyncWrite};
 use liminal_proto::wire::Dialect;
 use liminal_proto::{CloseReason, Config, Version};
@@ -87,12 +88,13 @@ where
         let recorded = recorder.map(|recorder| Client::recorded(config.clone(), recorder));
         let dialled = within(&*sleeper, time, dial(address.clone())).await;
         let dialled = dialled.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()));
-        let (read, write) =
+        let halves =
             dialled.map_err(|source| ConnectError::Unreachable { address: address.clone(), source })?;
         let client = recorded.unwrap_or_else(|| Client::new(config.clone()));
-        let link = Arc::new(Link::new(client, read, write, Arc::clone(&sleeper)));
+        let executor = Arc::new(Executor::new());
+        let link = Arc::new(Link::new(client, halves, Arc::clone(&sleeper), Arc::downgrade(&executor)));
         match handshake(&link).await {
-            Ok(_) => return Ok((Handle::new(Arc::clone(&link)), Driver::new(link))),
+            Ok(_) => return Ok((Handle::new(Arc::clone(&link)), Driver::new(link, executor))),
             Err(_) if link.lock().client.suggests_redial(&config) => {
                 config.min_dialect = Dialect::V1;
                 config.max_dialect = Dialect::V1;
@@ -130,10 +132,10 @@ pub async fn connect_over(
     config: Config,
     sleeper: Arc<dyn Sleeper>,
 ) -> Result<(Handle, Driver), CloseReason> {
-    let (read, write) = halves;
-    let link = Arc::new(Link::new(Client::new(config), read, write, sleeper));
+    let executor = Arc::new(Executor::new());
+    let link = Arc::new(Link::new(Client::new(config), halves, sleeper, Arc::downgrade(&executor)));
     match handshake(&link).await {
-        Ok(_) => Ok((Handle::new(Arc::clone(&link)), Driver::new(link))),
+        Ok(_) => Ok((Handle::new(Arc::clone(&link)), Driver::new(link, executor))),
         Err(reason) => Err(link.lock().client.ended().unwrap_or(reason)),
     }
 }

@@ -1,43 +1,65 @@
 //! The driver of a connection: reads while nobody waits, writes what no caller could, watches the clock.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, pending, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use async_executor::Executor;
+use futures_lite::FutureExt as _;
 use liminal_proto::{CloseReason, LinkError};
 
 use super::link::{Found, Link, READS_MAX, Watch};
-use super::sleep::Sleep;
+use super::server::ring;
+use super::sleep::{Alarm, Sleep};
+use crate::client::Client;
 
 /// How long the driver leaves the turn to read to handles after one of them had it: a program that asks
-/// again and again then never switches tasks for a reply, and one that stops is served after this.
+/// again and again then never switches tasks for a reply, and one that stops is served after this. Where
+/// something is served it leaves the turn only while one of them waits.
 const LINGER: Duration = Duration::from_millis(20);
 
 /// Keeps one connection alive while nobody waits for anything. Run it on whatever executor there is.
 ///
 /// Callers that wait move the bytes themselves; without a driver, pings of the server are answered and
 /// large outputs finished only while somebody waits.
+///
+/// What the client [serves](super::Handle::serve) needs it: participants that await run inside it, those that
+/// are inline run where something is read, which is here while nobody waits, and it minds their time. When it is
+/// dropped, what is served is withdrawn.
 #[must_use = "a driver does nothing unless it runs"]
 pub struct Driver {
     link: Arc<Link>,
     linger: Option<Sleep>,
     turns: u64,
+    executor: Arc<Executor<'static>>,
+    /// What participants need of it, once there are any.
+    minding: Option<Minding>,
+}
+
+struct Minding {
+    /// Runs the tasks, for as long as it is polled.
+    tasks: Pin<Box<dyn Future<Output = ()> + Send>>,
+    alarm: Alarm,
 }
 
 impl Driver {
-    pub(crate) const fn new(link: Arc<Link>) -> Self {
-        Self { link, linger: None, turns: 0 }
+    pub(crate) const fn new(link: Arc<Link>, executor: Arc<Executor<'static>>) -> Self {
+        Self { link, linger: None, turns: 0, executor, minding: None }
     }
 
-    /// Drives the connection to its end, and says how it ended.
+    /// Drives the connection to its end, and says how it ended. Participants of this side have left then,
+    /// unless that takes one of them more than 5 s.
     pub async fn run(mut self) -> CloseReason {
         poll_fn(|cx| self.poll(cx)).await;
+        self.let_participants_leave().await;
         self.link.lock().client.ended().unwrap_or(CloseReason::Link(LinkError::Dropped))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.mind_participants(cx);
         for _ in 0..READS_MAX {
             if self.is_finished(cx) {
                 return self.link.poll_close(cx);
@@ -62,6 +84,31 @@ impl Driver {
         drop(state);
         self.link.flush(None);
         self.link.lock().client.take_events().finished
+    }
+
+    /// Does for participants what is due: runs their tasks, tells them the time and what has arrived.
+    fn mind_participants(&mut self, cx: &mut Context<'_>) {
+        let Some(participants) = self.link.participants() else { return };
+        let minding = self.minding.get_or_insert_with(|| {
+            let executor = Arc::clone(&self.executor);
+            let tasks = Box::pin(async move { executor.run(pending()).await });
+            Minding { tasks, alarm: Alarm::new(Arc::clone(&self.link.sleeper)) }
+        });
+        // It has no end.
+        let _ = minding.tasks.as_mut().poll(cx);
+        ring(&mut minding.alarm, participants.hub(), cx);
+        self.link.attend();
+    }
+
+    async fn let_participants_leave(&mut self) {
+        let Some(participants) = self.link.participants() else { return };
+        let hub = Arc::clone(participants.hub());
+        let late = self.link.sleeper.sleep_until(Instant::now() + hub.options().stop.time);
+        let left = poll_fn(|cx| {
+            self.mind_participants(cx);
+            if hub.is_vacant(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }
+        });
+        left.or(late).await;
     }
 
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -107,6 +154,9 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         self.link.lock().lose_driver();
+        if self.link.participants().is_some() {
+            self.link.act(None, Client::withdraw_all);
+        }
     }
 }
 

@@ -8,16 +8,20 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use liminal_proto::{ConversationId, MessageId, Pid, Reply, Version};
+use liminal_core::participant::AsyncFactory;
+use liminal_core::{Factory, Subject};
+use liminal_proto::{ConversationId, MessageId, Pid, Reply, StreamId, Version};
 
 use super::link::{Link, Waiting};
-use crate::client::{Client, Topic};
+use crate::client::{Client, Registration, Topic};
 use crate::error::{
     AskError, AwaitCrashError, CloseError, Crash, Lost, MessageError, NeedsVersion2, OpenError, ReceiveError,
+    ServeError, ServiceEnd,
 };
+use crate::server::{Host, Kind};
 
-/// A connection to a server. Cheap to clone; when the last clone and the last conversation are gone, the
-/// connection closes gracefully.
+/// A connection to a server. Cheap to clone; when the last clone, the last conversation and the last service are
+/// gone, the connection closes gracefully.
 ///
 /// Every future may be dropped at any await: what was sent stays sent, and nothing else is lost.
 #[derive(Clone)]
@@ -33,9 +37,7 @@ struct Owner {
 impl Drop for Owner {
     fn drop(&mut self) {
         self.link.act(None, Client::disconnect);
-        if let Some(driver) = &self.link.lock().driver {
-            driver.wake_by_ref();
-        }
+        self.link.wake_driver();
     }
 }
 
@@ -67,6 +69,96 @@ impl Handle {
         Ok(conversation)
     }
 
+    /// Serves a subject: the server invites participants of this client to conversations that are opened on it,
+    /// by whomever, `capacity` of them at a time. Every other part of the program may go on using the handle.
+    ///
+    /// A subject may be served by several clients, and by the server too: a conversation gets a participant of
+    /// those who have the fewest, equals take turns, and one that is full or refuses is passed over. When the
+    /// connection ends, everyone who waits for a participant of this client is told at once.
+    ///
+    /// The [`Driver`](super::Driver) must run. Messages that participants of this client are not through with
+    /// may be 16 MiB together; the server keeps what comes beyond it.
+    ///
+    /// # Errors
+    ///
+    /// The server speaks 1.0 or refuses, the kind has no participants, the subject is too long, the capacity
+    /// is 0, or the connection was lost.
+    pub async fn serve(
+        &self,
+        subject: impl Into<Subject>,
+        kind: Kind,
+        capacity: u32,
+    ) -> Result<Service, ServeError> {
+        if self.version() == Version::V1_0 {
+            return Err(ServeError::NeedsVersion2);
+        }
+        let (link, subject) = (&self.owner.link, subject.into());
+        let registration = link.serves().register(subject.clone(), kind)?;
+        let offer = link.send(|client| client.serve(&subject, capacity).transpose()).await?;
+        let service = Service { owner: Arc::clone(&self.owner), registration, offer };
+        link.wake_driver();
+        Waiting::new(link, Topic::Offer(offer), |client| client.serving(offer)).await?;
+        Ok(service)
+    }
+
+    /// [Serves](Self::serve) a subject with participants that run where their messages are read. They must not
+    /// block: their connection waits for them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`serve`](Self::serve).
+    pub async fn serve_inline(
+        &self,
+        subject: impl Into<Subject>,
+        factory: impl Factory + 'static,
+        capacity: u32,
+    ) -> Result<Service, ServeError> {
+        self.serve(subject, Kind::Inline(Arc::new(factory)), capacity).await
+    }
+
+    /// [Serves](Self::serve) a subject with participants that may block, on a bounded pool of threads.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`serve`](Self::serve).
+    pub async fn serve_blocking(
+        &self,
+        subject: impl Into<Subject>,
+        factory: impl Factory + 'static,
+        capacity: u32,
+    ) -> Result<Service, ServeError> {
+        self.serve(subject, Kind::Blocking(Arc::new(factory)), capacity).await
+    }
+
+    /// [Serves](Self::serve) a subject with participants that await. They run inside the driver.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`serve`](Self::serve).
+    pub async fn serve_async(
+        &self,
+        subject: impl Into<Subject>,
+        factory: impl AsyncFactory + 'static,
+        capacity: u32,
+    ) -> Result<Service, ServeError> {
+        self.serve(subject, Kind::Async(Arc::new(factory)), capacity).await
+    }
+
+    /// [Serves](Self::serve) a subject with participants that `host` calls, because they live outside this
+    /// program.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`serve`](Self::serve).
+    pub async fn serve_hosted(
+        &self,
+        subject: impl Into<Subject>,
+        host: impl Host,
+        capacity: u32,
+    ) -> Result<Service, ServeError> {
+        self.serve(subject, Kind::Hosted(Arc::new(host)), capacity).await
+    }
+
     /// Asks the server for a sign of life, and says how long it took.
     ///
     /// # Errors
@@ -93,9 +185,7 @@ impl Handle {
     pub fn act<R>(&self, act: impl FnOnce(&mut Client) -> R) -> R {
         let link = &self.owner.link;
         let result = link.act(None, act);
-        if let Some(driver) = &link.lock().driver {
-            driver.wake_by_ref();
-        }
+        link.wake_driver();
         result
     }
 
@@ -109,6 +199,51 @@ impl Handle {
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("version", &self.version()).finish_non_exhaustive()
+    }
+}
+
+/// A subject that this client serves. Dropping it [withdraws](Self::withdraw) it.
+pub struct Service {
+    owner: Arc<Owner>,
+    registration: Registration,
+    offer: StreamId,
+}
+
+impl Service {
+    /// Serves no more: whoever waits for one of its participants is told at once, or goes on with another one if
+    /// that is the policy of the subject. The participants leave; what they are at may take them 5 s.
+    pub fn withdraw(&self) {
+        self.take_back(false);
+    }
+
+    /// Takes no new conversations, and serves those that there are to their end.
+    pub fn drain(&self) {
+        self.take_back(true);
+    }
+
+    /// Waits until the subject is served no more and its conversations have ended, and says why.
+    pub async fn ended(&self) -> ServiceEnd {
+        let offer = self.offer;
+        let end = |client: &mut Client| client.service_end(offer);
+        Waiting::new(&self.owner.link, Topic::Offer(offer), end).await
+    }
+
+    fn take_back(&self, drain: bool) {
+        self.registration.end();
+        self.owner.link.act(None, |client| client.withdraw(self.offer, drain));
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.registration.end();
+        self.owner.link.act(None, |client| client.release_service(self.offer));
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").field("offer", &self.offer).finish_non_exhaustive()
     }
 }
 
@@ -207,6 +342,17 @@ impl Conversation {
         let id = self.id;
         let crash = Waiting::new(&self.owner.link, Topic::Conversation(id), |client| client.await_crash(id));
         self.within(timeout, crash).await.unwrap_or(Err(AwaitCrashError::Timeout))
+    }
+
+    /// Waits until the participant exits, however long that takes: [`await_crash`](Self::await_crash) without
+    /// a timeout.
+    ///
+    /// # Errors
+    ///
+    /// The conversation or the connection is over, or the server speaks 1.0.
+    pub async fn exited(&self) -> Result<Crash, AwaitCrashError> {
+        let id = self.id;
+        Waiting::new(&self.owner.link, Topic::Conversation(id), |client| client.await_crash(id)).await
     }
 
     /// The participants that are alive: one, or none when the conversation only records, has failed, or

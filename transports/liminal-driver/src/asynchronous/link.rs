@@ -5,15 +5,19 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use async_executor::Executor;
 use futures_io::{AsyncRead, AsyncWrite};
 use liminal_proto::Wants;
 
+use super::connect::Halves;
+use super::server::OnExecutor;
 use super::sleep::{Alarm, Sleeper};
-use crate::client::{Client, Topic, Waiter, wake_at};
+use crate::client::{Client, Participants, SharedClient, Topic, Waiter, wake_at};
+use crate::server::{Pool, StopOptions};
 use crate::unsent::Unsent;
 use crate::with_scratch;
 
@@ -26,6 +30,10 @@ pub type WriteHalf = Pin<Box<dyn AsyncWrite + Send>>;
 pub(crate) struct Link {
     state: Mutex<State>,
     pub(crate) sleeper: Arc<dyn Sleeper>,
+    /// Who serves, once somebody does.
+    participants: OnceLock<Participants>,
+    /// Where those of them run that await. It goes with the driver.
+    executor: Weak<Executor<'static>>,
 }
 
 pub(crate) struct State {
@@ -68,7 +76,8 @@ enum Turn {
 pub(crate) enum Watch {
     /// It reads: nobody else has read for a while.
     Reading,
-    /// It leaves the turn to callers until none has read for a while.
+    /// It leaves the turn to callers until none has read for a while; where something is served, until none
+    /// waits.
     Lingering,
 }
 
@@ -90,7 +99,12 @@ pub(crate) enum Found {
 pub(crate) const READS_MAX: usize = 16;
 
 impl Link {
-    pub(crate) fn new(client: Client, read: ReadHalf, write: WriteHalf, sleeper: Arc<dyn Sleeper>) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        (read, write): Halves,
+        sleeper: Arc<dyn Sleeper>,
+        executor: Weak<Executor<'static>>,
+    ) -> Self {
         let reader = Reader { half: read, alarm: Alarm::new(Arc::clone(&sleeper)) };
         let state = State {
             client,
@@ -106,13 +120,43 @@ impl Link {
             turns: 0,
             callers: 0,
         };
-        Self { state: Mutex::new(state), sleeper }
+        Self { state: Mutex::new(state), sleeper, participants: OnceLock::new(), executor }
     }
 
     /// The state. A panic while it was held leaves nothing half done that the next call could not bear:
     /// the connection is a state machine that takes any call at any time.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who serves, if somebody does.
+    pub(crate) fn participants(&self) -> Option<&Participants> {
+        self.participants.get()
+    }
+
+    /// The same, from now on.
+    pub(crate) fn serves(self: &Arc<Self>) -> &Participants {
+        self.participants.get_or_init(|| {
+            let this: Arc<dyn SharedClient> = Arc::<Self>::clone(self);
+            let clock = *self.lock().client.clock();
+            let spawn = Box::new(OnExecutor(Weak::clone(&self.executor)));
+            let pool = Pool::new(StopOptions::default().blocking_seats);
+            Participants::new(Arc::downgrade(&this), clock, spawn, Arc::clone(&self.sleeper), pool)
+        })
+    }
+
+    /// Tells participants what has arrived for them, and says what they could not say before.
+    pub(crate) fn attend(&self) {
+        if let Some(participants) = self.participants() {
+            participants.attend(self);
+        }
+    }
+
+    /// Wakes the driver, if there is one: something has changed that it minds.
+    pub(crate) fn wake_driver(&self) {
+        if let Some(driver) = &self.lock().driver {
+            driver.wake_by_ref();
+        }
     }
 
     /// Lets the client do something and sends what came of it.
@@ -170,7 +214,7 @@ impl Link {
         }
     }
 
-    /// Reads once, and delivers what came.
+    /// Reads once, and delivers what came: also to participants, before it is read again.
     pub(crate) fn read(&self, reader: &mut Reader, cx: &mut Context<'_>) -> Found {
         let (wants, wake, alone) = {
             let mut state = self.lock();
@@ -203,6 +247,7 @@ impl Link {
                 if wants.write {
                     self.flush(Some(cx.waker()));
                 }
+                self.attend();
                 Found::Moved
             }
         }
@@ -244,6 +289,11 @@ impl State {
     /// There is room again, for those who wait for it and perhaps for reading.
     fn wrote(&self) {
         self.client.wake(Topic::Room);
+        if self.client.is_crowded()
+            && let Some(driver) = &self.driver
+        {
+            driver.wake_by_ref();
+        }
         if self.paused
             && let Some((_, waker)) = &self.reading
         {
@@ -316,7 +366,13 @@ impl State {
     fn free_turn(&mut self) {
         self.turn = Turn::Free;
         self.reading = None;
-        self.client.pass_turn();
+        if !self.client.pass_turn()
+            && self.client.serves()
+            && let Some(driver) = &self.driver
+        {
+            self.watch = Watch::Reading;
+            driver.wake_by_ref();
+        }
     }
 
     /// The driver goes away: what it did is for callers to do.
@@ -351,6 +407,23 @@ impl State {
             && alarm.is_none_or(|alarm| wake < alarm)
         {
             waker.wake_by_ref();
+        }
+    }
+}
+
+impl SharedClient for Link {
+    fn with(&self, act: &mut dyn FnMut(&mut Client)) {
+        act(&mut self.lock().client);
+    }
+
+    fn flush(&self) {
+        self.flush(None);
+        let mut state = self.lock();
+        state.hasten();
+        if state.client.has_arrived()
+            && let Some(driver) = &state.driver
+        {
+            driver.wake_by_ref();
         }
     }
 }

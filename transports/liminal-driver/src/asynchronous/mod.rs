@@ -10,7 +10,7 @@ mod sleep;
 pub use connect::{Halves, connect, connect_over, connect_recorded, halves, split};
 pub use driver::Driver;
 pub(crate) use handle::after;
-pub use handle::{Conversation, Handle};
+pub use handle::{Conversation, Handle, Service};
 pub use link::{ReadHalf, WriteHalf};
 pub use server::{Accept, Accepted, Accepting, Server, Stopper};
 pub use sleep::{Sleep, Sleeper};

@@ -409,9 +409,11 @@ impl TryWrite for AsyncWriter {
     }
 }
 
+/// Async participants, each call as a task.
+///
 /// Weak, because the tasks of the executor hold the hub, which holds this: the executor, and with it every
-/// connection, goes with the future that runs the server.
-struct OnExecutor(Weak<Executor<'static>>);
+/// task, goes with the future that runs the server, or drives the client.
+pub(super) struct OnExecutor(pub(super) Weak<Executor<'static>>);
 
 impl Spawn for OnExecutor {
     fn spawn(&self, task: Task) -> Result<(), Task> {
@@ -425,12 +427,17 @@ impl Spawn for OnExecutor {
 async fn timer(hub: Arc<Hub>, sleeper: Arc<dyn Sleeper>) {
     let mut alarm = Alarm::new(sleeper);
     poll_fn(|cx| {
-        while alarm.poll(cx, hub.timer(cx.waker())).is_ready() {
-            hub.on_timer();
-        }
+        ring(&mut alarm, &hub, cx);
         Poll::<()>::Pending
     })
     .await;
+}
+
+/// Tells the bus the time if it is due, and wakes the task when it next is.
+pub(super) fn ring(alarm: &mut Alarm, hub: &Arc<Hub>, cx: &mut Context<'_>) {
+    while alarm.poll(cx, hub.timer(cx.waker())).is_ready() {
+        hub.on_timer();
+    }
 }
 
 /// Waits until something is so that wakes a waker when it comes about.

@@ -2,7 +2,9 @@
 //! the bytes, and whoever waits leaves a [`Waker`].
 
 mod mailbox;
+mod participants;
 mod recording;
+mod services;
 
 use std::collections::BTreeMap;
 use std::task::Waker;
@@ -13,11 +15,13 @@ use liminal_core::transcript::OpenerId;
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
     CloseReason, CommandError, Config, Connection, ConversationId, ConversationPhase, Event, Exit, Expects,
-    LinkError, Message, MessageId, Next, Phase, Pid, Rejected, Reply, Version, Wake, Wants,
+    LinkError, Message, MessageId, Next, Phase, Pid, Rejected, Reply, StreamId, Version, Wake, Wants,
 };
 
 use self::mailbox::{Awaited, Ended, Mailbox, Opening};
+pub use self::participants::{Participants, Registration, SharedClient};
 use self::recording::Recording;
+use self::services::Services;
 use crate::error::{
     AskError, AwaitCrashError, CloseError, Crash, Exited, Lost, MessageError, NeedsVersion2, OpenError,
     ReceiveError, Refusal,
@@ -45,6 +49,8 @@ pub struct Client {
     pongs: u64,
     end: Option<CloseReason>,
     recording: Option<Recording>,
+    /// What it serves, since it first did.
+    services: Option<Box<Services>>,
 }
 
 /// What somebody waits for. The end of the connection wakes everybody.
@@ -58,6 +64,8 @@ pub enum Topic {
     Conversation(ConversationId),
     /// The end of one message.
     Message(ConversationId, MessageId),
+    /// An offer of this side.
+    Offer(StreamId),
 }
 
 /// Somebody who waits.
@@ -95,6 +103,7 @@ impl Client {
             pongs: 0,
             end: None,
             recording: None,
+            services: None,
         }
     }
 
@@ -133,10 +142,9 @@ impl Client {
         loop {
             match self.connection.poll() {
                 Next::Event(event) => {
-                    if let Some(recording) = &mut self.recording {
-                        recording.told(self.connection.now(), &event);
+                    if let Some(event) = self.on_service_event(event) {
+                        self.on_event(event);
                     }
-                    self.on_event(event);
                 }
                 Next::Wait(wants) => {
                     if let Some(recording) = &mut self.recording {
@@ -212,10 +220,16 @@ impl Client {
     }
 
     fn on_event(&mut self, event: Event) {
+        if let Some(recording) = &mut self.recording {
+            recording.told(self.connection.now(), &event);
+        }
         match event {
             Event::Connected { version } => self.version = Some(version),
             Event::Pong => self.pongs += 1,
-            Event::Closed(reason) => self.end = Some(reason),
+            Event::Closed(reason) => {
+                self.end = Some(reason.clone());
+                self.on_arrival(Event::Closed(reason));
+            }
             event => return self.on_conversation_event(event),
         }
         self.wake_all();
@@ -332,7 +346,11 @@ impl Client {
         let opening = if silent { Opening::Open(None) } else { Opening::Asked };
         self.mailboxes.insert(conversation, Mailbox::new(opening));
         if self.recording.is_some() {
-            self.said(Event::Open { conversation, subject: subject.to_owned() });
+            self.said(Event::Open {
+                conversation,
+                subject: subject.to_owned(),
+                terms: liminal_proto::Terms::default(),
+            });
         }
         Ok(Some(conversation))
     }
@@ -562,7 +580,14 @@ impl Client {
     ) {
         if self.recording.is_some() {
             let payload = payload.clone();
-            self.said(Event::Message(Message { conversation, id, expects, timeout, payload }));
+            self.said(Event::Message(Message {
+                conversation,
+                id,
+                expects,
+                timeout,
+                redelivered: 0,
+                payload,
+            }));
         }
     }
 

@@ -93,7 +93,14 @@ mod tests {
         recorder.linked(second(0), recorder.bus(), Bus::new(Settings::default()).connect(second(0)));
         let ((conversation, id), payload) = (REQUEST, Bytes::new());
         let timeout = Some(Duration::from_secs(2));
-        let asked = Message { conversation, id, expects: Expects::Reply, timeout, payload: payload.clone() };
+        let asked = Message {
+            conversation,
+            id,
+            expects: Expects::Reply,
+            timeout,
+            redelivered: 0,
+            payload: payload.clone(),
+        };
         recording.said(second(1), Event::Message(asked));
         recording.waits(second(through));
         let reply = Reply { conversation, answers: id, last: true, record: None, payload };

@@ -13,7 +13,7 @@ use liminal_proto::wire::{Body, Dialect, Frame, FrameRef, encode};
 use liminal_proto::{ReasonCode, StreamId};
 use thiserror::Error;
 
-use super::{Hub, ServerLink};
+use super::Hub;
 
 /// How long accepting pauses when there is no room: long enough not to spin, short enough that nobody
 /// minds.
@@ -328,7 +328,7 @@ impl Hub {
         }
         let now = Instant::now();
         let stalling: Vec<_> = self.links().into_iter().filter(|link| link.stalls(now)).collect();
-        stalling.iter().for_each(|link: &Arc<ServerLink>| link.drop_transport(self.clock().now()));
+        stalling.iter().for_each(|link| link.drop_transport(self.clock().now()));
         if let Some(times) = self.admission().log() {
             let given_up = stalling.len();
             tracing::warn!(times, given_up, "too many connections shake hands: accepting pauses");

@@ -1,6 +1,5 @@
 //! One connection of a server, as its own thread or task and everybody who has something for it share it.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use liminal_core::{Command, Held, LinkId};
-use liminal_proto::{CloseReason, Connection, ConversationId, Event, Instant, LinkError, Next, Phase, Wants};
+use liminal_proto::{CloseReason, Connection, Event, Instant, LinkError, Next, Phase, Wants};
 
 use smallvec::SmallVec;
 
-use super::{Admitted, Hub, MemoryAccount, MemoryBudget};
+use super::outbox::Outbox;
+use super::{Admitted, Hub, MemoryAccount, MemoryBudget, Outlet};
 use crate::unsent::Unsent;
 
 /// Events handed to the bus at once. The bus is locked once for all of them, and the links that they
@@ -52,6 +52,8 @@ pub struct ServerLink {
     outbox: Mutex<Outbox>,
     /// Whether something was put into the outbox since it was last emptied.
     said: AtomicBool,
+    /// Whether the bus has given its participants something that it does not know to be taken.
+    given: AtomicBool,
     /// Whether a reply found no room at the last try. Changed while the state is locked.
     full: AtomicBool,
 }
@@ -82,16 +84,6 @@ struct State {
     attention: bool,
 }
 
-#[derive(Default)]
-struct Outbox {
-    /// Not tried yet.
-    commands: VecDeque<Command>,
-    /// What found no room, by conversation, each with what comes after it in the same one.
-    held: BTreeMap<ConversationId, VecDeque<Command>>,
-    /// What both cost.
-    bytes: usize,
-}
-
 impl ServerLink {
     /// A new connection, which draws on `memory` with the others. `waker` is woken when it must be looked at.
     #[must_use]
@@ -117,7 +109,7 @@ impl ServerLink {
             over: false,
             attention: true,
         };
-        let (said, full) = (AtomicBool::new(false), AtomicBool::new(false));
+        let [said, given, full] = [false; 3].map(AtomicBool::new);
         let memory = memory.account(id);
         Arc::new(Self {
             id,
@@ -126,14 +118,9 @@ impl ServerLink {
             state: Mutex::new(state),
             outbox: Mutex::default(),
             said,
+            given,
             full,
         })
-    }
-
-    /// Its id on the bus.
-    #[must_use]
-    pub const fn id(&self) -> LinkId {
-        self.id
     }
 
     /// Who is to be woken from now on. Says whether there is something to look at: if not, what the
@@ -225,46 +212,68 @@ impl ServerLink {
         }
     }
 
-    /// The transport is taken away: the server has stopped.
-    pub fn drop_transport(&self, now: Instant) {
-        self.lock().lose(now, LinkError::Dropped);
-    }
-
     /// Whether the transport is gone, so that there is nobody to say goodbye to.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.lock().dropped
     }
 
-    /// Whether it had time enough to shake hands, and has not.
-    pub(super) fn stalls(&self, now: std::time::Instant) -> bool {
-        self.admitted.stalls(now)
-    }
-
-    /// Whether a reply finds no room.
-    pub(super) fn is_full(&self) -> bool {
-        self.full.load(Ordering::Acquire)
-    }
-
-    /// What the bus holds for it, in bytes. Called while the bus is locked.
-    pub(super) fn hold_on_bus(&self, bytes: usize) {
-        self.memory.hold_on_bus(bytes);
-    }
-
-    /// Something that the bus has to say. Called while the bus is locked. Says whether it is the first
-    /// since the outbox was last emptied: then whoever pushed it flushes the link.
-    pub(super) fn push(&self, command: Command) -> bool {
+    /// Moves commands into the connection, and says whether there were any. One that finds no room holds
+    /// back those of its own conversation and no others. Of those that are held there may be `held_max`
+    /// bytes.
+    fn apply(&self, state: &mut State, now: Instant, held_max: usize, held: &mut bool) -> bool {
+        // Whoever pushes into an empty outbox flushes, so nothing is missed by not looking.
+        if !self.said.swap(false, Ordering::AcqRel) && !*held {
+            return false;
+        }
         let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = outbox.commands.is_empty();
-        self.said.store(true, Ordering::Release);
-        outbox.bytes += command.charge();
-        outbox.commands.push_back(command);
-        first
+        let some = outbox.apply(|command| state.tell(command, now));
+        *held = outbox.is_held();
+        state.outbox_bytes = outbox.bytes();
+        drop(outbox);
+        let too_much = state.outbox_bytes > held_max;
+        if too_much {
+            state.lose(now, LinkError::TimedOut);
+        }
+        some
     }
 
-    /// Says what there is to say, as far as there is room, and writes as far as the stream takes it. Says
-    /// whether [`is_full`](Self::is_full) has changed.
-    pub(super) fn flush(&self, now: Instant, held_max: usize) -> bool {
+    /// Notes who is through the handshake, and tells the log.
+    fn note(&self, event: &Event) {
+        let peer = self.admitted.peer();
+        match event {
+            Event::Connected { version } => {
+                self.admitted.identify();
+                tracing::debug!(%peer, %version, "connected");
+            }
+            Event::Closed(CloseReason::Violation(violation)) => {
+                tracing::warn!(%peer, "connection closed: {violation}");
+            }
+            Event::Closed(reason) => tracing::debug!(%peer, "connection closed: {reason}"),
+            _ => {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Outlet for ServerLink {
+    fn id(&self) -> LinkId {
+        self.id
+    }
+
+    fn push(&self, command: Command) -> bool {
+        if matches!(command, Command::Deliver(_)) {
+            self.given.store(true, Ordering::Release);
+        }
+        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        self.said.store(true, Ordering::Release);
+        outbox.push(command)
+    }
+
+    fn flush(&self, now: Instant, held_max: usize) -> bool {
         let mut state = self.lock();
         let mut held = self.is_full();
         let mut moved = false;
@@ -297,7 +306,7 @@ impl ServerLink {
                 }
             }
         }
-        if moved && state.stands {
+        if (moved && state.stands) || state.connection.has_events() {
             state.wake_reader();
         }
         self.memory.hold_in_connection(state.held_bytes());
@@ -305,79 +314,24 @@ impl ServerLink {
         self.full.swap(held, Ordering::AcqRel) != held
     }
 
-    /// Moves commands into the connection, and says whether there were any. One that finds no room holds
-    /// back those of its own conversation and no others. Of those that are held there may be `held_max`
-    /// bytes.
-    fn apply(&self, state: &mut State, now: Instant, held_max: usize, held: &mut bool) -> bool {
-        // Whoever pushes into an empty outbox flushes, so nothing is missed by not looking.
-        if !self.said.swap(false, Ordering::AcqRel) && !*held {
-            return false;
-        }
-        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-        let some = outbox.apply(state, now);
-        *held = !outbox.held.is_empty();
-        state.outbox_bytes = outbox.bytes;
-        drop(outbox);
-        let too_much = state.outbox_bytes > held_max;
-        if too_much {
-            state.lose(now, LinkError::TimedOut);
-        }
-        some
+    fn is_full(&self) -> bool {
+        self.full.load(Ordering::Acquire)
     }
 
-    /// Notes who is through the handshake, and tells the log.
-    fn note(&self, event: &Event) {
-        let peer = self.admitted.peer();
-        match event {
-            Event::Connected { version } => {
-                self.admitted.identify();
-                tracing::debug!(%peer, %version, "connected");
-            }
-            Event::Closed(CloseReason::Violation(violation)) => {
-                tracing::warn!(%peer, "connection closed: {violation}");
-            }
-            Event::Closed(reason) => tracing::debug!(%peer, "connection closed: {reason}"),
-            _ => {}
-        }
+    fn takes_given(&self) -> bool {
+        self.given.load(Ordering::Relaxed) && self.given.swap(false, Ordering::AcqRel)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn drop_transport(&self, now: Instant) {
+        self.lock().lose(now, LinkError::Dropped);
     }
-}
 
-impl Outbox {
-    /// Applies what finds room, and says whether anything did.
-    fn apply(&mut self, state: &mut State, now: Instant) -> bool {
-        let mut some = false;
-        while let Some(mut first) = self.held.first_entry() {
-            let Some(command) = first.get_mut().pop_front() else {
-                first.remove();
-                continue;
-            };
-            let bytes = command.charge();
-            if let Err(Held(command)) = state.tell(command, now) {
-                first.get_mut().push_front(command);
-                break;
-            }
-            self.bytes -= bytes;
-            some = true;
-        }
-        while let Some(command) = self.commands.pop_front() {
-            let bytes = command.charge();
-            let behind = command.conversation().and_then(|conversation| self.held.get_mut(&conversation));
-            if let Some(behind) = behind {
-                behind.push_back(command);
-            } else if let Err(Held(command)) = state.tell(command, now) {
-                // Only a reply is held, which has a conversation.
-                let conversation = command.conversation().unwrap_or_default();
-                self.held.entry(conversation).or_default().push_back(command);
-            } else {
-                self.bytes -= bytes;
-                some = true;
-            }
-        }
-        some
+    fn hold_on_bus(&self, bytes: usize) {
+        self.memory.hold_on_bus(bytes);
+    }
+
+    fn stalls(&self, now: std::time::Instant) -> bool {
+        self.admitted.stalls(now)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The server's side: the bus behind a lock, the links around it, and the hosts of participants.
-//! No sockets: the transports accept and move the bytes.
+//! No sockets: the transports accept and move the bytes. A client that serves runs the same bus and hosts, with
+//! its connection as the one link: see [`crate::client::Participants`].
 
 mod admission;
 mod brief;
@@ -9,6 +10,8 @@ mod kind;
 mod link;
 mod machine;
 mod memory;
+mod outbox;
+mod outlet;
 mod pool;
 mod recording;
 mod sync_host;
@@ -23,6 +26,8 @@ pub use memory::MemoryBudget;
 
 use crate::Recorder;
 use memory::MemoryAccount;
+pub(crate) use outbox::Outbox;
+pub(crate) use outlet::Outlet;
 pub use pool::{Job, Pool, PoolSeat};
 
 /// How a server treats its connections and its participants.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use liminal_core::transcript::{BusId, Noted};
-use liminal_core::{Bus, BusNext, Call, ConversationKey, LinkId};
+use liminal_core::{Bus, BusNext, Call, Command, ConversationKey, LinkId};
 use liminal_proto::Instant;
 
 use crate::Recorder;
@@ -63,8 +63,20 @@ impl Recording {
                 self.note(Noted::Recorded { conversation: *conversation, record: record.clone() });
             }
             BusNext::Uncompensated(it) => self.note(Noted::Uncompensated(it.clone())),
-            BusNext::Command(..) | BusNext::Wait(_) => {}
+            BusNext::Command(link, command) => self.call_on(bus, *link, command),
+            BusNext::Wait(_) => {}
         }
+    }
+
+    /// What the bus tells a link may be the call of a participant there.
+    fn call_on(&self, bus: &Bus, link: LinkId, command: &Command) {
+        let Some(called) = bus.called_on(link, command) else { return };
+        if let Noted::CalledOn { invocation, .. } = &called
+            && matches!(invocation.what, Call::Join { .. })
+        {
+            self.owner(bus, invocation.conversation);
+        }
+        self.note(called);
     }
 
     fn owner(&self, bus: &Bus, conversation: ConversationKey) {
@@ -73,10 +85,11 @@ impl Recording {
         }
     }
 
-    /// The server has stopped. While a call is out, its conversation is not over, and nothing is said of that.
+    /// The server has stopped. While a call is out, or waits for a seat, its conversation is not over, and nothing
+    /// is said of that.
     pub(super) fn over(&self, bus: &Bus) {
         let load = bus.load();
-        if load.running == 0 {
+        if load.running == 0 && load.timers == 0 {
             self.note(Noted::Over);
             self.note(Noted::Measured { load, recount: bus.recount() });
         }

@@ -45,9 +45,11 @@ impl Hub {
         round.now = self.clock.now();
         answers.0.iter().for_each(log);
         let mut core = self.lock();
-        core.keep(run.invocation.pid, participant.map(Instance::Sync));
+        let gone = core.keep(run.invocation.pid, participant.map(Instance::Sync));
         core.answers(run.ticket, answers.0, round);
         core.collect(round);
+        drop(core);
+        sync_host::discard(gone);
     }
 
     #[inline(never)]
@@ -116,10 +118,12 @@ impl Hub {
     fn give_back(&self, run: &Run, instance: Option<Instance>, answer: Answer, round: &mut Round) {
         let mut core = self.lock();
         core.cancels.remove(&run.ticket);
-        core.keep(run.invocation.pid, instance);
+        let gone = core.keep(run.invocation.pid, instance);
         round.now = self.clock.now();
         core.answers(run.ticket, [answer], round);
         core.collect(round);
+        drop(core);
+        sync_host::discard(gone);
     }
 }
 

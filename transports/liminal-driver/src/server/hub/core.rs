@@ -14,14 +14,14 @@ use liminal_proto::{Event, ExitReason, Instant, Pid};
 use super::Round;
 use crate::server::recording::Recording;
 use crate::server::task_host::Cancel;
-use crate::server::{Kind, ServerLink};
+use crate::server::{Kind, Outlet};
 
 /// What is behind the lock.
 pub(super) struct Core {
     pub(super) bus: Bus,
     pub(super) kinds: BTreeMap<OfferId, Kind>,
     pub(super) seats: BTreeMap<Pid, Seat>,
-    pub(super) links: BTreeMap<LinkId, Arc<ServerLink>>,
+    pub(super) links: BTreeMap<LinkId, Arc<dyn Outlet>>,
     pub(super) cancels: BTreeMap<Ticket, Arc<Cancel>>,
     /// Calls whose replies would find no room.
     pub(super) crowded: BTreeMap<Ticket, Waker>,
@@ -31,6 +31,8 @@ pub(super) struct Core {
     pub(super) timer: Option<Waker>,
     /// Who waits for the last link to end.
     pub(super) idle: Option<Waker>,
+    /// Who waits for the last conversation to end.
+    pub(super) vacant: Option<Waker>,
     /// What happens here is written down.
     pub(super) recording: Option<Recording>,
 }
@@ -100,6 +102,8 @@ impl Core {
         self.record(round, |recording| {
             if closes {
                 recording.unlinked(link);
+            } else if let Some(heard) = Noted::heard(link, &event) {
+                recording.note(heard);
             }
         });
         self.bus.event(round.now, link, event);
@@ -172,6 +176,7 @@ impl Core {
             BusNext::Uncompensated(it) => round.uncompensated.push(it),
             BusNext::Wait(_) => {
                 self.tell_if_idle();
+                self.tell_if_vacant();
                 return true;
             }
         }
@@ -198,13 +203,15 @@ impl Core {
         Run { ticket, invocation, kind, instance }
     }
 
-    /// A participant is back from a call, or is no more.
-    pub(super) fn keep(&mut self, pid: Pid, instance: Option<Instance>) {
+    /// A participant is back from a call, or is no more. Gives back what is left of one that is no more.
+    #[must_use = "it is to be dropped once the bus is unlocked: what is a user's may do anything then"]
+    pub(super) fn keep(&mut self, pid: Pid, instance: Option<Instance>) -> Option<Seat> {
         match (instance, self.seats.get_mut(&pid)) {
-            (Some(instance), Some(seat)) => seat.instance = Some(instance),
-            (Some(_), None) | (None, _) => {
-                self.seats.remove(&pid);
+            (Some(instance), Some(seat)) => {
+                seat.instance = Some(instance);
+                None
             }
+            (Some(_), None) | (None, _) => self.seats.remove(&pid),
         }
     }
 
@@ -232,6 +239,20 @@ impl Core {
         }
     }
 
+    /// No conversation is left, and no call.
+    pub(super) fn is_vacant(&self) -> bool {
+        self.bus.load().conversations == 0
+    }
+
+    fn tell_if_vacant(&mut self) {
+        if self.vacant.is_some()
+            && self.is_vacant()
+            && let Some(waker) = self.vacant.take()
+        {
+            waker.wake();
+        }
+    }
+
     /// The timer is woken only when it would look too late.
     fn arm(&mut self) {
         self.due = self.bus.wake().at();
@@ -241,6 +262,7 @@ impl Core {
             (None, _) => false,
         };
         if late && let Some(timer) = &self.timer {
+            self.armed = self.due;
             timer.wake_by_ref();
         }
     }

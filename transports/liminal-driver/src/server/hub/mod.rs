@@ -22,7 +22,8 @@ pub(super) use self::core::Instance;
 use self::core::{Core, Run};
 use super::brief::Brief;
 use super::recording::Recording;
-use super::{Admission, Kind, MemoryBudget, Pool, ServerLink, ServerOptions};
+use super::sync_host::discard;
+use super::{Admission, Kind, MemoryBudget, Outlet, Pool, ServerLink, ServerOptions};
 use crate::Clock;
 use crate::asynchronous::{Sleep, Sleeper};
 
@@ -92,7 +93,7 @@ struct Round {
     run: Option<Run>,
     /// Calls made since links were last written to.
     made: usize,
-    touched: SmallVec<[Arc<ServerLink>; 2]>,
+    touched: SmallVec<[Arc<dyn Outlet>; 2]>,
     /// Mostly none.
     uncompensated: Vec<Uncompensated>,
 }
@@ -112,6 +113,18 @@ impl Hub {
         sleeper: Arc<dyn Sleeper>,
         pool: Arc<Pool>,
     ) -> Arc<Self> {
+        let clock = options.recorder.as_ref().map_or_else(Clock::new, |recorder| *recorder.clock());
+        Self::with_clock(clock, options, spawn, sleeper, pool)
+    }
+
+    /// The same, told the time by this clock.
+    pub(crate) fn with_clock(
+        clock: Clock,
+        options: ServerOptions,
+        spawn: Box<dyn Spawn>,
+        sleeper: Arc<dyn Sleeper>,
+        pool: Arc<Pool>,
+    ) -> Arc<Self> {
         let recording = options.recorder.as_ref().map(Recording::new);
         let mut settings = options.bus.clone();
         settings.recording = recording.is_some();
@@ -126,9 +139,9 @@ impl Hub {
             armed: None,
             timer: None,
             idle: None,
+            vacant: None,
             recording,
         };
-        let clock = options.recorder.as_ref().map_or_else(Clock::new, |recorder| *recorder.clock());
         let admission = Admission::new(options.admission);
         let memory = MemoryBudget::new(options.memory_bytes_max, &options.connection.limits);
         Arc::new(Self { core: Mutex::new(core), clock, admission, memory, pool, spawn, sleeper, options })
@@ -170,6 +183,15 @@ impl Hub {
         Ok(offer)
     }
 
+    /// Takes back what was registered. Conversations that are open go on.
+    pub(crate) fn unregister(&self, offer: OfferId) {
+        let mut core = self.lock();
+        core.bus.unregister(offer);
+        let kind = core.kinds.remove(&offer);
+        drop(core);
+        discard(kind);
+    }
+
     /// Sets what becomes of a conversation on a subject when its participant exits.
     ///
     /// # Errors
@@ -179,8 +201,17 @@ impl Hub {
         self.lock().bus.on_crash(subject, policy)
     }
 
-    /// A new link. `make` is told its id. The link counts as there until what is returned is dropped.
+    /// A new connection of a server. `make` is told its id. The link counts as there until what is returned is
+    /// dropped.
     pub fn connect(self: &Arc<Self>, make: impl FnOnce(LinkId) -> Arc<ServerLink>) -> Connected {
+        self.attach(make)
+    }
+
+    /// The same for any link.
+    pub(crate) fn attach<L: Outlet + 'static>(
+        self: &Arc<Self>,
+        make: impl FnOnce(LinkId) -> Arc<L>,
+    ) -> Connected<L> {
         let mut core = self.lock();
         let now = self.clock.now();
         let id = core.bus.connect(now);
@@ -188,12 +219,12 @@ impl Hub {
             recording.linked(now, id);
         }
         let link = make(id);
-        core.links.insert(id, Arc::clone(&link));
-        Connected { hub: Arc::clone(self), link }
+        core.links.insert(id, Arc::<L>::clone(&link));
+        Connected { hub: Arc::clone(self), id, link }
     }
 
     /// What the connection of a link has told. Says what time it is afterwards.
-    pub(super) fn events(
+    pub(crate) fn events(
         self: &Arc<Self>,
         now: Instant,
         link: LinkId,
@@ -211,9 +242,9 @@ impl Hub {
         self.flush_at(self.clock.now(), link);
     }
 
-    pub(super) fn flush_at(self: &Arc<Self>, now: Instant, link: &Arc<ServerLink>) {
+    pub(crate) fn flush_at<L: Outlet + 'static>(self: &Arc<Self>, now: Instant, link: &Arc<L>) {
         let mut round = Round::new(now);
-        round.touched.push(Arc::clone(link));
+        round.touched.push(Arc::<L>::clone(link));
         self.settle(round);
     }
 
@@ -238,6 +269,14 @@ impl Hub {
         core.links.is_empty()
     }
 
+    /// Whether no conversation is left, and no call; wakes `waker` when that comes about.
+    #[must_use]
+    pub fn is_vacant(&self, waker: &Waker) -> bool {
+        let mut core = self.lock();
+        core.vacant = Some(waker.clone());
+        core.is_vacant()
+    }
+
     /// The time of a graceful stop is over. Takes the transports of links that are still there away, and
     /// says so if something is left undone.
     pub fn abandon(&self) {
@@ -259,8 +298,7 @@ impl Hub {
     }
 
     /// Every link that is still there.
-    #[must_use]
-    pub fn links(&self) -> Vec<Arc<ServerLink>> {
+    pub(super) fn links(&self) -> Vec<Arc<dyn Outlet>> {
         self.lock().links.values().cloned().collect()
     }
 
@@ -269,8 +307,11 @@ impl Hub {
     pub fn timer(&self, waker: &Waker) -> Option<time::Instant> {
         let mut core = self.lock();
         core.timer = Some(waker.clone());
-        core.armed = core.due;
-        core.due.and_then(|due| self.clock.std(due))
+        // An alarm that was set and is not needed any more stays: the next request would only set another, and
+        // whoever asks for this after each of them would be woken for each.
+        let set = core.armed.filter(|armed| *armed > self.clock.now());
+        core.armed = set.into_iter().chain(core.due).min();
+        core.armed.and_then(|armed| self.clock.std(armed))
     }
 
     /// Time has passed.
@@ -291,12 +332,14 @@ impl Hub {
         instance: Option<Instance>,
     ) {
         log(&answer);
+        let mut gone = None;
         self.drive(|core, round| {
             core.cancels.remove(&ticket);
             core.crowded.remove(&ticket);
-            core.keep(pid, instance);
+            gone = core.keep(pid, instance);
             core.answers(ticket, [answer], round);
         });
+        discard(gone);
     }
 
     /// Whether a reply to this call would find room; wakes `waker` when that may have changed.
@@ -312,10 +355,12 @@ impl Hub {
     /// A participant is no more, whatever it was doing.
     pub(super) fn exited(self: &Arc<Self>, conversation: ConversationKey, pid: Pid, reason: ExitReason) {
         log_exit(&reason);
+        let mut gone = None;
         self.drive(|core, round| {
-            core.seats.remove(&pid);
+            gone = core.seats.remove(&pid);
             core.exited(conversation, pid, reason, round);
         });
+        discard(gone);
     }
 
     pub(super) fn sleep(&self, time: Duration) -> Sleep {
@@ -350,7 +395,7 @@ impl Hub {
                 round.made += 1;
                 self.make(run, &mut round);
             } else if let Some(link) = round.touched.pop() {
-                self.write(&link, &mut round);
+                self.write(&*link, &mut round);
             } else if round.made > 0 {
                 round.made = 0;
             } else {
@@ -360,8 +405,9 @@ impl Hub {
     }
 
     #[inline(never)]
-    fn write(&self, link: &ServerLink, round: &mut Round) {
-        if link.flush(round.now, self.options.held_reply_bytes_max) {
+    fn write(&self, link: &dyn Outlet, round: &mut Round) {
+        let changed = link.flush(round.now, self.options.held_reply_bytes_max);
+        if link.takes_given() || changed {
             let mut core = self.lock();
             // As it is now: somebody else may have written meanwhile, and said so already.
             if link.is_full() {
@@ -383,15 +429,16 @@ impl Hub {
 
 /// A link that is connected. When this is dropped the link is no more, whatever became of it.
 #[derive(Debug)]
-pub struct Connected {
+pub struct Connected<L = ServerLink> {
     hub: Arc<Hub>,
-    link: Arc<ServerLink>,
+    id: LinkId,
+    link: Arc<L>,
 }
 
-impl Connected {
+impl<L> Connected<L> {
     /// The link.
     #[must_use]
-    pub const fn link(&self) -> &Arc<ServerLink> {
+    pub const fn link(&self) -> &Arc<L> {
         &self.link
     }
 
@@ -402,13 +449,12 @@ impl Connected {
     }
 }
 
-impl Drop for Connected {
+impl<L> Drop for Connected<L> {
     fn drop(&mut self) {
-        let id = self.link.id();
         self.hub.drive(|core, round| {
             // The bus knows, unless whoever served the link was dropped itself.
-            core.event(id, Event::Closed(CloseReason::Link(LinkError::Dropped)), round);
-            core.forget(id);
+            core.event(self.id, Event::Closed(CloseReason::Link(LinkError::Dropped)), round);
+            core.forget(self.id);
         });
     }
 }

@@ -1,0 +1,219 @@
+//! The participants of a client that serves: the same hub as a server's, with the client's connection as its
+//! one link.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use liminal_core::{Command, LinkId, OfferId, RegisterError, Settings, Subject};
+use liminal_proto::{CommandError, Config, Instant, LinkError};
+
+use super::Client;
+use crate::Clock;
+use crate::asynchronous::Sleeper;
+use crate::error::ServeError;
+use crate::server::{
+    AdmissionOptions, Connected, Hub, Kind, Outbox, Outlet, Pool, ServerOptions, Spawn, StopOptions,
+};
+
+/// What participants may hold of messages that they are not through with, in bytes with their charge: as much
+/// as replies that wait for room. The server keeps what comes beyond it, and tries again. It is far more than a
+/// server lets one asker have, because many askers share it: sixteen of the largest messages.
+const HELD_BYTES_MAX: usize = 16 << 20;
+
+/// A client behind the lock of its transport.
+pub trait SharedClient: Send + Sync + 'static {
+    /// Does something to the client.
+    fn with(&self, act: &mut dyn FnMut(&mut Client));
+
+    /// Writes what there is to write, as far as the stream takes it at once, and sees to it that somebody minds
+    /// the rest, what the clock is to bring about, and the end.
+    fn flush(&self);
+}
+
+/// The participants of a client that serves.
+///
+/// Whoever reads [attends](Self::attend) to them before it reads more, and so does the driver when it is woken;
+/// it also minds their [timer](Hub::timer) and runs their tasks.
+pub struct Participants {
+    connected: Connected<ClientOutlet>,
+}
+
+impl Participants {
+    /// Nobody yet.
+    #[must_use]
+    pub fn new(
+        client: Weak<dyn SharedClient>,
+        clock: Clock,
+        spawn: Box<dyn Spawn>,
+        sleeper: Arc<dyn Sleeper>,
+        pool: Arc<Pool>,
+    ) -> Self {
+        let hub = Hub::with_clock(clock, options(), spawn, sleeper, pool);
+        Self { connected: hub.attach(|id| Arc::new(ClientOutlet::new(id, client))) }
+    }
+
+    /// Their hub.
+    #[must_use]
+    pub const fn hub(&self) -> &Arc<Hub> {
+        self.connected.hub()
+    }
+
+    /// Has whoever is invited on a subject be a participant of this kind.
+    ///
+    /// # Errors
+    ///
+    /// The kind has no participants, or the subject is too long.
+    pub fn register(&self, subject: Subject, kind: Kind) -> Result<Registration, ServeError> {
+        if matches!(kind, Kind::TraceOnly) {
+            return Err(ServeError::TraceOnly);
+        }
+        let offer = self.hub().register(subject, kind).map_err(|error| match error {
+            RegisterError::TooLong { len, limit } => {
+                ServeError::Rejected(CommandError::TooLarge { len, limit })
+            }
+            // All else is about one that only records.
+            _ => ServeError::TraceOnly,
+        })?;
+        Ok(Registration { hub: Arc::clone(self.hub()), offer })
+    }
+
+    /// Tells their hub what has arrived for them, and says what found no room before. Whoever calls this holds
+    /// no lock; participants of kind inline run here.
+    pub fn attend(&self, client: &impl SharedClient) {
+        let (hub, outlet) = (self.hub(), self.connected.link());
+        let mut again = false;
+        loop {
+            let mut arrived = None;
+            client.with(&mut |client| arrived = client.take_arrived(again));
+            let Some(arrived) = arrived else { break };
+            again = true;
+            hub.events(hub.clock().now(), outlet.id, arrived);
+        }
+        if outlet.is_full() {
+            hub.flush_at(hub.clock().now(), outlet);
+        }
+    }
+}
+
+impl fmt::Debug for Participants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Participants").field("hub", self.hub()).finish()
+    }
+}
+
+/// How the hub of a client treats its one link. What concerns accepting connections does not concern it.
+fn options() -> ServerOptions {
+    let bus = Settings::default();
+    let bus = Settings {
+        // The server minds how long an answer may take, and a message tells it.
+        reply_time: bus.time_max,
+        held_bytes_per_link_max: HELD_BYTES_MAX,
+        // What is too long for the connection it does not say, and nobody hears of it.
+        name_max: usize::MAX,
+        ..bus
+    };
+    ServerOptions {
+        connection: Config::default(),
+        bus,
+        admission: AdmissionOptions::default(),
+        held_reply_bytes_max: HELD_BYTES_MAX,
+        memory_bytes_max: 0,
+        stop: StopOptions::default(),
+        recorder: None,
+    }
+}
+
+/// That a subject has participants, until this is dropped. Conversations that are open then go on.
+#[derive(Debug)]
+pub struct Registration {
+    hub: Arc<Hub>,
+    offer: OfferId,
+}
+
+impl Registration {
+    /// Takes it back now. Once more does nothing.
+    pub fn end(&self) {
+        self.hub.unregister(self.offer);
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The connection of a client, as the hub of its participants sees it.
+#[derive(Debug)]
+struct ClientOutlet {
+    id: LinkId,
+    client: Weak<dyn SharedClient>,
+    /// What the bus has to say, in its order. Filled while the bus is locked, emptied while the client is, and
+    /// nothing else is locked under it.
+    outbox: Mutex<Outbox>,
+    /// Whether something found no room at the last try. Changed while the client is locked.
+    full: AtomicBool,
+}
+
+impl ClientOutlet {
+    fn new(id: LinkId, client: Weak<dyn SharedClient>) -> Self {
+        Self { id, client, outbox: Mutex::default(), full: AtomicBool::new(false) }
+    }
+
+    /// Moves commands into the connection. Says whether it has become full by that, or is no more.
+    fn apply(&self, client: &mut Client, now: Instant, held_max: usize) -> bool {
+        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        outbox.apply(|command| command.apply(now, &mut client.connection));
+        let (held, bytes) = (outbox.is_held(), outbox.bytes());
+        drop(outbox);
+        if bytes > held_max {
+            client.connection.link_lost(now, LinkError::TimedOut);
+        }
+        if let Some(services) = &mut client.services {
+            services.crowded = held;
+        }
+        self.full.swap(held, Ordering::AcqRel) != held
+    }
+}
+
+impl Outlet for ClientOutlet {
+    fn id(&self) -> LinkId {
+        self.id
+    }
+
+    fn push(&self, command: Command) -> bool {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner).push(command)
+    }
+
+    fn flush(&self, now: Instant, held_max: usize) -> bool {
+        let Some(client) = self.client.upgrade() else { return false };
+        let mut changed = false;
+        loop {
+            let mut queued = 0;
+            client.with(&mut |client| {
+                changed ^= self.apply(client, now, held_max);
+                queued = client.connection.output_len();
+            });
+            client.flush();
+            let mut goes_on = false;
+            if self.is_full() {
+                client.with(&mut |client| goes_on = client.connection.output_len() < queued);
+            }
+            if !goes_on {
+                return changed;
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.full.load(Ordering::Acquire)
+    }
+
+    fn drop_transport(&self, now: Instant) {
+        if let Some(client) = self.client.upgrade() {
+            client.with(&mut |client| client.connection.link_lost(now, LinkError::Dropped));
+            client.flush();
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What a client has offered to serve, and what has arrived for its participants.
+
+use std::collections::BTreeMap;
+
+use liminal_core::Subject;
+use liminal_proto::{CommandError, Event, ReasonCode, StreamId};
+use smallvec::SmallVec;
+
+use super::{Client, Topic};
+use crate::error::{Refusal, ServeError, ServiceEnd};
+
+/// What is handed over at once is mostly one message, or an invitation and the message behind it.
+pub(super) type Arrived = SmallVec<[Event; 2]>;
+
+/// What a client has offered to serve, and what has arrived for its participants.
+#[derive(Debug, Default)]
+pub(super) struct Services {
+    offers: BTreeMap<StreamId, Offer>,
+    /// What has arrived for participants and their hub does not know, in its order. Only who has the turn to
+    /// read adds to it, and hands it in before reading more: so it is never more than one read brings.
+    arrived: Arrived,
+    /// Somebody hands it in, and comes again for more.
+    handing: bool,
+    /// Something that participants said finds no room in the output.
+    pub(super) crowded: bool,
+}
+
+/// One offer, until nobody asks about it any more.
+#[derive(Debug)]
+struct Offer {
+    standing: Standing,
+    /// This side has taken it back.
+    withdrawn: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Standing {
+    Offered,
+    Serving,
+    Refused(Refusal),
+    Gone,
+}
+
+/// # Serving
+impl Client {
+    /// Offers participants for a subject, and for up to `capacity` conversations at a time. `Ok(None)`: there is no room now.
+    ///
+    /// # Errors
+    ///
+    /// The peer speaks 1.0, or the connection does not take the command.
+    pub fn serve(&mut self, subject: &Subject, capacity: u32) -> Result<Option<StreamId>, ServeError> {
+        let name = match subject {
+            Subject::Exact(name) => Some(name.as_str()),
+            Subject::Any => None,
+        };
+        match (self.connection.serve(self.clock.now(), name, capacity), &self.end) {
+            (Ok(offer), _) => {
+                let services = self.services.get_or_insert_default();
+                services.offers.insert(offer, Offer { standing: Standing::Offered, withdrawn: false });
+                Ok(Some(offer))
+            }
+            (Err(_), Some(end)) => Err(ServeError::Lost(end.clone())),
+            (Err(CommandError::Full), None) => Ok(None),
+            (Err(CommandError::NeedsVersion2), None) => Err(ServeError::NeedsVersion2),
+            (Err(error), None) => Err(ServeError::Rejected(error)),
+        }
+    }
+
+    /// Whether the offer stands.
+    #[must_use]
+    pub fn serving(&self, offer: StreamId) -> Option<Result<(), ServeError>> {
+        match self.offer(offer).map(|offer| &offer.standing) {
+            Some(Standing::Serving | Standing::Gone) => Some(Ok(())),
+            Some(Standing::Refused(refusal)) => Some(Err(ServeError::Refused(refusal.clone()))),
+            Some(Standing::Offered) | None => self.end.clone().map(|end| Err(ServeError::Lost(end))),
+        }
+    }
+
+    /// Takes an offer back: at once, or with `drain` when its conversations have come to their end.
+    pub fn withdraw(&mut self, offer: StreamId, drain: bool) {
+        if let Some(entry) = self.services.as_mut().and_then(|services| services.offers.get_mut(&offer)) {
+            entry.withdrawn = true;
+            // One that is gone is what this wants to bring about.
+            let _ = self.connection.withdraw(self.clock.now(), offer, drain);
+        }
+    }
+
+    /// Takes every offer back at once.
+    pub fn withdraw_all(&mut self) {
+        let offers = self.services.iter().flat_map(|services| services.offers.keys().copied());
+        for offer in offers.collect::<Vec<_>>() {
+            self.withdraw(offer, false);
+        }
+    }
+
+    /// How the offer ended.
+    #[must_use]
+    pub fn service_end(&self, offer: StreamId) -> Option<ServiceEnd> {
+        match self.offer(offer) {
+            Some(Offer { standing: Standing::Gone, withdrawn: false }) => Some(ServiceEnd::Dismissed),
+            Some(Offer { standing: Standing::Gone, .. }) => Some(ServiceEnd::Withdrawn),
+            _ => self.end.clone().map(ServiceEnd::Lost),
+        }
+    }
+
+    /// Nobody asks about the offer any more: it is taken back at once.
+    pub fn release_service(&mut self, offer: StreamId) {
+        self.withdraw(offer, false);
+        if let Some(services) = &mut self.services {
+            services.offers.remove(&offer);
+        }
+    }
+
+    /// Whether something may arrive for participants at any time, so that reading must not wait.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.services.as_ref().is_some_and(|services| !services.offers.is_empty())
+    }
+
+    fn offer(&self, offer: StreamId) -> Option<&Offer> {
+        self.services.as_ref()?.offers.get(&offer)
+    }
+
+    // ── what has arrived ────────────────────────────────────────────────────────────────────────
+
+    /// Whether something has arrived for participants that nobody hands to their hub.
+    #[must_use]
+    pub fn has_arrived(&self) -> bool {
+        self.services.as_ref().is_some_and(|services| !services.handing && !services.arrived.is_empty())
+    }
+
+    /// What has arrived for participants, for the one who hands it to their hub and comes `again` until there
+    /// is no more. `None`: nothing has, or somebody else hands it in.
+    pub(super) fn take_arrived(&mut self, again: bool) -> Option<Arrived> {
+        let services = self.services.as_mut().filter(|services| again || !services.handing)?;
+        services.handing = !services.arrived.is_empty();
+        services.handing.then(|| std::mem::take(&mut services.arrived))
+    }
+
+    /// Whether something that participants said waits for room in the output.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.services.as_ref().is_some_and(|services| services.crowded)
+    }
+
+    /// Keeps what concerns participants and offers, and gives back the rest.
+    pub(super) fn on_service_event(&mut self, event: Event) -> Option<Event> {
+        match event {
+            Event::Invite { .. } | Event::Message(_) | Event::Close { .. } | Event::Cancel { .. } => {
+                self.on_arrival(event);
+            }
+            Event::Serving { offer } => self.on_standing(offer, Standing::Serving),
+            Event::NotServing { offer, reason, text } => {
+                self.on_standing(offer, Standing::Refused(Refusal { reason, text }));
+            }
+            Event::Withdrawn { offer } => self.on_standing(offer, Standing::Gone),
+            event => return Some(event),
+        }
+        None
+    }
+
+    /// Something for participants, or the end of the connection, which they must learn of.
+    pub(super) fn on_arrival(&mut self, event: Event) {
+        match (&mut self.services, event) {
+            (Some(services), event) => services.arrived.push(event),
+            (None, Event::Invite { conversation, .. }) => {
+                let (now, reason) = (self.connection.now(), ReasonCode::NO_PARTICIPANT);
+                // Of one that is gone again there is nothing to refuse.
+                let _ = self.connection.refuse(now, conversation, reason, None);
+            }
+            (None, _) => {}
+        }
+    }
+
+    fn on_standing(&mut self, offer: StreamId, standing: Standing) {
+        if let Some(entry) = self.services.as_mut().and_then(|services| services.offers.get_mut(&offer)) {
+            entry.standing = standing;
+            self.wake(Topic::Offer(offer));
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! A link of the bus, as its hub sees it.
+
+use std::time;
+
+use liminal_core::{Command, LinkId};
+use liminal_proto::Instant;
+
+/// A link of the bus, as its hub sees it: a connection of a server, or the connection of a client that serves.
+pub(crate) trait Outlet: Send + Sync {
+    /// Its id on the bus.
+    fn id(&self) -> LinkId;
+
+    /// Something that the bus has to say. Called while the bus is locked. Says whether it is the first
+    /// since what was said was last flushed: then whoever pushed it flushes the link.
+    fn push(&self, command: Command) -> bool;
+
+    /// Says what there is to say, as far as there is room, and writes as far as the stream takes it. Of what
+    /// finds no room there may be `held_max` bytes. Says whether [`is_full`](Self::is_full) has changed.
+    fn flush(&self, now: Instant, held_max: usize) -> bool;
+
+    /// Whether something that was said finds no room.
+    fn is_full(&self) -> bool;
+
+    /// Whether participants of this link were given something since this was asked last: the bus gives them more
+    /// when it knows that this was taken.
+    fn takes_given(&self) -> bool {
+        false
+    }
+
+    /// The transport is taken away.
+    fn drop_transport(&self, now: Instant);
+
+    /// What the bus holds for it, in bytes. Called while the bus is locked.
+    fn hold_on_bus(&self, _bytes: usize) {}
+
+    /// Whether it had time enough to shake hands, and has not.
+    fn stalls(&self, _now: time::Instant) -> bool {
+        false
+    }
+}
