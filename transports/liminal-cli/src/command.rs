@@ -14,6 +14,7 @@ use crate::encode::Encode;
 use crate::error::Error;
 use crate::ping::Ping;
 use crate::program;
+use crate::respond::Respond;
 use crate::sim::{self, Sim};
 
 const NAME: &str = "liminal";
@@ -24,6 +25,7 @@ Examples:
   liminal ask echo 'hello'                     ask the server on this machine
   liminal ask echo < letter.txt                what to say comes from stdin
   liminal ask echo hi --server unix:/run/liminal.sock --timeout 300ms
+  liminal respond shout -- sed -u y/abc/ABC/   serve a subject of the server with a command
   liminal ping --server bus.example:5466       is it there, and how far away?
   liminal decode < recorded.bin                what is in these bytes?
   echo '13 00 00000000 00000000' | liminal decode --hex
@@ -68,6 +70,28 @@ Exit codes:
   1  wrong usage, or anything else
   2  no connection to the server
   4  no answer in time";
+
+const RESPOND_HELP: &str = "\
+Offers the server to take part in conversations on SUBJECT, whoever opens them. Once it does it prints one line:
+  liminal serving the subject \"shout\" at 127.0.0.1:5466 (blocking)
+Without a command it is an echo. With one it starts a process for each conversation: each message is a line on
+its stdin, and the line that it writes to stdout for it is the reply; it must not buffer that line. With
+--frames it speaks frames instead. Its environment has LIMINAL_SUBJECT and LIMINAL_PID. Whoever asks is told
+when it dies, with its status or signal, and at once when this command is gone.
+
+SIGINT and SIGTERM end it when the conversations that there are have ended; a second signal ends it at once.
+
+Examples:
+  liminal respond echo
+  liminal respond leet --capacity 8 -- sed -u y/elo/310/
+  liminal respond worker --server bus.example:5466 --frames -- ./worker --fast
+
+Exit codes:
+  0    ended by a signal, when nothing was left to do
+  1    wrong usage, or anything else
+  2    no connection to the server, or none any more
+  5    refused by the server
+  130  ended by a second signal";
 
 const DECODE_HELP: &str = "\
 Reads stdin. Each frame becomes a line, as soon as it is complete:
@@ -125,6 +149,8 @@ enum Command {
     Ask(Ask),
     #[command(after_help = PING_HELP)]
     Ping(Ping),
+    #[command(after_help = RESPOND_HELP)]
+    Respond(Respond),
     #[command(after_help = DECODE_HELP)]
     Decode(Decode),
     #[command(after_help = ENCODE_HELP)]
@@ -157,6 +183,7 @@ impl Command {
             Self::Sim(sim) => sim.run(&mut out),
             Self::Ask(ask) => ask.run(input, &mut out),
             Self::Ping(ping) => ping.run(&mut out),
+            Self::Respond(respond) => respond.run(&mut out),
             Self::Decode(decode) => decode.run(input, &mut out),
             Self::Encode(encode) => encode.run(input, &mut out),
         };

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use liminal_blocking::RegisterError;
 use liminal_driver::Address;
-use liminal_driver::error::{AskError, BindError, CloseError, ConnectError, Lost, OpenError, Refusal};
+use liminal_driver::error::{
+    AskError, BindError, CloseError, ConnectError, Lost, OpenError, Refusal, ServeError, ServiceEnd,
+};
 use liminal_proto::ReasonCode;
-use liminal_sim::{NotAScenario, worlds};
+use liminal_sim::{LocalOpener, NotAScenario, worlds};
 use thiserror::Error;
 
 use crate::frame_json::JsonError;
@@ -58,6 +60,12 @@ pub(crate) enum Error {
     Register(#[from] RegisterError),
     #[error("the server failed: {0}")]
     Serve(io::Error),
+    #[error("not served: {0}{hint}", hint = serve_hint(.0))]
+    Serving(ServeError),
+    #[error("served no more: {0}")]
+    Served(ServiceEnd),
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
     #[cfg(unix)]
     #[error("{0}")]
     Command(liminal_process::CommandError),
@@ -79,6 +87,8 @@ pub(crate) enum Error {
     UnknownSimulation(String),
     #[error("bytes are changed on their way in this scenario, which no socket does: leave out --over")]
     ByzantineOverSockets,
+    #[error("{0}: leave out --over")]
+    LocalOverSockets(#[from] LocalOpener),
     #[error("{place}: {text}")]
     Broken { place: String, text: String },
     #[error("it comes to something else {0} than in the simulator, though no race was found")]
@@ -92,13 +102,16 @@ impl Error {
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
             Self::OutputClosed => 0,
-            Self::Connect(_) => 2,
+            Self::Connect(_) | Self::Serving(ServeError::Lost(_)) | Self::Served(ServiceEnd::Lost(_)) => 2,
             Self::Ask(AskError::Exited(_)) => 3,
             Self::ConnectTimeout { .. }
             | Self::Timeout(_)
             | Self::ServerTimeout
             | Self::Ask(AskError::Timeout) => 4,
-            Self::Open(OpenError::Refused(_)) | Self::Ask(AskError::Refused(_)) => 5,
+            Self::Open(OpenError::Refused(_))
+            | Self::Ask(AskError::Refused(_))
+            | Self::Serving(ServeError::Refused(_))
+            | Self::Served(_) => 5,
             Self::Broken { .. } => 6,
             Self::Differs(_) => 7,
             Self::Fault
@@ -116,12 +129,15 @@ impl Error {
             | Self::Bind(_)
             | Self::Register(_)
             | Self::Serve(_)
+            | Self::Serving(_)
+            | Self::Signals(_)
             | Self::Answer { .. }
             | Self::Thread(_)
             | Self::ScenarioUnreadable { .. }
             | Self::NoScenario { .. }
             | Self::UnknownSimulation(_)
             | Self::ByzantineOverSockets
+            | Self::LocalOverSockets(_)
             | Self::Inside => 1,
             #[cfg(unix)]
             Self::Command(_) | Self::NotStartable(_) | Self::Kill(_) => 1,
@@ -165,6 +181,16 @@ fn open_hint(error: &OpenError) -> &'static str {
 
 fn ask_hint(error: &AskError) -> &'static str {
     if let AskError::Refused(refusal) = error { refusal_hint(refusal) } else { "" }
+}
+
+fn serve_hint(error: &ServeError) -> &'static str {
+    match error {
+        ServeError::Refused(refusal) if refusal.reason == ReasonCode::NOT_ALLOWED => {
+            "; this server lets no client serve that"
+        }
+        ServeError::Refused(_) => "; try again later",
+        _ => "",
+    }
 }
 
 fn refusal_hint(refusal: &Refusal) -> &'static str {

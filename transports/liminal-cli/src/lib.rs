@@ -12,6 +12,7 @@ mod fault;
 pub mod frame_json;
 mod ping;
 pub mod program;
+mod respond;
 mod running;
 mod sim;
 

@@ -70,6 +70,21 @@ fn a_diagram_is_drawn_when_it_is_asked_for() {
 }
 
 #[test]
+fn a_run_is_written_down_in_the_format_that_is_asked_for_and_nothing_else_is() {
+    let written = |format| replay("two-buyers-want-the-last-seat", &["--format", format]);
+    for format in ["text", "mermaid", "json"] {
+        written(format).succeeds();
+    }
+    assert!(written("text").lines()[0].trim_start().starts_with("time  o1"), "{:?}", written("text"));
+    assert_eq!(written("mermaid").lines()[0], "sequenceDiagram");
+    let json = written("json").json();
+    assert!(json.iter().all(|it| it["at_ns"].is_u64() && it["what"].is_string()), "{json:?}");
+    assert!(json.iter().any(|it| it["payload"] == "sold out"), "{json:?}");
+    written("svg").fails(1, "text, mermaid or json");
+    replay("two-buyers-want-the-last-seat", &["--format", "json", "--over", "smol"]).fails(1, "--over");
+}
+
+#[test]
 fn sim_alone_explains_itself() {
     let ended = run(&["sim"], b"");
     ended.succeeds();
@@ -88,12 +103,14 @@ fn what_cannot_be_replayed_is_told_in_one_line() {
     };
     let (nonsense, elsewhere) =
         (file("nonsense", "# a file\nnonsense\n"), file("elsewhere", "sim: a desk of mine\n"));
+    let local = file("local", "sim: everything\nworkload: 01\n");
     run(&["sim", "replay", "/nowhere/a.scenario"], b"").fails(1, "cannot read the scenario");
     run(&["sim", "replay", &nonsense], b"").fails(1, "line 2");
     run(&["sim", "replay", &elsewhere], b"").fails(1, "\"a desk of mine\"");
     replay("everything--byzantine-p1-c8d84b7a", &["--over", "smol"]).fails(1, "leave out --over");
+    run(&["sim", "replay", &local, "--over", "smol"], b"").fails(1, "in the program of its bus");
     run(&["sim", "replay"], b"").fails(1, "FILE");
-    for path in [nonsense, elsewhere] {
+    for path in [nonsense, elsewhere, local] {
         std::fs::remove_file(path).unwrap();
     }
 }

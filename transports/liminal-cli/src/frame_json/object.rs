@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use liminal_proto::wire::{CausalContext, Envelope, SchemaId, SchemaIds, Texts, Version, WorkerVerdict};
-use liminal_proto::{ConversationId, ReasonCode};
+use liminal_proto::{ConversationId, OnExit, ReasonCode};
 use serde_json::{Map, Value};
 
 use super::{JsonError, hex};
@@ -110,6 +110,15 @@ impl Object<'_> {
 
     pub(super) fn message(self) -> Result<Option<String>> {
         self.opt("message", Object::text)
+    }
+
+    pub(super) fn on_exit(self, key: &'static str) -> Result<OnExit> {
+        match self.opt(key, Object::text)?.as_deref() {
+            None => Ok(OnExit::AsServed),
+            Some("fail") => Ok(OnExit::Fail),
+            Some("next") => Ok(OnExit::Next),
+            Some(_) => Err(JsonError::Expected { key, expected: "\"fail\", \"next\" or null" }),
+        }
     }
 
     pub(super) fn envelope(self) -> Result<Envelope<String, Bytes>> {

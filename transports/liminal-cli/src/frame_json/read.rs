@@ -129,6 +129,7 @@ fn known(frame_type: FrameType, fields: &Object<'_>) -> Result<Body<String, Byte
             message_id: MessageId::new(fields.u64("message_id")?),
             answers: fields.opt("answers", Object::u64)?.map(MessageId::new),
             timeout_ms: fields.opt("timeout_ms", Object::u32)?,
+            redelivered: fields.opt("redelivered", Object::u8)?,
             payload: fields.hex("payload_hex")?,
         },
         FrameType::Exited => Body::Exited {
@@ -145,6 +146,21 @@ fn known(frame_type: FrameType, fields: &Object<'_>) -> Result<Body<String, Byte
         },
         FrameType::Joined => Body::Joined { pid: Pid::new(fields.u64("pid")?) },
         FrameType::Failed => Body::Failed,
+        FrameType::Serve => {
+            Body::Serve { capacity: fields.u32("capacity")?, subject: fields.opt("subject", Object::text)? }
+        }
+        FrameType::Serving => Body::Serving,
+        FrameType::Withdraw => Body::Withdraw,
+        FrameType::Withdrawn => Body::Withdrawn,
+        FrameType::Open => Body::Open {
+            on_exit: fields.on_exit("on_exit")?,
+            total_ms: fields.opt("total_ms", Object::u32)?,
+            idle_ms: fields.opt("idle_ms", Object::u32)?,
+            subject: fields.text("subject")?,
+        },
+        FrameType::Invite => {
+            Body::Invite { pid: Pid::new(fields.u64("pid")?), subject: fields.text("subject")? }
+        }
     })
 }
 
@@ -196,7 +212,7 @@ mod tests {
 
     #[test]
     fn frames_of_version_2_are_written_as_they_are_read() {
-        let message = json!({"message_id": 3, "answers": 2, "timeout_ms": null, "payload_hex": "00ff"});
+        let message = json!({"message_id": 3, "answers": 2, "timeout_ms": null, "redelivered": 1, "payload_hex": "00ff"});
         let cases = [
             ("Opened", 0x80, json!({"pid": null})),
             ("Opened", 0x80, json!({"pid": u64::MAX})),
@@ -206,7 +222,14 @@ mod tests {
             ("Outcome", 0x84, json!({"message_id": 1, "reason_code": 0, "record": 9, "message": null})),
             ("Joined", 0x85, json!({"pid": 7})),
             ("Failed", 0x86, json!({})),
-            ("Unknown", 0x87, json!({"payload_hex": "abcd"})),
+            ("Serve", 0x87, json!({"capacity": 8, "subject": null})),
+            ("Serve", 0x87, json!({"capacity": 8, "subject": "echo"})),
+            ("Serving", 0x88, json!({})),
+            ("Withdraw", 0x89, json!({})),
+            ("Withdrawn", 0x8A, json!({})),
+            ("Invite", 0x8B, json!({"pid": 7, "subject": "echo"})),
+            ("Open", 0x8C, json!({"on_exit": "next", "total_ms": 9, "idle_ms": null, "subject": "echo"})),
+            ("Unknown", 0x9F, json!({"payload_hex": "abcd"})),
         ];
         for (frame_type, type_id, fields) in cases {
             let value = json!({

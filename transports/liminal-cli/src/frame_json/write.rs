@@ -1,7 +1,7 @@
 //! Frame → JSON.
 
 use liminal_proto::wire::{Body, Envelope, Frame, FrameType, SchemaId, Version, WorkerVerdict};
-use liminal_proto::{Pid, ReasonCode, RecordNumber};
+use liminal_proto::{OnExit, Pid, ReasonCode, RecordNumber};
 use serde_json::{Value, json};
 
 use super::hex;
@@ -38,7 +38,21 @@ fn fields(body: &Body<&str, &[u8]>) -> Value {
             "reason_code": reason_code.get(),
             "message": message,
         }),
-        Body::Disconnect | Body::Ping | Body::Pong | Body::Failed => json!({}),
+        Body::Disconnect
+        | Body::Ping
+        | Body::Pong
+        | Body::Failed
+        | Body::Serving
+        | Body::Withdraw
+        | Body::Withdrawn => json!({}),
+        Body::Serve { capacity, subject } => json!({ "capacity": capacity, "subject": subject }),
+        Body::Open { on_exit, total_ms, idle_ms, subject } => json!({
+            "on_exit": on_exit_json(*on_exit),
+            "total_ms": total_ms,
+            "idle_ms": idle_ms,
+            "subject": subject,
+        }),
+        Body::Invite { pid, subject } => json!({ "pid": pid.get(), "subject": subject }),
         Body::Subscribe { channel, accepted_schemas, max_in_flight } => json!({
             "channel": channel,
             "accepted_schemas_hex": accepted_schemas.iter().map(schema_id).collect::<Vec<_>>(),
@@ -102,10 +116,11 @@ fn fields(body: &Body<&str, &[u8]>) -> Value {
         }),
         Body::Opened { pid } => json!({ "pid": pid.map(Pid::get) }),
         Body::Joined { pid } => json!({ "pid": pid.get() }),
-        Body::Message { message_id, answers, timeout_ms, payload } => json!({
+        Body::Message { message_id, answers, timeout_ms, redelivered, payload } => json!({
             "message_id": message_id.get(),
             "answers": answers.map(|id| id.get()),
             "timeout_ms": timeout_ms,
+            "redelivered": redelivered,
             "payload_hex": hex::encode(payload),
         }),
         Body::Exited { pid, record, cause, message } => json!({
@@ -121,6 +136,14 @@ fn fields(body: &Body<&str, &[u8]>) -> Value {
             "message": message,
         }),
         Body::Unknown { type_id: _, payload } => json!({ "payload_hex": hex::encode(payload) }),
+    }
+}
+
+const fn on_exit_json(on_exit: OnExit) -> Option<&'static str> {
+    match on_exit {
+        OnExit::Fail => Some("fail"),
+        OnExit::Next => Some("next"),
+        OnExit::AsServed | _ => None,
     }
 }
 

@@ -3,9 +3,11 @@
 mod address;
 mod duration;
 mod line;
+mod signals;
 mod transport;
 
 pub use address::{AddressError, address};
 pub use duration::{DurationError, duration};
 pub use line::{Line, answer, complain};
+pub use signals::stop_on_one;
 pub use transport::Transport;

@@ -18,8 +18,9 @@ The simulator runs the real bus and real connections in virtual time while every
 can. What it finds it saves as a scenario: a small file of text that says which simulation it is of and
 what was decided in it. Scenarios of liminal itself lie in tests/liminal-sim/scenarios.
 
-  liminal sim replay FILE               makes the run again, and says what each conversation came to
-  liminal sim replay FILE --over smol   and once more over real sockets, to compare
+  liminal sim replay FILE                  makes the run again, and says what each conversation came to
+  liminal sim replay FILE --over smol      and once more over real sockets, to compare
+  liminal sim replay FILE --format json    writes the run down, for a program or as a drawing
 
 liminal sim replay --help tells the rest.";
 
@@ -27,7 +28,8 @@ pub(crate) const HELP: &str = "\
 Examples:
   liminal sim replay a-run.scenario
   liminal sim replay a-run.scenario --diagram
-  liminal sim replay a-run.scenario --over blocking";
+  liminal sim replay a-run.scenario --over blocking
+  liminal sim replay a-run.scenario --format mermaid > a-run.mmd";
 
 const REPLAY_HELP: &str = "\
 A digest stands for what a conversation came to: what its owner said in which order, what was answered to
@@ -42,6 +44,10 @@ Over sockets a server of that transport runs in this process, on a free port of 
 openers. Time is real there: what sleeps for a second in the scenario takes one, and a deadline that is
 missed by a hair in the simulator may be kept. Faults are made in the simulator alone. Of what must hold,
 the promises of the bus are checked there, on what has really happened.
+
+With --format the output is the run alone: as a sequence diagram in text, as one for Mermaid, or as JSON
+lines, an object for each thing that happened, with its keys as the documentation of liminal_sim::Format has
+them. It is the run in the simulator, whether or not what must hold does.
 
 Exit codes:
   0  promises hold, and over sockets it came to the same, or it races

@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn what_both_sides_of_every_connection_live_through_is_written_down_once() {
         for &transport in Transport::value_variants() {
-            let stage = worlds::last_seat().stage(&Tape::default());
+            let stage = worlds::last_seat().stage(&Tape::default()).unwrap_or_else(|error| panic!("{error}"));
             let played = play(stage, transport).unwrap_or_else(|error| panic!("{transport}: {error}"));
             let ends = |event: &Event| matches!(event, Event::Closed(_));
             let seen = [

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use liminal_core::Transcript;
 use liminal_core::transcript::Noted;
-use liminal_sim::{Network, Race, Ran, Scenario, Sim, check_promises, draw_diagram, worlds};
+use liminal_sim::{Format, Network, Race, Ran, Scenario, Stage, check_promises, draw_diagram, worlds};
 
 use super::play::play;
 use super::report::{Verdict, report, say};
@@ -26,6 +26,9 @@ pub(crate) struct Replay {
     /// Draw who says what to whom (what does not hold is always drawn)
     #[arg(long)]
     diagram: bool,
+    /// Write the run of the simulator down as text, mermaid or json, and nothing else
+    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["over", "diagram"])]
+    format: Option<Format>,
 }
 
 impl Replay {
@@ -37,12 +40,18 @@ impl Replay {
         if ran.network == Network::Byzantine && self.over.is_some() {
             return Err(Error::ByzantineOverSockets);
         }
+        let stage = self.over.map(|_| sim.stage(&scenario.tape)).transpose()?;
+        if let Some(format) = self.format {
+            let run = format.write(&ran.transcript, ran.entry);
+            out.write_all(run.as_bytes()).map_err(Error::output)?;
+            return self.judge_both(out, &ran, &[], None);
+        }
         self.show(out, &scenario, &ran)?;
         let races = if ran.network == Network::Faithful { sim.races(&scenario.tape) } else { Vec::new() };
         say(out, "races", races_text(&races, ran.network))?;
-        let played = match self.over {
-            Some(transport) => {
-                let played = over(out, &sim, &scenario, &ran, transport)?;
+        let played = match self.over.zip(stage) {
+            Some((transport, stage)) => {
+                let played = over(out, stage, &ran, transport)?;
                 self.judge(out, &played, &format!("over {transport}"))?;
                 Some((transport, played))
             }
@@ -107,13 +116,7 @@ fn read(path: &Path) -> Result<Scenario, Error> {
 }
 
 /// Plays it over sockets.
-fn over(
-    out: &mut impl Write,
-    sim: &Sim<()>,
-    scenario: &Scenario,
-    ran: &Ran,
-    transport: Transport,
-) -> Result<Transcript, Error> {
+fn over(out: &mut impl Write, stage: Stage, ran: &Ran, transport: Transport) -> Result<Transcript, Error> {
     let time = time(&ran.transcript);
     if time > Duration::ZERO {
         say(
@@ -124,7 +127,7 @@ fn over(
     }
     out.flush().map_err(Error::output)?;
     let began = Instant::now();
-    let played = play(sim.stage(&scenario.tape), transport)?;
+    let played = play(stage, transport)?;
     say(out, "took", format_args!("{:.1?}", began.elapsed()))?;
     Ok(played)
 }
@@ -167,7 +170,7 @@ mod tests {
     use super::*;
 
     fn ends(ran: &Ran, races: &[Race], played: Transcript) -> u8 {
-        let replay = Replay { file: PathBuf::new(), over: None, diagram: false };
+        let replay = Replay { file: PathBuf::new(), over: None, diagram: false, format: None };
         let ended = replay.judge_both(&mut Vec::new(), ran, races, Some((Transport::Smol, played)));
         ended.err().map_or(0, |error| error.exit_code())
     }
