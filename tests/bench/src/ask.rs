@@ -20,7 +20,7 @@ const REQUESTS: usize = 5_000;
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One way to ask, connected.
-trait Asker {
+pub(crate) trait Asker {
     fn measure(&mut self, payload: &Bytes, count: usize) -> Result<Samples, Failure>;
 }
 
@@ -35,7 +35,7 @@ fn table(report: &mut Report, len: usize) -> Result<(), Failure> {
     let payload = Bytes::from(vec![7; len]);
     let mut askers: Vec<(Kind, Box<dyn Asker>)> = Vec::new();
     for kind in Kind::ALL {
-        let mut asker = start(kind, len)?;
+        let mut asker = asker(kind, Served::alone(kind, len)?, "echo", len)?;
         asker.measure(&payload, WARM_UP)?;
         askers.push((kind, asker));
     }
@@ -81,14 +81,19 @@ impl Round {
     }
 }
 
-fn start(kind: Kind, len: usize) -> Result<Box<dyn Asker>, Failure> {
-    let server = Served::alone(kind, len)?;
+/// One that asks for this subject on that server.
+pub(crate) fn asker(
+    kind: Kind,
+    server: Served,
+    subject: &'static str,
+    len: usize,
+) -> Result<Box<dyn Asker>, Failure> {
     Ok(match kind {
         Kind::BareStd => Box::new(BareStd::connect(server, len)?),
-        Kind::BareSmol => Box::new(BareSmol { server }),
-        Kind::Blocking => Box::new(Blocking::connect(server)?),
-        Kind::Smol => Box::new(Smol { server }),
-        Kind::AsyncStd => Box::new(AsyncStd { server }),
+        Kind::BareSmol => Box::new(BareSmol::connect(server)?),
+        Kind::Blocking => Box::new(Blocking::connect(server, subject)?),
+        Kind::Smol => Box::new(Smol { server, subject }),
+        Kind::AsyncStd => Box::new(AsyncStd { server, subject }),
     })
 }
 
@@ -117,20 +122,27 @@ impl Asker for BareStd {
 }
 
 struct BareSmol {
-    server: Served,
+    stream: smol::net::TcpStream,
+    _server: Served,
+}
+
+impl BareSmol {
+    fn connect(server: Served) -> Result<Self, Failure> {
+        let stream = smol::block_on(smol::net::TcpStream::connect(&server.address))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, _server: server })
+    }
 }
 
 impl Asker for BareSmol {
     fn measure(&mut self, payload: &Bytes, count: usize) -> Result<Samples, Failure> {
         let (request, mut reply) = (bare::request(payload.len()), bare::reply(payload.len()));
         smol::block_on(async {
-            let mut stream = smol::net::TcpStream::connect(&self.server.address).await?;
-            stream.set_nodelay(true)?;
             let mut times = Times::with_capacity(count);
             for _ in 0..count {
                 times.start();
-                stream.write_all(&request).await?;
-                stream.read_exact(&mut reply).await?;
+                self.stream.write_all(&request).await?;
+                self.stream.read_exact(&mut reply).await?;
                 times.stop();
             }
             Ok(times.samples())
@@ -144,9 +156,9 @@ struct Blocking {
 }
 
 impl Blocking {
-    fn connect(server: Served) -> Result<Self, Failure> {
+    fn connect(server: Served, subject: &str) -> Result<Self, Failure> {
         let handle = liminal_blocking::connect_and_spawn(&server.address)?;
-        Ok(Self { conversation: handle.open("echo")?, _server: server })
+        Ok(Self { conversation: handle.open(subject)?, _server: server })
     }
 }
 
@@ -158,26 +170,28 @@ impl Asker for Blocking {
 
 struct Smol {
     server: Served,
+    subject: &'static str,
 }
 
 impl Asker for Smol {
     fn measure(&mut self, payload: &Bytes, count: usize) -> Result<Samples, Failure> {
         smol::block_on(async {
             let connected = liminal_smol::connect(&self.server.address).await?;
-            ask_again_and_again(connected, payload, count).await
+            ask_again_and_again(connected, self.subject, payload, count).await
         })
     }
 }
 
 struct AsyncStd {
     server: Served,
+    subject: &'static str,
 }
 
 impl Asker for AsyncStd {
     fn measure(&mut self, payload: &Bytes, count: usize) -> Result<Samples, Failure> {
         async_std::task::block_on(async {
             let connected = liminal_async_std::connect(&self.server.address).await?;
-            ask_again_and_again(connected, payload, count).await
+            ask_again_and_again(connected, self.subject, payload, count).await
         })
     }
 }
@@ -185,6 +199,7 @@ impl Asker for AsyncStd {
 /// The driver runs in the same task as what uses its handle.
 async fn ask_again_and_again(
     (handle, driver): (liminal_smol::Handle, liminal_smol::Driver),
+    subject: &str,
     payload: &Bytes,
     count: usize,
 ) -> Result<Samples, Failure> {
@@ -193,7 +208,7 @@ async fn ask_again_and_again(
         std::future::pending().await
     };
     let asking = async {
-        let conversation = handle.open("echo").await?;
+        let conversation = handle.open(subject).await?;
         let mut times = Times::with_capacity(count);
         for _ in 0..count {
             times.start();

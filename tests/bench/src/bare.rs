@@ -23,6 +23,9 @@ pub(crate) fn reply(payload: usize) -> Vec<u8> {
     vec![2; payload + REPLY_OVERHEAD]
 }
 
+/// How long the notice is that a bare relay pushes when its responder is gone.
+pub(crate) const NOTICE: usize = 64;
+
 /// What one read may bring.
 const CHUNK: usize = 64 << 10;
 
@@ -110,4 +113,104 @@ async fn echo_smol(mut peer: smol::net::TcpStream, mut echo: Echo) {
             return;
         }
     }
+}
+
+// Relays: the first connection is the responder's, the second the asker's.
+
+fn pair(listener: &TcpListener) -> Result<(TcpStream, TcpStream), Failure> {
+    let ((responder, _), (asker, _)) = (listener.accept()?, listener.accept()?);
+    responder.set_nodelay(true)?;
+    asker.set_nodelay(true)?;
+    Ok((responder, asker))
+}
+
+/// Passes on one request at a time over std.
+pub(crate) fn relay_std_alone(listener: &TcpListener, payload: usize) -> Result<(), Failure> {
+    let (mut responder, mut asker) = pair(listener)?;
+    let (mut request, mut reply) = (request(payload), reply(payload));
+    loop {
+        asker.read_exact(&mut request)?;
+        responder.write_all(&request)?;
+        responder.read_exact(&mut reply)?;
+        asker.write_all(&reply)?;
+    }
+}
+
+/// Passes on whatever comes, with a thread for each direction, and says when the responder is gone.
+pub(crate) fn relay_std(listener: &TcpListener) -> Result<(), Failure> {
+    let (responder, mut asker) = pair(listener)?;
+    let (from_asker, to_responder) = (asker.try_clone()?, responder.try_clone()?);
+    thread::spawn(move || pass_on(from_asker, to_responder));
+    pass_on(responder, asker.try_clone()?);
+    Ok(asker.write_all(&[3; NOTICE])?)
+}
+
+/// Until one of the two is gone.
+fn pass_on(mut from: TcpStream, mut to: TcpStream) {
+    let mut chunk = vec![0; CHUNK];
+    while let Ok(read @ 1..) = from.read(&mut chunk) {
+        if to.write_all(chunk.get(..read).unwrap_or_default()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Passes on one request at a time over smol.
+pub(crate) fn relay_smol_alone(listener: TcpListener, payload: usize) -> Result<(), Failure> {
+    smol::block_on(async {
+        let (mut responder, mut asker) = pair_of_smol(listener).await?;
+        let (mut request, mut reply) = (request(payload), reply(payload));
+        loop {
+            asker.read_exact(&mut request).await?;
+            responder.write_all(&request).await?;
+            responder.read_exact(&mut reply).await?;
+            asker.write_all(&reply).await?;
+        }
+    })
+}
+
+/// Passes on whatever comes over smol, both directions on this thread.
+pub(crate) fn relay_smol(listener: TcpListener) -> Result<(), Failure> {
+    smol::block_on(async {
+        let (responder, asker) = pair_of_smol(listener).await?;
+        let there = pass_on_smol(asker.clone(), responder.clone());
+        smol::future::zip(there, pass_on_smol(responder, asker)).await;
+        Ok(())
+    })
+}
+
+async fn pair_of_smol(
+    listener: TcpListener,
+) -> Result<(smol::net::TcpStream, smol::net::TcpStream), Failure> {
+    let listener = smol::net::TcpListener::try_from(listener)?;
+    let ((responder, _), (asker, _)) = (listener.accept().await?, listener.accept().await?);
+    responder.set_nodelay(true)?;
+    asker.set_nodelay(true)?;
+    Ok((responder, asker))
+}
+
+async fn pass_on_smol(mut from: smol::net::TcpStream, mut to: smol::net::TcpStream) {
+    let mut chunk = vec![0; CHUNK];
+    while let Ok(read @ 1..) = from.read(&mut chunk).await {
+        if to.write_all(chunk.get(..read).unwrap_or_default()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Responds over std to what a relay passes on.
+pub(crate) fn respond_std(address: &str, payload: usize) -> Result<impl FnOnce(), Failure> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    let echo = Echo::new(payload, &replies(payload));
+    Ok(move || echo_std(stream, echo))
+}
+
+/// The same over smol.
+pub(crate) fn respond_smol(address: &str, payload: usize) -> Result<impl FnOnce(), Failure> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    let stream = smol::net::TcpStream::try_from(stream)?;
+    let echo = Echo::new(payload, &replies(payload));
+    Ok(move || smol::block_on(echo_smol(stream, echo)))
 }

@@ -81,7 +81,12 @@ fn message_1_0() -> Message {
 }
 
 fn message_2_0() -> Message {
-    let body =
-        Body::Message { message_id: MessageId::new(42), answers: None, timeout_ms: None, payload: payload() };
+    let body = Body::Message {
+        message_id: MessageId::new(42),
+        answers: None,
+        timeout_ms: None,
+        redelivered: None,
+        payload: payload(),
+    };
     Frame { flags: 0, stream: StreamId::new(1), body }
 }

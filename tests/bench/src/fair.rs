@@ -18,7 +18,7 @@ const ROUNDS: usize = 3;
 pub(crate) fn measure(report: &mut Report) -> Result<(), Failure> {
     for kind in Kind::ALL {
         let served = Served::start(kind, PAYLOAD)?;
-        let connect = |_| peer::connect(kind, &served.address, PAYLOAD, 1);
+        let connect = |_| peer::connect(kind, &served.address, "echo", PAYLOAD, 1);
         let mut peers = (0..CONNECTIONS).map(connect).collect::<Result<Vec<_>, _>>()?;
         let rounds = (0..ROUNDS).map(|_| round(&mut peers)).collect::<Result<Vec<_>, _>>()?;
         let label = |what: &str| format!("{}: {what}", kind.name());

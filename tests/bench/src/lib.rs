@@ -14,10 +14,12 @@ mod flat;
 mod idle;
 mod kill;
 mod load;
+mod loss;
 mod options;
 mod part;
 mod peer;
 mod process;
+mod relay;
 mod report;
 mod runner;
 mod served;
@@ -59,6 +61,7 @@ fn obey(options: Options, counter: Option<Counter>) -> Result<ExitCode, Failure>
             part.measure(&mut Report::new(io::stdout(), cores), counter)?;
         }
         Some(Inner::Serve(serve)) => serve.run(counter)?,
+        Some(Inner::Respond(respond)) => respond.run()?,
         Some(Inner::LiminalServer { arguments }) => return Ok(liminal_server::run(arguments)),
     }
     Ok(ExitCode::SUCCESS)

@@ -34,7 +34,7 @@ struct Taken {
 impl Rig {
     pub(crate) fn start(kind: Kind) -> Result<Self, Failure> {
         let served = Served::start(kind, PAYLOAD)?;
-        let connect = |_| peer::connect(kind, &served.address, PAYLOAD, CONVERSATIONS / CONNECTIONS);
+        let connect = |_| peer::connect(kind, &served.address, "echo", PAYLOAD, CONVERSATIONS / CONNECTIONS);
         let peers = (0..CONNECTIONS).map(connect).collect::<Result<_, _>>()?;
         let mut this = Self { served, peers };
         this.burst()?;

@@ -6,12 +6,12 @@ use std::io;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::part::Part;
-use crate::served::Serve;
+use crate::served::{Respond, Serve};
 
 const HELP: &str = "\
 Each part is measured pinned, with every thread on one core, and unpinned, where that makes a difference.
 A figure that misses what is asked of it is marked. Figures go to stdout, progress to stderr. All of it
-takes about three minutes.
+takes about five minutes.
 
 System calls are counted with perf, where it is installed and allowed to; without it they stay unknown.
 
@@ -39,6 +39,9 @@ pub(crate) enum Inner {
     /// Serves until its stdin is closed.
     #[command(hide = true)]
     Serve(Serve),
+    /// Serves on a connection to a server until its stdin is closed.
+    #[command(hide = true)]
+    Respond(Respond),
     /// Is the program liminal-server.
     #[command(hide = true)]
     LiminalServer {

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 use crate::options::Cores;
 use crate::report::Report;
-use crate::{Counter, Failure, allocations, ask, codec, fair, flat, idle, kill, load};
+use crate::{Counter, Failure, allocations, ask, codec, fair, flat, idle, kill, load, loss, relay};
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,6 +25,10 @@ pub(crate) enum Part {
     Idle,
     /// From the SIGKILL of a child process that serves to the error of whoever asked
     Kill,
+    /// A request that a server passes on to a participant on another connection, against bare relays
+    Relay,
+    /// From the SIGKILL of a process that serves on a connection to the notice of everyone who spoke with it
+    Loss,
 }
 
 impl Part {
@@ -37,6 +41,10 @@ impl Part {
             Self::Load => "Load: 64 conversations on 8 connections, one request of 64 bytes each at a time",
             Self::Fair => "Fair: 64 connections that ask without a pause, for one second",
             Self::Idle => "Idle: 1,000 connections",
+            Self::Relay => "Relay: asker, server, responder and back, 64 bytes",
+            Self::Loss => {
+                "Loss: from the SIGKILL of a process that serves to the notice of those who spoke with it"
+            }
             Self::Kill => "Kill: from the SIGKILL of a child process in a request to the asker's error",
         }
     }
@@ -48,7 +56,7 @@ impl Part {
             Self::Codec | Self::Allocations | Self::Flat => &[Cores::Pinned],
             // Nothing runs.
             Self::Idle => &[Cores::Unpinned],
-            Self::Ask | Self::Load | Self::Fair | Self::Kill => Cores::ALL,
+            Self::Ask | Self::Load | Self::Fair | Self::Kill | Self::Relay | Self::Loss => Cores::ALL,
         }
     }
 
@@ -73,6 +81,8 @@ impl Part {
             Self::Fair => fair::measure(report),
             Self::Idle => idle::measure(report),
             Self::Kill => kill::measure(report),
+            Self::Relay => relay::measure(report),
+            Self::Loss => loss::measure(report),
         }
     }
 }

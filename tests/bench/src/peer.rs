@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use liminal_proto::wire::Dialect;
-use liminal_proto::{Config, Connection, ConversationId, Event, Instant, Next, Wants};
+use liminal_proto::{Config, Connection, ConversationId, Event, Instant, Next, Terms, Wants};
 
 use crate::served::Kind;
 use crate::{Failure, bare};
@@ -43,20 +43,27 @@ pub(crate) fn exchange(peer: &mut dyn Peer, mut more: impl FnMut() -> bool) -> R
     Ok(())
 }
 
-/// Connects to a server of this kind; `width` requests will be under way.
+/// Connects to a server of this kind that serves `subject`; `width` requests will be under way.
 pub(crate) fn connect(
     kind: Kind,
     address: &str,
+    subject: &str,
     payload: usize,
     width: usize,
 ) -> Result<Box<dyn Peer>, Failure> {
-    let stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
+    let stream = dial(address)?;
     Ok(if kind.is_bare() {
         Box::new(BarePeer::new(stream, payload, width))
     } else {
-        Box::new(LiminalPeer::open(stream, payload, width)?)
+        Box::new(LiminalPeer::open(stream, subject, payload, width)?)
     })
+}
+
+/// A connection on which nothing waits to be sent.
+pub(crate) fn dial(address: &str) -> Result<TcpStream, Failure> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// One that knows no protocol.
@@ -106,7 +113,7 @@ impl Peer for BarePeer {
 }
 
 /// One that drives the state machine of the protocol by hand.
-struct LiminalPeer {
+pub(crate) struct LiminalPeer {
     stream: TcpStream,
     connection: Connection,
     width: usize,
@@ -118,7 +125,12 @@ struct LiminalPeer {
 }
 
 impl LiminalPeer {
-    fn open(stream: TcpStream, payload: usize, width: usize) -> Result<Self, Failure> {
+    pub(crate) fn open(
+        stream: TcpStream,
+        subject: &str,
+        payload: usize,
+        width: usize,
+    ) -> Result<Self, Failure> {
         let config = Config { min_dialect: Dialect::V2, ..Config::default() };
         let mut this = Self {
             stream,
@@ -131,11 +143,29 @@ impl LiminalPeer {
         };
         this.until(|event| matches!(event, Event::Connected { .. }))?;
         for _ in 0..width {
-            let conversation = this.connection.open(this.now(), "echo")?;
-            this.until(|event| matches!(event, Event::Opened { .. }))?;
-            this.idle.push(conversation);
+            this.open_on(subject, Terms::default())?;
         }
         Ok(this)
+    }
+
+    /// One conversation more.
+    pub(crate) fn open_on(&mut self, subject: &str, terms: Terms) -> Result<(), Failure> {
+        let conversation = self.connection.open_on(self.now(), subject, terms)?;
+        self.until(|event| matches!(event, Event::Opened { .. }))?;
+        self.idle.push(conversation);
+        Ok(())
+    }
+
+    /// Tells what one read brings.
+    pub(crate) fn hear(&mut self, mut told: impl FnMut(Event)) -> Result<(), Failure> {
+        self.read()?;
+        loop {
+            match self.connection.poll() {
+                Next::Event(event) => told(event),
+                Next::Wait(wants) if wants.write => self.write(wants)?,
+                Next::Wait(_) => return Ok(()),
+            }
+        }
     }
 
     fn until(&mut self, is_it: impl Fn(&Event) -> bool) -> Result<(), Failure> {

@@ -5,10 +5,12 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::process::{self, Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use liminal_blocking::{Context, Received, ServerOptions};
+use liminal_blocking::{Context, Participant, Received, ServerOptions};
 
+use crate::relay::SUBJECT;
 use crate::{Counter, Failure, bare};
 
 /// What serves.
@@ -68,6 +70,23 @@ pub(crate) struct Serve {
     /// Never ask a silent client for a sign of life.
     #[arg(long)]
     no_keepalive: bool,
+    /// Pass requests on to the first connection, where that must be said; a server of ours does it for whoever
+    /// serves.
+    #[arg(long)]
+    relay: bool,
+}
+
+/// How to serve on a connection to a server.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Respond {
+    kind: Kind,
+    address: String,
+    /// The length of every payload, which a bare responder must know.
+    #[arg(long, default_value_t = 64)]
+    payload: usize,
+    /// Never reply.
+    #[arg(long)]
+    silent: bool,
 }
 
 /// A server that runs as long as this is held.
@@ -88,6 +107,26 @@ impl Served {
     /// The same for one client, with which a bare server has an even easier time.
     pub(crate) fn alone(kind: Kind, payload: usize) -> Result<Self, Failure> {
         Self::with(&["serve", &kind.value(), "--payload", &payload.to_string(), "--alone"])
+    }
+
+    /// One that passes requests on to whoever serves them, for one asker if it is bare.
+    pub(crate) fn relay(kind: Kind, payload: usize) -> Result<Self, Failure> {
+        Self::with(&["serve", &kind.value(), "--payload", &payload.to_string(), "--relay"])
+    }
+
+    /// The same with one request at a time, with which a bare relay has an even easier time.
+    pub(crate) fn relay_alone(kind: Kind, payload: usize) -> Result<Self, Failure> {
+        Self::with(&["serve", &kind.value(), "--payload", &payload.to_string(), "--relay", "--alone"])
+    }
+
+    /// One that serves on a connection to a relay: an echo for payloads of this length.
+    pub(crate) fn responder(kind: Kind, address: &str, payload: usize) -> Result<Self, Failure> {
+        Self::with(&["respond", &kind.value(), address, "--payload", &payload.to_string()])
+    }
+
+    /// The same that never replies.
+    pub(crate) fn silent_responder(address: &str) -> Result<Self, Failure> {
+        Self::with(&["respond", &Kind::Blocking.value(), address, "--silent"])
     }
 
     /// An echo that leaves silent clients alone.
@@ -150,6 +189,10 @@ impl Serve {
     pub(crate) fn run(self, counter: Option<Counter>) -> Result<(), Failure> {
         thread::Builder::new().name("control".into()).spawn(move || obey(counter))?;
         match self.kind {
+            Kind::BareStd if self.relay && self.alone => bare::relay_std_alone(&listen()?, self.payload),
+            Kind::BareStd if self.relay => bare::relay_std(&listen()?),
+            Kind::BareSmol if self.relay && self.alone => bare::relay_smol_alone(listen()?, self.payload),
+            Kind::BareSmol if self.relay => bare::relay_smol(listen()?),
             Kind::BareStd => bare::serve_std(&listen()?, self.payload),
             Kind::BareSmol if self.alone => bare::serve_smol_alone(listen()?, self.payload),
             Kind::BareSmol => bare::serve_smol(listen()?, self.payload),
@@ -182,6 +225,67 @@ impl Serve {
         options
     }
 }
+
+impl Respond {
+    /// Serves until its stdin is closed or it is killed.
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        thread::Builder::new().name("control".into()).spawn(|| obey(None))?;
+        let participant = move || {
+            let silent = self.silent;
+            move |context: &mut Context<'_>, message: Received| {
+                if silent {
+                    context.wake_after(Duration::from_secs(3600));
+                } else {
+                    context.reply(message.payload);
+                }
+            }
+        };
+        match self.kind {
+            Kind::BareStd => respond_with(bare::respond_std(&self.address, self.payload)?),
+            Kind::BareSmol => respond_with(bare::respond_smol(&self.address, self.payload)?),
+            Kind::Blocking => {
+                let (handle, driver) = liminal_blocking::connect(&self.address)?;
+                let driving = thread::spawn(|| driver.run());
+                let _service = handle.serve_inline(SUBJECT, participant, CAPACITY)?;
+                announce("serving")?;
+                driving.join().map_err(|_| "the driver panicked")?;
+                Ok(())
+            }
+            Kind::Smol => smol::block_on(async {
+                respond(liminal_smol::connect(&self.address).await?, participant).await
+            }),
+            Kind::AsyncStd => async_std::task::block_on(async {
+                respond(liminal_async_std::connect(&self.address).await?, participant).await
+            }),
+        }
+    }
+}
+
+/// The driver runs in the same task as what uses its handle.
+async fn respond<P: Participant + 'static>(
+    (handle, driver): (liminal_smol::Handle, liminal_smol::Driver),
+    participant: impl Fn() -> P + Send + Sync + 'static,
+) -> Result<(), Failure> {
+    let serving = async {
+        let _service = handle.serve_inline(SUBJECT, participant, CAPACITY).await?;
+        announce("serving")?;
+        std::future::pending().await
+    };
+    let driven = async {
+        driver.run().await;
+        Ok(())
+    };
+    smol::future::or(serving, driven).await
+}
+
+fn respond_with(respond: impl FnOnce()) -> Result<(), Failure> {
+    announce("serving")?;
+    respond();
+    Ok(())
+}
+
+/// As many conversations as a connection can have.
+const CAPACITY: u32 = 16_384;
 
 const ANY: &str = "127.0.0.1:0";
 

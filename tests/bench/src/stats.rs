@@ -42,9 +42,8 @@ impl Times {
         self.times.push(moment.saturating_duration_since(self.started));
     }
 
-    pub(crate) fn samples(mut self) -> Samples {
-        self.times.sort_unstable();
-        Samples { times: self.times }
+    pub(crate) fn samples(self) -> Samples {
+        Samples::of(self.times)
     }
 }
 
@@ -54,6 +53,11 @@ pub(crate) struct Samples {
 }
 
 impl Samples {
+    pub(crate) fn of(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        Self { times }
+    }
+
     /// The time in microseconds below which `percent` of the calls stayed.
     pub(crate) fn micros(&self, percent: usize) -> f64 {
         let at = (self.times.len() * percent / 100).min(self.times.len().saturating_sub(1));

@@ -14,11 +14,12 @@ use futures_lite::FutureExt as _;
 use futures_lite::future::{Boxed, block_on};
 use liminal_core::Context as Call;
 use liminal_core::Received;
+use liminal_core::participant::{AsyncContext, async_fn};
 use liminal_driver::Address;
 use liminal_driver::asynchronous::{Conversation, Driver, Handle, Server, Stopper};
 use liminal_driver::error::{BindError, ConnectError};
 use liminal_proto::wire::Dialect;
-use liminal_proto::{CloseReason, Config};
+use liminal_proto::{CloseReason, Config, ExitReason};
 
 use crate::adapters::Run;
 use crate::{WAIT, in_time};
@@ -60,6 +61,8 @@ macro_rules! futures {
             a_future_that_is_kept_delays_other_tasks_for_a_moment_at_most
             a_thousand_tasks_ask_at_once_on_one_connection
             asks_that_are_given_up_confuse_nobody
+            serving_may_be_dropped_at_every_await
+            what_is_served_ends_with_its_driver
         }
     };
 }
@@ -352,6 +355,62 @@ pub fn asks_that_are_given_up_confuse_nobody(pump: &'static dyn Pump) {
                 assert_eq!(conversation.ask(said.clone(), WAIT).await.unwrap(), said);
             }
         });
+    });
+}
+
+/// Who gives up serving, wherever it awaits, serves nothing; the connection is as good as new.
+pub fn serving_may_be_dropped_at_every_await(pump: &'static dyn Pump) {
+    in_time(move || {
+        let world = World::new(pump);
+        let (responder, asker) = (world.connect_driven(), world.connect_driven());
+        block_on(async {
+            for times in 0..8 {
+                drop(polled(times, responder.serve_inline("work", || echo, 10)).await);
+                drop(polled(times, responder.serve_async("work", || async_fn(slowly), 10)).await);
+                let service = responder.serve_async("work", || async_fn(slowly), 10).await.unwrap();
+                let conversation = asker.open("work").await.unwrap();
+                assert_eq!(conversation.ask("hello", WAIT).await.unwrap(), "hello");
+                polled(times, service.ended()).await;
+                polled(times, conversation.exited()).await;
+                drop(service);
+                assert_eq!(conversation.exited().await.unwrap().reason, ExitReason::Withdrawn);
+                assert!(asker.open("work").await.is_err());
+            }
+            is_sound(&responder, &responder.open("echo").await.unwrap()).await;
+        });
+    });
+}
+
+async fn slowly(mut context: AsyncContext, message: Received) {
+    context.sleep(Duration::from_millis(1)).await;
+    context.reply(message.payload);
+}
+
+/// Nobody waits for a client whose driver was given up.
+pub fn what_is_served_ends_with_its_driver(pump: &'static dyn Pump) {
+    in_time(move || {
+        let world = World::new(pump);
+        let asker = world.connect_driven();
+        let (responder, driver) = world.connect(Dialect::V2);
+        let (stop, stopped) = smol::channel::bounded::<()>(1);
+        let driving = async move {
+            let stopped = async {
+                // Told, or nobody is left to tell it.
+                let _ = stopped.recv().await;
+            };
+            smol::future::or(async { drop(driver.run().await) }, stopped).await;
+        };
+        let driving = thread::spawn(|| block_on(driving));
+        block_on(async {
+            let service = responder.serve_async("work", || async_fn(slowly), 10).await.unwrap();
+            let conversation = asker.open("work").await.unwrap();
+            assert_eq!(conversation.ask("hello", WAIT).await.unwrap(), "hello");
+            drop(stop);
+            assert_eq!(conversation.exited().await.unwrap().reason, ExitReason::Withdrawn);
+            assert!(asker.open("work").await.is_err());
+            drop(service);
+        });
+        driving.join().unwrap();
     });
 }
 

@@ -213,7 +213,11 @@ impl Raw {
             Dialect::V1 => self.bytes_of(1, stream, message(stream.into(), payload)),
             Dialect::V2 => {
                 let (message_id, answers, timeout_ms) = (MessageId::new(number), None, None);
-                self.bytes_of(1, stream, Body::Message { message_id, answers, timeout_ms, payload })
+                self.bytes_of(
+                    1,
+                    stream,
+                    Body::Message { message_id, answers, timeout_ms, redelivered: None, payload },
+                )
             }
         }
     }

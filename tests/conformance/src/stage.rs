@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use liminal_core::{CrashPolicy, Subject};
+use liminal_core::{CrashPolicy, Leaving, Subject};
 use liminal_driver::error::ConnectError;
 use liminal_driver::{Address, ServerOptions};
 use liminal_proto::Config;
@@ -51,6 +51,12 @@ impl Setup {
             Self::V2 | Self::V2Unix => Dialect::V2,
             Self::V1 | Self::V1Server | Self::V1Unix => Dialect::V1,
         }
+    }
+
+    /// Whether the server speaks 2.0, whatever its clients offer.
+    #[must_use]
+    pub const fn server_speaks_v2(self) -> bool {
+        matches!(self, Self::V2 | Self::V2Unix | Self::V1)
     }
 
     /// Whether this is 1.0.
@@ -144,7 +150,7 @@ impl Stage {
     /// Starts the server.
     #[must_use]
     pub fn serve(self, transport: &dyn Transport, setup: Setup) -> World<'_> {
-        let Self { cast, mut options, mut config, host, seen: (_, seen), gate } = self;
+        let Self { cast, mut options, mut config, host, seen: (see, seen), gate } = self;
         let address = match setup {
             Setup::V2 | Setup::V1 | Setup::V1Server => Address::Tcp(format!("{host}:0")),
             Setup::V2Unix | Setup::V1Unix => Address::Unix(socket_path()),
@@ -155,7 +161,7 @@ impl Stage {
             Setup::V1Server | Setup::V1Unix => options.connection.max_dialect = Dialect::V1,
         }
         let server = transport.serve(address, options, cast).expect("the server listens");
-        World { transport, address: server.address(), server: Some(server), config, seen, gate }
+        World { transport, address: server.address(), server: Some(server), config, see, seen, gate }
     }
 }
 
@@ -178,6 +184,7 @@ pub struct World<'a> {
     address: Address,
     server: Option<Box<dyn Server>>,
     config: Config,
+    see: Sender<Seen>,
     seen: Receiver<Seen>,
     gate: Gate,
 }
@@ -218,6 +225,12 @@ impl World<'_> {
         (handle, conversation)
     }
 
+    /// A puppet for a client to serve with.
+    #[must_use]
+    pub fn puppet(&self, host: Host) -> Role {
+        Puppet::role(host, Fault::None, &self.see, &self.gate)
+    }
+
     /// A peer that speaks bytes.
     #[must_use]
     pub fn raw(&self) -> Raw {
@@ -245,8 +258,16 @@ impl World<'_> {
 
     #[track_caller]
     /// Waits until a puppet left, and says why.
-    pub fn await_left(&self) -> liminal_core::Leaving {
+    pub fn await_left(&self) -> Leaving {
         self.await_seen(|seen| if let Seen::Left(_, why) = seen { Some(why) } else { None })
+    }
+
+    #[track_caller]
+    /// Waits until a puppet left because whoever opened its conversation was lost. To one on a client that is a
+    /// close.
+    pub fn await_orphaned(&self) {
+        let left = self.await_left();
+        assert!(left == Leaving::OwnerLost || (self.transport.is_relayed() && left == Leaving::Closed));
     }
 
     /// Everything that puppets lived through and nobody has asked about.

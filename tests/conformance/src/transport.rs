@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use liminal_core::participant::{AsyncFactory, AsyncParticipant, Pending};
-use liminal_core::{Context, CrashPolicy, Factory, Leaving, Participant, Received, Subject};
+use liminal_core::{
+    Answer, Context, CrashPolicy, Factory, Invocation, Leaving, Participant, Received, Subject,
+};
 use liminal_driver::error::{
     AskError, AwaitCrashError, BindError, CloseError, ConnectError, Crash, Lost, MessageError, NeedsVersion2,
-    OpenError, ReceiveError,
+    OpenError, ReceiveError, ServeError, ServiceEnd,
 };
+use liminal_driver::server::{Answers, Host};
 use liminal_driver::{Address, ServerOptions};
-use liminal_proto::{Config, MessageId, Pid, Reply, Version};
+use liminal_proto::{Config, MessageId, Pid, ReasonCode, Reply, Version};
 
 /// A transport, as the suite sees it.
 pub trait Transport: Send + Sync + 'static {
@@ -29,6 +32,12 @@ pub trait Transport: Send + Sync + 'static {
     ///
     /// Nobody there, or the handshake failed.
     fn connect(&self, to: &Address, config: Config, driven: bool) -> Result<Arc<dyn Handle>, ConnectError>;
+
+    /// Whether it has the server's part played by a client of it. What bounds each connection of the server then
+    /// concerns that one, too, and some cases are about nothing. Default: no.
+    fn is_relayed(&self) -> bool {
+        false
+    }
 
     /// Whether it has Unix sockets besides TCP. Default: where the platform has them.
     fn has_unix_sockets(&self) -> bool {
@@ -64,11 +73,27 @@ pub trait Handle: Send + Sync {
     /// # Errors
     ///
     /// Those of the handle.
+    fn serve(&self, subject: Subject, role: Role, capacity: u32) -> Result<Arc<dyn Service>, ServeError>;
+    /// See the handle of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the handle.
     fn ping(&self) -> Result<Duration, Lost>;
     /// See the handle of the transport.
     fn disconnect(&self);
     /// See the handle of the transport.
     fn closed(&self) -> Lost;
+}
+
+/// A subject that a client serves. Dropping it drops the service.
+pub trait Service: Send + Sync {
+    /// See the service of the transport.
+    fn withdraw(&self);
+    /// See the service of the transport.
+    fn drain(&self);
+    /// See the service of the transport.
+    fn ended(&self) -> ServiceEnd;
 }
 
 /// A conversation. Dropping it drops the conversation.
@@ -110,6 +135,12 @@ pub trait Conversation: Send + Sync {
     /// # Errors
     ///
     /// Those of the conversation.
+    fn exited(&self) -> Result<Crash, AwaitCrashError>;
+    /// See the conversation of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the conversation.
     fn participant_pids(&self) -> Result<Vec<Pid>, NeedsVersion2>;
     /// Closes it; the conversation must be held by the caller alone.
     ///
@@ -139,6 +170,8 @@ pub enum Role {
     Async(Arc<dyn AsyncFactory>),
     /// With a host of its own: here, a thread for each participant.
     Hosted(Arc<dyn Factory>),
+    /// With a host that lets nobody join, for this reason.
+    Refusing(ReasonCode),
     /// Nobody.
     TraceOnly,
 }
@@ -150,8 +183,19 @@ impl fmt::Debug for Role {
             Self::Blocking(_) => "Blocking",
             Self::Async(_) => "Async",
             Self::Hosted(_) => "Hosted",
+            Self::Refusing(_) => "Refusing",
             Self::TraceOnly => "TraceOnly",
         })
+    }
+}
+
+/// A host that lets nobody join, for this reason.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusing(pub ReasonCode);
+
+impl Host for Refusing {
+    fn call(&self, _invocation: Invocation, mut answers: Answers) {
+        answers.answer(Answer::Refused { reason: self.0, text: None });
     }
 }
 

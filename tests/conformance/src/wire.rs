@@ -3,8 +3,8 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use liminal_driver::Address;
@@ -17,7 +17,8 @@ const BUFFER: usize = 4096;
 #[derive(Debug)]
 pub struct Wire {
     address: SocketAddr,
-    cut: Arc<AtomicBool>,
+    gone: Arc<AtomicBool>,
+    carried: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Wire {
@@ -29,17 +30,28 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
         narrow(&SockRef::from(&listener)).expect("a buffer may be small");
         let address = listener.local_addr().expect("a listener has an address");
-        let cut = Arc::new(AtomicBool::new(false));
-        let is_cut = Arc::clone(&cut);
+        let gone = Arc::new(AtomicBool::new(false));
+        let carried = Arc::<Mutex<Vec<TcpStream>>>::default();
+        let (is_gone, carries) = (Arc::clone(&gone), Arc::clone(&carried));
         thread::spawn(move || {
             while let Ok((client, _)) = listener.accept()
-                && !is_cut.load(Ordering::Acquire)
+                && !is_gone.load(Ordering::Acquire)
             {
                 // One that cannot be carried is cut off, as a wire does that.
-                let _ = carry(client, server, grain);
+                if let Ok(both) = carry(client, server, grain) {
+                    carries.lock().unwrap_or_else(PoisonError::into_inner).extend(both);
+                }
             }
         });
-        Self { address, cut }
+        Self { address, gone, carried }
+    }
+
+    /// Ends all that it carries, under both sides.
+    pub fn cut(&self) {
+        for stream in self.carried.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // It may have ended by itself.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 
     /// Where clients connect.
@@ -51,7 +63,7 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        self.cut.store(true, Ordering::Release);
+        self.gone.store(true, Ordering::Release);
         // Wakes who accepts.
         let _ = TcpStream::connect(self.address);
     }
@@ -62,17 +74,18 @@ fn narrow(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_send_buffer_size(BUFFER)
 }
 
-fn carry(client: TcpStream, server: SocketAddr, grain: usize) -> io::Result<()> {
+fn carry(client: TcpStream, server: SocketAddr, grain: usize) -> io::Result<[TcpStream; 2]> {
     let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
     narrow(&SockRef::from(&socket))?;
     socket.connect(&server.into())?;
     let server = TcpStream::from(socket);
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
+    let both = [client.try_clone()?, server.try_clone()?];
     let back = (server.try_clone()?, client.try_clone()?);
     thread::spawn(move || copy(client, server, grain));
     thread::spawn(move || copy(back.0, back.1, grain));
-    Ok(())
+    Ok(both)
 }
 
 /// Carries one direction to its end, and the end with it.

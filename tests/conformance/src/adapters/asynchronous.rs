@@ -10,17 +10,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_lite::FutureExt as _;
+use liminal_core::Subject;
 use liminal_driver::asynchronous::{self, Driver, Stopper};
 use liminal_driver::error::{
     AskError, AwaitCrashError, BindError, CloseError, ConnectError, Crash, Lost, MessageError, NeedsVersion2,
-    OpenError, ReceiveError,
+    OpenError, ReceiveError, ServeError, ServiceEnd,
 };
+use liminal_driver::server::Kind;
 use liminal_driver::{Address, ServerOptions};
 use liminal_proto::{CloseReason, Config, MessageId, Pid, Reply, Version};
 
 use crate::futures::Pump;
 use crate::threads::Threads;
-use crate::transport::{AsyncBoxed, Boxed, Cast, Conversation, Handle, Role, Server, Transport};
+use crate::transport::{
+    AsyncBoxed, Boxed, Cast, Conversation, Handle, Refusing, Role, Server, Service, Transport,
+};
 
 /// `liminal-smol`.
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +117,7 @@ pub fn serve(
             Role::Blocking(factory) => server.register_blocking(subject, Boxed::factory(factory)),
             Role::Async(factory) => server.register_async(subject, AsyncBoxed::factory(factory)),
             Role::Hosted(factory) => server.register_hosted(subject, Threads::new(factory)),
+            Role::Refusing(reason) => server.register_hosted(subject, Refusing(reason)),
             Role::TraceOnly => server.register_trace_only(subject),
         };
         registered.expect("the subject is free");
@@ -201,6 +206,24 @@ impl Handle for Connected {
         Ok(Arc::new(Open(wait(self.handle.open(subject))?)))
     }
 
+    fn serve(&self, subject: Subject, role: Role, capacity: u32) -> Result<Arc<dyn Service>, ServeError> {
+        let service = match role {
+            Role::Inline(factory) => {
+                wait(self.handle.serve_inline(subject, Boxed::factory(factory), capacity))
+            }
+            Role::Blocking(factory) => {
+                wait(self.handle.serve_blocking(subject, Boxed::factory(factory), capacity))
+            }
+            Role::Async(factory) => {
+                wait(self.handle.serve_async(subject, AsyncBoxed::factory(factory), capacity))
+            }
+            Role::Hosted(factory) => wait(self.handle.serve_hosted(subject, Threads::new(factory), capacity)),
+            Role::Refusing(reason) => wait(self.handle.serve_hosted(subject, Refusing(reason), capacity)),
+            Role::TraceOnly => wait(self.handle.serve(subject, Kind::TraceOnly, capacity)),
+        };
+        Ok(Arc::new(Offered(service?)))
+    }
+
     fn ping(&self) -> Result<Duration, Lost> {
         wait(self.handle.ping())
     }
@@ -211,6 +234,22 @@ impl Handle for Connected {
 
     fn closed(&self) -> Lost {
         wait(self.handle.closed())
+    }
+}
+
+struct Offered(asynchronous::Service);
+
+impl Service for Offered {
+    fn withdraw(&self) {
+        self.0.withdraw();
+    }
+
+    fn drain(&self) {
+        self.0.drain();
+    }
+
+    fn ended(&self) -> ServiceEnd {
+        wait(self.0.ended())
     }
 }
 
@@ -239,6 +278,10 @@ impl Conversation for Open {
 
     fn await_crash(&self, timeout: Duration) -> Result<Crash, AwaitCrashError> {
         wait(self.0.await_crash(timeout))
+    }
+
+    fn exited(&self) -> Result<Crash, AwaitCrashError> {
+        wait(self.0.exited())
     }
 
     fn participant_pids(&self) -> Result<Vec<Pid>, NeedsVersion2> {

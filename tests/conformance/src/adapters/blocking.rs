@@ -7,13 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use liminal_blocking::error::{
     AskError, AwaitCrashError, BindError, CloseError, ConnectError, Crash, Lost, MessageError, NeedsVersion2,
-    OpenError, ReceiveError,
+    OpenError, ReceiveError, ServeError, ServiceEnd,
 };
-use liminal_blocking::{Address, Config, Driver, ServerOptions, Stopper};
+use liminal_blocking::{Address, Config, Driver, Kind, ServerOptions, Stopper, Subject};
 use liminal_proto::{MessageId, Pid, Reply, Version};
 
 use crate::threads::Threads;
-use crate::transport::{AsyncBoxed, Boxed, Cast, Conversation, Handle, Role, Server, Transport};
+use crate::transport::{
+    AsyncBoxed, Boxed, Cast, Conversation, Handle, Refusing, Role, Server, Service, Transport,
+};
 
 /// `liminal-blocking`.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +30,7 @@ impl Transport for Blocking {
                 Role::Blocking(factory) => server.register_blocking(subject, Boxed::factory(factory)),
                 Role::Async(factory) => server.register_async(subject, AsyncBoxed::factory(factory)),
                 Role::Hosted(factory) => server.register_hosted(subject, Threads::new(factory)),
+                Role::Refusing(reason) => server.register_hosted(subject, Refusing(reason)),
                 Role::TraceOnly => server.register_trace_only(subject),
             };
             registered.expect("the subject is free");
@@ -92,6 +95,18 @@ impl Handle for Connected {
         Ok(Arc::new(Open(self.handle.open(subject)?)))
     }
 
+    fn serve(&self, subject: Subject, role: Role, capacity: u32) -> Result<Arc<dyn Service>, ServeError> {
+        let service = match role {
+            Role::Inline(factory) => self.handle.serve_inline(subject, Boxed::factory(factory), capacity),
+            Role::Blocking(factory) => self.handle.serve_blocking(subject, Boxed::factory(factory), capacity),
+            Role::Async(factory) => self.handle.serve_async(subject, AsyncBoxed::factory(factory), capacity),
+            Role::Hosted(factory) => self.handle.serve_hosted(subject, Threads::new(factory), capacity),
+            Role::Refusing(reason) => self.handle.serve_hosted(subject, Refusing(reason), capacity),
+            Role::TraceOnly => self.handle.serve(subject, Kind::TraceOnly, capacity),
+        };
+        Ok(Arc::new(Offered(service?)))
+    }
+
     fn ping(&self) -> Result<Duration, Lost> {
         self.handle.ping()
     }
@@ -102,6 +117,22 @@ impl Handle for Connected {
 
     fn closed(&self) -> Lost {
         self.handle.closed()
+    }
+}
+
+struct Offered(liminal_blocking::Service);
+
+impl Service for Offered {
+    fn withdraw(&self) {
+        self.0.withdraw();
+    }
+
+    fn drain(&self) {
+        self.0.drain();
+    }
+
+    fn ended(&self) -> ServiceEnd {
+        self.0.ended()
     }
 }
 
@@ -130,6 +161,10 @@ impl Conversation for Open {
 
     fn await_crash(&self, timeout: Duration) -> Result<Crash, AwaitCrashError> {
         self.0.await_crash(timeout)
+    }
+
+    fn exited(&self) -> Result<Crash, AwaitCrashError> {
+        self.0.exited()
     }
 
     fn participant_pids(&self) -> Result<Vec<Pid>, NeedsVersion2> {

@@ -36,6 +36,9 @@ fn expect_no_open(raw: &mut Raw) -> (u32, ReasonCode) {
 /// Opens beyond the limit are refused one by one, those that are open go on, and a slot is free again when
 /// its conversation is closed.
 pub fn opens_beyond_the_limit_are_refused(transport: &dyn Transport) {
+    if transport.is_relayed() {
+        return; // Its connection has no room for the participants of all.
+    }
     let world = Stage::default()
         .options(|options| options.connection.limits.conversations_max = 3)
         .serve(transport, Setup::V2);
@@ -222,7 +225,11 @@ fn answer(raw: &mut Raw, stream: u32, id: u64, payload: &[u8]) {
         Dialect::V1 => raw.say(1, stream, 1, payload),
         Dialect::V2 => {
             let (message_id, answers, timeout_ms) = (MessageId::new(0), Some(MessageId::new(id)), None);
-            raw.send(2, stream, Body::Message { message_id, answers, timeout_ms, payload });
+            raw.send(
+                2,
+                stream,
+                Body::Message { message_id, answers, timeout_ms, redelivered: None, payload },
+            );
         }
     }
 }
@@ -271,7 +278,10 @@ pub fn a_client_that_floods_while_it_is_written_to_is_closed(transport: &dyn Tra
                 let mut raw = Raw::connect_narrow(world.address());
                 raw.shake_hands(dialect);
                 raw.open(1, 1, "inline");
-                let mut taken = (1..=requests)
+                // Who has not joined when it is closed has nothing to leave.
+                raw.ask(1, 1, b"are you there?");
+                world.await_said("are you there?");
+                let mut taken = (2..2 + requests)
                     .take_while(|&number| raw.try_send(&raw.ask_bytes(1, number, &[7; 300_000])));
                 let _ = taken.by_ref().count();
                 let pings = raw.bytes_of(0, 0, Body::Ping).repeat(2000);

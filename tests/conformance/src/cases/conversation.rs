@@ -262,7 +262,7 @@ pub fn disconnecting_ends_open_conversations(transport: &dyn Transport) {
         conversation.request(say::HOLD.into(), WAIT).unwrap();
         world.await_said(say::HOLD);
         handle.disconnect();
-        assert_eq!(world.await_left(), Leaving::OwnerLost);
+        world.await_orphaned();
         assert!(matches!(conversation.ask("too late".into(), WAIT), Err(AskError::Lost(_))));
         assert!(matches!(conversation.message("too late".into()), Err(MessageError::Lost(_))));
         assert!(matches!(handle.open("inline"), Err(OpenError::Lost(_))));

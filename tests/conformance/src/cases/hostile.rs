@@ -98,7 +98,7 @@ pub fn a_fault_ends_the_conversations(transport: &dyn Transport) {
         world.await_said("hello");
         raw.send_bytes(&[0xA5; 64]);
         raw.expect_refusal(ReasonCode::TOO_LARGE);
-        assert_eq!(world.await_left(), liminal_core::Leaving::OwnerLost);
+        world.await_orphaned();
     }
 }
 
@@ -184,8 +184,9 @@ fn does_not_read(transport: &dyn Transport, dialect: Dialect) {
             raw.open(1, 1, host.subject());
             let sent = (1..=500).take_while(|&number| asks_for_much(&mut raw, number)).count();
             // Far more than the sockets hold: where the first replies find no room a 1.0 client is not read
-            // from. 2.0 is read on and refused, and so is work that comes faster than replies are made.
-            let is_paused = dialect == Dialect::V1 && matches!(host, Host::Inline);
+            // from. 2.0 is read on and refused, and so is work that comes faster than replies are made, as it
+            // always does where they are made elsewhere.
+            let is_paused = dialect == Dialect::V1 && matches!(host, Host::Inline) && !transport.is_relayed();
             assert!(!is_paused || sent < 500, "50 MB were read from a client that reads nothing");
             (raw, sent == 500)
         });
@@ -220,7 +221,11 @@ pub fn an_exit_overtakes_replies_that_find_no_room(transport: &dyn Transport) {
     let say = |raw: &mut Raw, flags, stream, number, payload: &str| {
         let (answers, timeout_ms) = (None, None);
         let (message_id, payload) = (MessageId::new(number), payload.as_bytes());
-        raw.send(flags, stream, Body::Message { message_id, answers, timeout_ms, payload });
+        raw.send(
+            flags,
+            stream,
+            Body::Message { message_id, answers, timeout_ms, redelivered: None, payload },
+        );
     };
     // All of these are called before the first of them replies, and with more than the sockets hold.
     for number in 0..CONVERSATIONS {
@@ -266,7 +271,7 @@ pub fn replies_that_wait_are_bounded(transport: &dyn Transport) {
                 raw.ask(stream, 1, say::BULK_LATER.as_bytes());
             }
             // Nobody closes a conversation, so who leaves has lost its owner; some may have found no room to join.
-            assert_eq!(world.await_left(), liminal_core::Leaving::OwnerLost, "{dialect:?}");
+            world.await_orphaned();
         });
     }
 }

@@ -116,6 +116,9 @@ pub fn more_than_fits_is_refused_and_nothing_else_suffers(transport: &dyn Transp
 
 /// Messages without replies go one way without bound.
 pub fn many_messages_one_way(transport: &dyn Transport) {
+    if transport.is_relayed() {
+        return; // They are accepted faster than relayed, and what waits is bounded.
+    }
     for setup in [Setup::V2, Setup::V1] {
         let world = Stage::default().serve(transport, setup);
         let (_handle, conversation) = world.open("inline");

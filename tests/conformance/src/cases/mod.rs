@@ -12,6 +12,7 @@ pub mod many;
 pub mod memory;
 pub mod narrow;
 pub mod policy;
+pub mod serve;
 pub mod siege;
 pub mod stop;
 pub mod wire_1_0;
@@ -85,6 +86,27 @@ macro_rules! for_every_case {
                 a_compensation_that_hangs_keeps_no_server
                 a_crash_that_nobody_compensates_fails_all_the_same
                 without_a_policy_an_exit_ends_it
+            }
+            serve {
+                a_client_serves_and_another_asks
+                a_client_asks_itself
+                responders_share_a_subject
+                a_client_serves_whatever_nobody_else_does
+                a_responder_that_is_gone_is_told_at_once
+                requests_go_on_with_the_next_responder
+                an_exit_on_a_client_is_told_with_its_reason
+                a_service_that_is_withdrawn_ends_at_once
+                a_service_that_drains_serves_what_it_has
+                a_dropped_service_is_withdrawn
+                a_full_responder_takes_no_more
+                a_responder_without_a_place_is_passed_over
+                a_responder_that_refuses_says_why
+                serving_needs_version_2
+                offers_that_cannot_stand_are_refused
+                a_slow_responder_with_large_messages_stops_nobody
+                large_replies_of_a_responder_find_their_way
+                replies_that_find_no_room_wait_for_it
+                a_server_that_stops_ends_services
             }
             stop {
                 idle_clients_are_asked_to_go
@@ -230,6 +252,7 @@ mod tests {
             include_str!("attack.rs"),
             include_str!("framing.rs"),
             include_str!("siege.rs"),
+            include_str!("serve.rs"),
         ];
         for file in files {
             let cases = file.lines().filter_map(|line| line.strip_prefix("pub fn ")?.split('(').next());
