@@ -93,8 +93,10 @@ pub fn error_v1(stream: u32, id: u64, reason_code: ReasonCode) -> Vec<u8> {
 /// A message of 2.0 from a client.
 pub fn message_v2(flags: u8, stream: u32, message: u64, payload: &[u8]) -> Vec<u8> {
     let timeout_ms = (flags & flag::TIMEOUT != 0).then_some(1000);
+    let redelivered = (flags & flag::REDELIVERED != 0).then_some(1);
     let payload = Bytes::copy_from_slice(payload);
-    frame(flags, stream, Body::Message { message_id: id(message), answers: None, timeout_ms, payload })
+    let message_id = id(message);
+    frame(flags, stream, Body::Message { message_id, answers: None, timeout_ms, redelivered, payload })
 }
 
 /// A reply of 2.0 from a server.
@@ -102,7 +104,11 @@ pub fn reply_v2(stream: u32, answers: u64, more: bool, payload: &[u8]) -> Vec<u8
     let flags = flag::ANSWERS | if more { flag::MORE } else { 0 };
     let payload = Bytes::copy_from_slice(payload);
     let answers = Some(id(answers));
-    frame(flags, stream, Body::Message { message_id: id(9), answers, timeout_ms: None, payload })
+    frame(
+        flags,
+        stream,
+        Body::Message { message_id: id(9), answers, timeout_ms: None, redelivered: None, payload },
+    )
 }
 
 /// How a message of 2.0 ended.

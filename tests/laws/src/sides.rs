@@ -120,10 +120,15 @@ pub fn limited(set: impl FnOnce(&mut Limits)) -> Config {
     config
 }
 
-/// The simplest embedder of a server: opens everything, echoes every request, closes at once.
+/// The simplest embedder of whoever is asked for anything: opens everything, echoes every request, closes at
+/// once, takes every offer.
 pub fn serve(server: &mut Connection, now: Instant, event: &Event) {
     match event {
-        Event::Open { conversation, .. } => server.opened(now, *conversation, Some(Pid::new(7))).unwrap(),
+        Event::Open { conversation, .. } | Event::Invite { conversation, .. } => {
+            server.opened(now, *conversation, Some(Pid::new(7))).unwrap();
+        }
+        Event::Serve { offer, .. } => server.serving(now, *offer).unwrap(),
+        Event::Withdraw { offer, .. } => server.withdrawn(now, *offer).unwrap(),
         Event::Message(message) => answer(server, now, message),
         Event::Close { conversation } => server.ended(now, *conversation).unwrap(),
         _ => {}

@@ -12,10 +12,13 @@ use bytes::Bytes;
 use liminal_core::{Answer, Bus, BusNext, Call, CrashPolicy, Node, Offer, Settings};
 use liminal_laws::bus::says;
 use liminal_laws::frames::{close, conversation, message_v1, message_v2, open};
-use liminal_laws::sides::{START, client, events, feed, output, reply, server};
+use liminal_laws::sides::{START, client, events, feed, output, reply, serve, server};
 use liminal_laws::{codec, connection};
 use liminal_proto::wire::flag;
-use liminal_proto::{CloseReason, Config, ConversationId, Event, ExitReason, Expects, Instant, LinkError};
+use liminal_proto::{
+    CloseReason, Config, Connection, ConversationId, Event, ExitReason, Expects, Instant, LinkError, Message,
+    MessageId, Pid,
+};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
@@ -29,6 +32,7 @@ fn main() {
     links_leave_nothing_behind();
     refusals_leave_nothing_behind();
     an_idle_connection_holds_no_buffer();
+    serving_leaves_nothing_behind();
     a_connection_that_is_over_holds_nothing();
     a_node_that_nobody_polls_does_not_grow();
 }
@@ -42,7 +46,11 @@ fn exits_leave_nothing_behind() {
     }
     let link = bus.connect(Instant::ORIGIN);
     let conversation = ConversationId::new(1);
-    bus.event(Instant::ORIGIN, link, Event::Open { conversation, subject: "work".into() });
+    bus.event(
+        Instant::ORIGIN,
+        link,
+        Event::Open { conversation, subject: "work".into(), terms: liminal_proto::Terms::default() },
+    );
     let mut after = |times: u64| {
         for message in 0..times {
             let says = says(1, message, Expects::Nothing, None, Bytes::new());
@@ -65,7 +73,11 @@ fn offers_leave_nothing_behind() {
     let mut offer = bus.register("work".into(), Offer::Participant).expect("a short name");
     let link = bus.connect(Instant::ORIGIN);
     let conversation = ConversationId::new(1);
-    bus.event(Instant::ORIGIN, link, Event::Open { conversation, subject: "work".into() });
+    bus.event(
+        Instant::ORIGIN,
+        link,
+        Event::Open { conversation, subject: "work".into(), terms: liminal_proto::Terms::default() },
+    );
     let mut after = |times: u64| {
         for message in 0..times {
             bus.event(Instant::ORIGIN, link, says(1, message, Expects::Nothing, None, Bytes::new()));
@@ -88,7 +100,11 @@ fn links_leave_nothing_behind() {
         for _ in 0..times {
             let link = bus.connect(Instant::ORIGIN);
             let conversation = ConversationId::new(1);
-            bus.event(Instant::ORIGIN, link, Event::Open { conversation, subject: "work".into() });
+            bus.event(
+                Instant::ORIGIN,
+                link,
+                Event::Open { conversation, subject: "work".into(), terms: liminal_proto::Terms::default() },
+            );
             let large = Bytes::from_static(&[0; Settings::HELD_STEP]);
             bus.event(Instant::ORIGIN, link, says(1, 1, Expects::Reply, None, large));
             while !answer_next(&mut bus) {}
@@ -108,7 +124,11 @@ fn refusals_leave_nothing_behind() {
     bus.register("work".into(), Offer::Participant).expect("a short name");
     let link = bus.connect(Instant::ORIGIN);
     let conversation = ConversationId::new(1);
-    bus.event(Instant::ORIGIN, link, Event::Open { conversation, subject: "work".into() });
+    bus.event(
+        Instant::ORIGIN,
+        link,
+        Event::Open { conversation, subject: "work".into(), terms: liminal_proto::Terms::default() },
+    );
     bus.link_full(link);
     let mut after = |times: u64| {
         for message in 0..times {
@@ -148,6 +168,41 @@ fn an_idle_connection_holds_no_buffer() {
         for (message, len) in [(2, 5000), (3, 500_000), (4, 10)] {
             assert_eq!(exchange(message, len), kept, "after {len} bytes");
         }
+    }
+}
+
+/// Offers and invitations come and go, on both sides of their connection.
+fn serving_leaves_nothing_behind() {
+    let (mut worker, mut inviter) = (client(2), server(2));
+    let mut streams = (2..).step_by(2);
+    let mut exchange = |times: u32| {
+        for _ in 0..times {
+            let offer = worker.serve(START, Some("work"), 1).expect("there is room");
+            let key = conversation(streams.next().expect("there are many"));
+            turn(&mut worker, &mut inviter);
+            inviter.invite(START, key, Pid::new(7), "work").expect("it is even");
+            let (id, payload) = (MessageId::new(1), Bytes::new());
+            let (expects, timeout) = (Expects::Reply, Some(Duration::from_secs(1)));
+            let asked = Message { conversation: key, id, expects, timeout, redelivered: 0, payload };
+            inviter.deliver(START, asked).expect("there is room");
+            turn(&mut worker, &mut inviter);
+            inviter.close(START, key, None).expect("it is open");
+            worker.withdraw(START, offer, true).expect("it stands");
+            turn(&mut worker, &mut inviter);
+        }
+        live()
+    };
+    let kept = exchange(10);
+    assert_eq!(exchange(1000), kept, "who served once is remembered for ever");
+}
+
+/// All that is said arrives, and is answered at once.
+fn turn(worker: &mut Connection, inviter: &mut Connection) {
+    for _ in 0..2 {
+        let bytes = output(worker);
+        feed(inviter, START, &bytes).iter().for_each(|event| serve(inviter, START, event));
+        let bytes = output(inviter);
+        feed(worker, START, &bytes).iter().for_each(|event| serve(worker, START, event));
     }
 }
 

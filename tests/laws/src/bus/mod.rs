@@ -28,5 +28,5 @@ pub fn compare(data: &[u8]) {
 #[must_use]
 pub fn says(id: u64, message: u64, expects: Expects, timeout: Option<Duration>, payload: Bytes) -> Event {
     let (conversation, id) = (ConversationId::new(id), MessageId::new(message));
-    Event::Message(Message { conversation, id, expects, timeout, payload })
+    Event::Message(Message { conversation, id, expects, timeout, redelivered: 0, payload })
 }

@@ -221,7 +221,14 @@ impl World {
         match *op {
             Op::Open { id, subject, .. } => {
                 let subject = SUBJECTS_OPENED[usize::from(subject)].into();
-                self.event(link, Event::Open { conversation: ConversationId::new(id.into()), subject });
+                self.event(
+                    link,
+                    Event::Open {
+                        conversation: ConversationId::new(id.into()),
+                        subject,
+                        terms: liminal_proto::Terms::default(),
+                    },
+                );
             }
             Op::Say { id, expects, timeout, len, .. } => {
                 self.messages += 1;
@@ -369,7 +376,7 @@ impl World {
     fn idle(&mut self) {
         for _ in 0..20 {
             while self.poll() || !self.running.is_empty() {
-                self.answer(self.running.first().copied(), 11);
+                self.apply(&Op::Answer { ticket: 0, kind: 11 });
             }
             self.apply(&Op::Tick { time: 100 });
         }

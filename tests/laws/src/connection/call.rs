@@ -56,6 +56,21 @@ pub enum Call {
     Failed(u64),
     /// A conversation is over.
     Ended(u64),
+    /// A client offers participants for a subject of this length, for so many conversations.
+    Serve(usize, u32),
+    /// A client takes the offer on a stream back, and whether it drains it.
+    Withdraw(u32, bool),
+    /// The offer on a stream stands.
+    Serving(u32),
+    /// It does not.
+    RefuseOffer(u32),
+    /// It is no more.
+    Withdrawn(u32),
+    /// A server opens a conversation with a participant of the client.
+    Invite(u64),
+    /// A server says something in a conversation as the message with this number, what it wants to hear of it
+    /// (nothing, its acceptance, a reply), and its length.
+    Deliver(u64, u64, u8, usize),
 }
 
 impl Call {
@@ -63,7 +78,11 @@ impl Call {
     pub(super) const fn len(&self) -> usize {
         match self {
             Self::Receive(bytes) | Self::Read(bytes) => bytes.len(),
-            Self::Open(len) | Self::Message(_, _, len) | Self::Reply(_, _, _, len) => *len,
+            Self::Open(len)
+            | Self::Message(_, _, len)
+            | Self::Reply(_, _, _, len)
+            | Self::Serve(len, _)
+            | Self::Deliver(_, _, _, len) => *len,
             _ => 0,
         }
     }
@@ -128,7 +147,16 @@ impl Iterator for Calls<'_> {
         if self.tape.is_over() {
             return None;
         }
-        Some(match self.tape.below(40) {
+        Some(match self.tape.byte() {
+            serving @ 240.. => self.serving(serving - 240),
+            other => self.asking(other % 40),
+        })
+    }
+}
+
+impl Calls<'_> {
+    fn asking(&mut self, choice: u8) -> Call {
+        match choice {
             0..=3 => Call::Poll(1 + self.nth()),
             4..=11 => Call::Receive(self.arrive()),
             12 | 13 => Call::Read(self.arrive()),
@@ -156,6 +184,26 @@ impl Iterator for Calls<'_> {
             37 => Call::Joined(self.tape.number()),
             38 => Call::Failed(self.tape.number()),
             _ => Call::Ended(self.tape.number()),
-        })
+        }
+    }
+
+    fn serving(&mut self, choice: u8) -> Call {
+        match choice {
+            0 | 1 => Call::Serve(self.length(), self.tape.below(4).into()),
+            2 => Call::Withdraw(self.stream(), true),
+            3 => Call::Withdraw(self.stream(), false),
+            4 | 5 => Call::Serving(self.stream()),
+            6 => Call::RefuseOffer(self.stream()),
+            7 => Call::Withdrawn(self.stream()),
+            8..=10 => Call::Invite(self.tape.number()),
+            _ => {
+                let (at, message, expects) = (self.tape.number(), self.tape.number(), self.tape.below(3));
+                Call::Deliver(at, message, expects, self.length())
+            }
+        }
+    }
+
+    fn stream(&mut self) -> u32 {
+        self.tape.below(12).into()
     }
 }

@@ -1,4 +1,4 @@
-//! Promises Q1 and Q2, on the side of a client.
+//! Promises Q1 and Q2, on the side that opens conversations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use liminal_proto::{ConversationId, Event, MessageId};
 
 type Key = (ConversationId, MessageId);
 
-/// What became of everything that was sent, under a server that sends whatever it likes.
+/// What became of everything that was sent, under a peer that sends whatever it likes.
 #[derive(Debug, Default)]
 pub struct Ends {
     awaited: BTreeSet<Key>,
@@ -36,7 +36,7 @@ impl Ends {
         self.awaited.iter().nth(nth).copied()
     }
 
-    /// The client was told something.
+    /// Whoever sent it was told something.
     pub fn on_event(&mut self, event: &Event) {
         match event {
             Event::Reply(reply) => {
@@ -47,7 +47,12 @@ impl Ends {
                     self.ends(reply.conversation, reply.answers);
                 }
             }
-            Event::Outcome { conversation, message, .. } => self.ends(*conversation, *message),
+            Event::Outcome { conversation, message, .. } => {
+                let is_invited = conversation.get() % 2 == 0;
+                let at = (*conversation, *message);
+                assert!(!is_invited || self.awaited.contains(&at), "Q2: nobody awaits {at:?}");
+                self.ends(*conversation, *message);
+            }
             Event::Exited { conversation, exit } if exit.goes_on => self.is_served(*conversation),
             Event::Joined { conversation, .. } => self.is_served(*conversation),
             Event::Exited { conversation, .. } | Event::Failed { conversation } => {
@@ -64,7 +69,7 @@ impl Ends {
     /// A message has ended, or is not waited for any more.
     pub fn ends(&mut self, conversation: ConversationId, message: MessageId) {
         let at = (conversation, message);
-        // Of a message that nobody awaits nothing is remembered, so a server may make up its failure.
+        // Of a message that nobody awaits nothing is remembered, so a server may make up its failure to a client.
         if self.awaited.contains(&at) {
             let times = self.ended.entry(at).or_default();
             *times += 1;
@@ -81,5 +86,6 @@ impl Ends {
 
     fn is_served(&self, conversation: ConversationId) {
         assert!(!self.failed.contains(&conversation), "{conversation} goes on after its end");
+        assert_eq!(conversation.get() % 2, 1, "a participant of a client has none to take its place");
     }
 }

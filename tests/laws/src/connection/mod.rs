@@ -2,6 +2,7 @@
 
 mod call;
 mod ends;
+mod offers;
 mod piece;
 mod player;
 mod splits;
@@ -63,6 +64,7 @@ pub fn small() -> Config {
         limits.output_hard_max = 12_000;
         limits.input_max = 2000;
         limits.conversations_max = 6;
+        limits.offers_max = 3;
         limits.requests_max = 6;
     })
 }

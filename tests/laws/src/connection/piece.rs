@@ -9,13 +9,16 @@ use crate::frames::{conversation, disconnect, envelope, frame, ping, raw};
 
 /// The bytes of one frame, as a tape decides; now and then of one that is none.
 pub(super) fn piece(tape: &mut Tape<'_>) -> Vec<u8> {
-    let mut bytes = match tape.below(24) {
-        0..=5 => from_client(tape),
-        6..=14 => from_server(tape),
-        15..=17 => control(tape),
-        18..=20 => arbitrary_frame(tape),
-        21 => noise(tape),
-        _ => message_of_either(tape),
+    let mut bytes = match tape.byte() {
+        240.. => of_serving(tape),
+        other => match other % 24 {
+            0..=5 => from_client(tape),
+            6..=14 => from_server(tape),
+            15..=17 => control(tape),
+            18..=20 => arbitrary_frame(tape),
+            21 => noise(tape),
+            _ => message_of_either(tape),
+        },
     };
     if tape.one_in(32) {
         let (at, byte) = (tape.byte(), tape.byte());
@@ -60,13 +63,31 @@ fn from_server(tape: &mut Tape<'_>) -> Vec<u8> {
     frame(0, stream, body)
 }
 
+/// What concerns offers and invitations.
+fn of_serving(tape: &mut Tape<'_>) -> Vec<u8> {
+    let stream = stream(tape);
+    let body = match tape.below(6) {
+        0 | 1 => Body::Invite { pid: Pid::new(tape.number()), subject: "subject" },
+        2 => Body::Serve { capacity: 1 + u32::from(tape.below(4)), subject: text(tape) },
+        3 => Body::Serving,
+        4 => return frame(tape.below(2), stream, Body::Withdraw),
+        _ => Body::Withdrawn,
+    };
+    frame(0, stream, body)
+}
+
 /// A message of 2.0, or a reply.
 fn message_of_either(tape: &mut Tape<'_>) -> Vec<u8> {
     let (flags, stream) = (tape.byte(), stream(tape));
     let message_id = MessageId::new(tape.number());
     let answers = (flags & flag::ANSWERS != 0).then(|| MessageId::new(tape.number()));
     let timeout_ms = (flags & flag::TIMEOUT != 0).then(|| tape.short().into());
-    frame(flags, stream, Body::Message { message_id, answers, timeout_ms, payload: payload(tape) })
+    let redelivered = (flags & flag::REDELIVERED != 0).then(|| tape.byte());
+    frame(
+        flags,
+        stream,
+        Body::Message { message_id, answers, timeout_ms, redelivered, payload: payload(tape) },
+    )
 }
 
 fn control(tape: &mut Tape<'_>) -> Vec<u8> {

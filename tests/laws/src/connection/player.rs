@@ -1,14 +1,16 @@
 //! One connection, played.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
-    Config, Connection, ConversationId, Event, Exit, ExitReason, Expects, Instant, LinkError, MessageId,
-    Next, Outcome, Phase, Pid, ReasonCode, RecordNumber, Reply, Side, Wake, Wants,
+    Config, Connection, ConversationId, Event, Exit, ExitReason, Expects, Instant, LinkError, Message,
+    MessageId, Next, Outcome, Phase, Pid, ReasonCode, RecordNumber, Reply, StreamId, Wake, Wants,
 };
 
+use super::offers::Offers;
 use super::written::Written;
 use super::{Call, Ends};
 use crate::sides::{START, drain, millis};
@@ -21,6 +23,9 @@ pub struct Player {
     /// Messages that were received, the latest first.
     seen: Vec<MessageId>,
     ends: Ends,
+    offers: Offers,
+    /// Conversations that were invited to: an id is used once.
+    invited: BTreeSet<u64>,
     written: Written,
     closed: bool,
     output_max: usize,
@@ -40,6 +45,8 @@ impl Player {
             latest: START,
             seen: Vec::new(),
             ends: Ends::default(),
+            offers: Offers::default(),
+            invited: BTreeSet::new(),
             written: Written::default(),
             closed: false,
             output_max,
@@ -75,6 +82,21 @@ impl Player {
         if was_closed {
             assert_eq!(self.connection.phase(), Phase::Closed, "law 5");
             assert!(self.connection.output_len() <= before, "law 5: it writes after the end");
+        }
+    }
+
+    /// Takes out all there is to write, for somebody to read.
+    pub fn output(&mut self) -> Vec<u8> {
+        let mut output = Vec::new();
+        loop {
+            let bytes = self.connection.take_write(usize::MAX);
+            if bytes.is_empty() {
+                return output;
+            }
+            self.written.taken(&bytes);
+            self.written.reported(&self.connection, bytes.len());
+            self.connection.wrote(bytes.len());
+            output.extend_from_slice(&bytes);
         }
     }
 
@@ -148,6 +170,12 @@ impl Player {
             | Call::Ask(..)
             | Call::Abandon(..)
             | Call::Close(_)) => self.command_client(of_client),
+            of_offers @ (Call::Serve(..)
+            | Call::Withdraw(..)
+            | Call::Serving(_)
+            | Call::RefuseOffer(_)
+            | Call::Withdrawn(_)) => self.command_offers(of_offers),
+            of_inviter @ (Call::Invite(_) | Call::Deliver(..)) => self.command_inviter(of_inviter),
             of_server => self.command_server(of_server),
         };
         assert!(!(was_closed && taken), "law 5: a command was taken after the end");
@@ -233,6 +261,62 @@ impl Player {
         }
     }
 
+    fn command_offers(&mut self, command: Call) -> bool {
+        let (now, on) = (self.latest, StreamId::new);
+        match command {
+            Call::Serve(len, capacity) => {
+                let subject = (len > 0).then(|| "s".repeat(len));
+                let served = self.connection.serve(now, subject.as_deref(), capacity);
+                served.map(|offer| self.offers.makes(offer)).is_ok()
+            }
+            Call::Withdraw(at, drain) => self.connection.withdraw(now, on(at), drain).is_ok(),
+            Call::Serving(at) => self.connection.serving(now, on(at)).is_ok(),
+            Call::RefuseOffer(at) => {
+                let refused = self.connection.refuse_offer(now, on(at), ReasonCode::NOT_ALLOWED, Some("no"));
+                refused.map(|()| self.offers.ends(on(at))).is_ok()
+            }
+            Call::Withdrawn(at) => {
+                self.connection.withdrawn(now, on(at)).map(|()| self.offers.ends(on(at))).is_ok()
+            }
+            other => panic!("{other:?} is no command about offers"),
+        }
+    }
+
+    fn command_inviter(&mut self, command: Call) -> bool {
+        let (now, key) = (self.latest, ConversationId::new);
+        match command {
+            Call::Invite(at) => {
+                let invited = !self.invited.contains(&at)
+                    && self.connection.invite(now, key(at), Pid::new(at), "subject").is_ok();
+                if invited {
+                    self.invited.insert(at);
+                }
+                invited
+            }
+            Call::Deliver(at, message, expects, len) => {
+                let expects = [Expects::Nothing, Expects::Acceptance, Expects::Reply][usize::from(expects)];
+                let (conversation, id, payload) =
+                    (key(at), MessageId::new(message), Bytes::from(vec![9; len]));
+                let message = Message { conversation, id, expects, timeout: None, redelivered: 1, payload };
+                match self.connection.deliver(now, message.clone()) {
+                    Ok(()) => {
+                        match expects {
+                            Expects::Nothing => {}
+                            Expects::Acceptance => self.ends.awaits(conversation, id),
+                            Expects::Reply => self.ends.asks(conversation, id),
+                        }
+                        true
+                    }
+                    Err(rejected) => {
+                        assert_eq!(rejected.payload, message);
+                        false
+                    }
+                }
+            }
+            other => panic!("{other:?} is no command of whoever invites"),
+        }
+    }
+
     /// The nth last message that was received, or any id.
     fn id(&self, nth: usize) -> MessageId {
         self.seen.get(nth).copied().unwrap_or(MessageId::new(nth as u64))
@@ -243,9 +327,8 @@ impl Player {
             Next::Event(event) => {
                 assert!(!self.closed, "law 5: {event:?} came after Closed");
                 self.closed = matches!(event, Event::Closed(_));
-                if self.connection.side() == Side::Client {
-                    self.ends.on_event(&event);
-                }
+                self.ends.on_event(&event);
+                self.offers.on_event(&self.connection, &event);
                 if let Event::Message(message) = event {
                     self.seen.insert(0, message.id);
                 }

@@ -2,11 +2,14 @@
 
 use bytes::Bytes;
 use liminal_proto::wire::Dialect;
-use liminal_proto::{Config, Connection, Event, Expects, Next, Phase, Side};
+use liminal_proto::{
+    Config, Connection, ConversationId, Event, Expects, Message, MessageId, Next, Phase, Pid, Side,
+};
 
 use super::Beginning;
 use super::piece::piece;
 use crate::Tape;
+use crate::frames::conversation;
 use crate::sides::{START, client_of, events, output, serve};
 
 /// Fuzz target: any input, cut in two anywhere, and into single bytes.
@@ -34,7 +37,7 @@ pub fn assert_splits_are_equal(beginning: Beginning, bytes: &[u8], cuts: &[usize
     assert_eq!(transcript(&mut make(), &single), whole);
 }
 
-/// A client with a few conversations and requests in flight.
+/// A client with a few conversations and requests in flight, and an offer.
 #[must_use]
 pub fn busy_client(dialect: Dialect) -> Connection {
     let mut client = client_of(dialect.version().major, Config::default());
@@ -44,6 +47,9 @@ pub fn busy_client(dialect: Dialect) -> Connection {
             client.ask(START, key, None, Bytes::new()).unwrap();
             client.message(START, key, Expects::Acceptance, Bytes::new()).unwrap();
         }
+    }
+    if dialect == Dialect::V2 {
+        client.serve(START, Some("subject"), 2).unwrap();
     }
     output(&mut client);
     client
@@ -59,7 +65,7 @@ fn transcript(connection: &mut Connection, pieces: &[&[u8]]) -> (Vec<Event>, Vec
             rest = &rest[connection.receive(START, rest)..];
             while let Next::Event(event) = connection.poll() {
                 if connection.phase() != Phase::Closed {
-                    serve_what_there_is(connection, &event);
+                    serve_and_invite(connection, &event);
                 }
                 told.push(event);
             }
@@ -75,10 +81,21 @@ fn transcript(connection: &mut Connection, pieces: &[&[u8]]) -> (Vec<Event>, Vec
     (told, wrote)
 }
 
-fn serve_what_there_is(connection: &mut Connection, event: &Event) {
-    if connection.side() == Side::Server {
-        serve(connection, START, event);
+/// Whoever offers something is invited at once, on a stream that its own makes, and asked twice.
+fn serve_and_invite(connection: &mut Connection, event: &Event) {
+    serve(connection, START, event);
+    if let Event::Serve { offer, .. } = event {
+        let key = conversation(2 * u64::from(offer.get()));
+        let _ = connection.invite(START, key, Pid::new(7), "subject");
+        for message in [1, 2] {
+            let _ = connection.deliver(START, request(key, message));
+        }
     }
+}
+
+fn request(conversation: ConversationId, message: u64) -> Message {
+    let (id, expects, payload) = (MessageId::new(message), Expects::Reply, Bytes::new());
+    Message { conversation, id, expects, timeout: None, redelivered: 0, payload }
 }
 
 fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {

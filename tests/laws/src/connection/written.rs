@@ -24,14 +24,11 @@ impl Written {
         let of_taken = n.min(self.taken);
         self.taken -= of_taken;
         let mut rest = n - of_taken;
-        let mut slots = [&[][..]; 64];
-        let filled = connection.to_write(&mut slots);
-        for segment in &slots[..filled] {
+        for segment in segments(connection) {
             let written = &segment[..rest.min(segment.len())];
             self.append(written);
             rest -= written.len();
         }
-        assert!(rest == 0 || filled < slots.len(), "the segments are more than are followed");
     }
 
     fn append(&mut self, bytes: &[u8]) {
@@ -43,5 +40,18 @@ impl Written {
                 Err(error) => panic!("no frame was written: {error}"),
             }
         }
+    }
+}
+
+/// All segments of the output, however many.
+fn segments(connection: &Connection) -> Vec<&[u8]> {
+    let mut slots = vec![&[][..]; 64];
+    loop {
+        let filled = connection.to_write(&mut slots);
+        if filled < slots.len() {
+            slots.truncate(filled);
+            return slots;
+        }
+        slots = vec![&[][..]; 2 * slots.len()];
     }
 }

@@ -121,7 +121,7 @@ impl Reference {
         let it = &mut self.conversations[at];
         it.engaged = false;
         let busy = reason == ReasonCode::BUSY;
-        if it.searches && (it.opened || busy) {
+        if it.searches && (busy || it.notice.is_none()) {
             it.refused.extend(it.offer);
             let next = if it.opened || it.notice.is_some() {
                 None
@@ -364,11 +364,23 @@ impl Reference {
         self.tell(link, conversation, Command::Outcome { conversation, message, outcome });
     }
 
-    pub(super) fn refuse_open(&mut self, link: LinkId, id: ConversationId, reason: ReasonCode, text: Option<String>) {
+    pub(super) fn refuse_open(
+        &mut self,
+        link: LinkId,
+        id: ConversationId,
+        reason: ReasonCode,
+        text: Option<String>,
+    ) {
         self.tell(link, id, Command::Refused { conversation: id, reason, text });
     }
 
-    pub(super) fn refuse_message(&mut self, link: LinkId, message: &Message, reason: ReasonCode, text: Option<String>) {
+    pub(super) fn refuse_message(
+        &mut self,
+        link: LinkId,
+        message: &Message,
+        reason: ReasonCode,
+        text: Option<String>,
+    ) {
         let (conversation, message) = (message.conversation, message.id);
         let outcome = Outcome::Refused { reason, text };
         self.tell(link, conversation, Command::Outcome { conversation, message, outcome });

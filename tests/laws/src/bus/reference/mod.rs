@@ -271,7 +271,8 @@ impl Reference {
 
     /// Whether it is for one of several to answer this call, or whoever compensates.
     pub(super) fn is_one_of_many(&self, ticket: Ticket) -> bool {
-        let called = |it: &&Conversation| matches!(it.seat, Seat::Running(of, _) if of == ticket);
+        // When one that has exited returns, the next is chosen.
+        let called = |it: &&Conversation| matches!(it.seat, Seat::Running(of, _) | Seat::Returning(of) if of == ticket);
         self.conversations.iter().find(called).is_some_and(|it| it.subject != "echo")
     }
 
@@ -286,7 +287,7 @@ impl Reference {
             return;
         }
         match event {
-            Event::Open { conversation, subject } => self.open(link, conversation, &subject),
+            Event::Open { conversation, subject, .. } => self.open(link, conversation, &subject),
             Event::Message(message) => self.message(link, message),
             Event::Close { conversation } => self.close(link, conversation),
             Event::Closed(_) => self.lose(link),
