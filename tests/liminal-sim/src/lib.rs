@@ -54,8 +54,9 @@
 //! .check();
 //! ```
 //!
-//! [`guide`] goes on from here: participants with a mistake that the kit finds, up to one that is held against a
-//! model. [`worlds`] has the world in which the bus itself is tested.
+//! A world has one bus or [several](Plan::another_bus), and openers that dial one or are
+//! [in its program](Plan::local_opener). [`guide`] goes on from here: participants with a mistake that the kit
+//! finds, up to one that is held against a model. [`worlds`] has the world in which the bus itself is tested.
 //!
 //! # How a run is decided
 //!
@@ -106,6 +107,7 @@ mod plan;
 mod promises;
 mod property;
 mod race;
+mod report;
 mod scenario;
 mod sim;
 mod stage;
@@ -128,9 +130,10 @@ pub use plan::{Plan, Speaks};
 pub use promises::{Broken, Promise, check_promises};
 pub use property::View;
 pub use race::Race;
+pub use report::{Ran, Report};
 pub use scenario::{NotAScenario, Scenario, scenarios_in};
-pub use sim::{FORMAT, REPLAY, Ran, Report, Sim};
-pub use stage::{Role, Stage, StagedBus, StagedOpener};
+pub use sim::{FORMAT, REPLAY, Sim};
+pub use stage::{LocalOpener, Role, Stage, StagedBus, StagedOpener};
 pub use swarm::{Fault, Network, Swarm};
 pub use tape::{Draws, NotATape, Tape, Track, next_tape, shrink};
 pub use world::World;

@@ -66,6 +66,7 @@ struct Watch {
     links: BTreeMap<(BusId, LinkId), OpenerId>,
     owners: BTreeMap<Key, (OpenerId, ConversationId)>,
     closing: BTreeSet<(OpenerId, ConversationId)>,
+    restarted: BTreeSet<BusId>,
     calls: BTreeMap<(BusId, Ticket), (Key, Pid, bool)>,
     dead: BTreeSet<(BusId, Pid)>,
     ended: BTreeSet<(Key, u64)>,
@@ -108,8 +109,11 @@ impl Watch {
                 if let Some(opener) = self.links.get(&(bus, *link)) {
                     self.owners.insert((bus, *conversation), (*opener, *id));
                 }
-                self.see(bus.get() > 1, Mark::BusRestarted);
+                self.see(self.restarted.contains(&bus), Mark::BusRestarted);
                 self.see(*link == LinkId::BUS && self.left_open, Mark::CompensatedUnanswered);
+            }
+            Noted::BusStarted { .. } => {
+                self.restarted.insert(bus);
             }
             Noted::Said { opener, event: Event::Close { conversation } } => {
                 self.closing.insert((*opener, *conversation));

@@ -7,10 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use liminal_core::Transcript;
 use liminal_core::transcript::{BusId, Noted, OpenerId};
-use liminal_proto::{
-    CloseReason, Connection, ConversationId, Event, Expects, Instant, Message, MessageId, Outcome,
-};
+use liminal_proto::{CloseReason, ConversationId, Event, Expects, Instant, Message, MessageId, Outcome};
 
+use crate::world::Side;
 use crate::{Draws, Track};
 
 /// Somebody who opens conversations. The world dials for it whenever it has something left to do and no
@@ -41,7 +40,7 @@ pub enum Then {
 
 /// What an opener can do.
 pub struct Caller<'a> {
-    pub(crate) connection: &'a mut Connection,
+    pub(crate) side: Side<'a>,
     pub(crate) transcript: &'a mut Transcript,
     pub(crate) draws: &'a mut Draws,
     pub(crate) now: Instant,
@@ -58,8 +57,12 @@ impl fmt::Debug for Caller<'_> {
 impl Caller<'_> {
     /// Opens a conversation. `None`: the connection does not take that now.
     pub fn open(&mut self, subject: &str) -> Option<ConversationId> {
-        let conversation = self.connection.open(self.now, subject).ok()?;
-        self.note(Event::Open { conversation, subject: subject.into() });
+        let conversation = self.side.open(self.now, subject)?;
+        self.note(Event::Open {
+            conversation,
+            subject: subject.into(),
+            terms: liminal_proto::Terms::default(),
+        });
         Some(conversation)
     }
 
@@ -70,10 +73,7 @@ impl Caller<'_> {
         expects: Expects,
         payload: impl Into<Bytes>,
     ) -> Option<MessageId> {
-        let payload = payload.into();
-        let id = self.connection.message(self.now, conversation, expects, payload.clone()).ok()?;
-        self.note(Event::Message(Message { conversation, id, expects, timeout: None, payload }));
-        Some(id)
+        self.send(conversation, (expects, None), payload.into())
     }
 
     /// Asks something, and waits for as long as `timeout` says. `None`: the connection does not take that now.
@@ -83,15 +83,23 @@ impl Caller<'_> {
         timeout: Option<Duration>,
         payload: impl Into<Bytes>,
     ) -> Option<MessageId> {
-        let payload = payload.into();
-        let id = self.connection.ask(self.now, conversation, timeout, payload.clone()).ok()?;
-        self.note(Event::Message(Message { conversation, id, expects: Expects::Reply, timeout, payload }));
+        self.send(conversation, (Expects::Reply, timeout), payload.into())
+    }
+
+    fn send(
+        &mut self,
+        conversation: ConversationId,
+        (expects, timeout): (Expects, Option<Duration>),
+        payload: Bytes,
+    ) -> Option<MessageId> {
+        let id = self.side.say(self.now, conversation, (expects, timeout), payload.clone())?;
+        self.note(Event::Message(Message { conversation, id, expects, timeout, redelivered: 0, payload }));
         Some(id)
     }
 
     /// Closes a conversation. Says whether the connection took that.
     pub fn close(&mut self, conversation: ConversationId) -> bool {
-        let closed = self.connection.close(self.now, conversation, None).is_ok();
+        let closed = self.side.close(self.now, conversation);
         if closed {
             self.note(Event::Close { conversation });
         }
@@ -101,7 +109,7 @@ impl Caller<'_> {
     /// Ends the connection gracefully.
     pub fn disconnect(&mut self) {
         self.note(Event::Closed(CloseReason::Local));
-        self.connection.disconnect(self.now);
+        self.side.disconnect(self.now);
     }
 
     /// One of `n`, from the tape; 0 is the benign one.
@@ -283,8 +291,12 @@ impl Workload {
     /// What nobody has said before, long or short.
     fn payload(&mut self, caller: &mut Caller<'_>) -> Bytes {
         self.said += 1;
-        let len = [0, 0, 0, 70, 1500, 5000][caller.draw(6)];
-        format!("{}/{:>len$}", caller.opener.get(), self.said).into()
+        let len: usize = [0, 0, 0, 70, 1500, 5000][caller.draw(6)];
+        let (from, number) = (format!("{}/", caller.opener.get()), self.said.to_string());
+        let mut payload = from.into_bytes();
+        payload.resize(payload.len() + len.saturating_sub(number.len()), b' ');
+        payload.extend_from_slice(number.as_bytes());
+        payload.into()
     }
 
     fn open(&mut self, caller: &mut Caller<'_>) {

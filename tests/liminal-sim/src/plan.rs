@@ -10,20 +10,62 @@ use liminal_proto::Config;
 use liminal_proto::wire::Dialect;
 
 use crate::swarm::{Fault, Network};
-use crate::{Hostile, Opener};
+use crate::{Draws, Hostile, Opener, Track};
 
 /// Who serves, who opens conversations, and what may go wrong: made afresh for each run.
+///
+/// There is one bus to begin with, and [`another_bus`](Self::another_bus) for each call of that. What is said
+/// of a bus (who serves on it, who dials it, what its bounds are) is said of the one that came last:
+///
+/// ```
+/// use liminal_core::participant::from_fn;
+/// use liminal_sim::{Script, Sim};
+///
+/// let ask = || Script::new().open("echo").ask("hello").wait_for_replies().close();
+/// Sim::new("two buses", move |plan| {
+///     let echo = || from_fn(|context, message| context.reply(message.payload));
+///     plan.serve("echo", echo).opener(ask());
+///     plan.another_bus().serve("echo", echo).opener(ask()).local_opener(ask());
+/// })
+/// .seeds(0..20)
+/// .check();
+/// ```
 pub struct Plan {
-    pub(crate) offers: Vec<(Subject, Kind)>,
-    pub(crate) policies: Vec<(Subject, CrashPolicy)>,
-    pub(crate) openers: Vec<(Box<dyn Opener>, Speaks)>,
-    pub(crate) hostile: Vec<Hostile>,
-    pub(crate) settings: Settings,
+    /// There is always one.
+    pub(crate) buses: Vec<BusPlan>,
+    pub(crate) openers: Vec<OpenerPlan>,
+    /// Each with the bus of the plan that it connects to.
+    pub(crate) hostile: Vec<(Hostile, usize)>,
     pub(crate) config: Config,
     pub(crate) network: Network,
     pub(crate) faults: Vec<Fault>,
     pub(crate) faults_max: usize,
     pub(crate) rest: Duration,
+    pub(crate) draws: Draws,
+}
+
+/// One bus, and who takes part in its conversations.
+#[derive(Default)]
+pub(crate) struct BusPlan {
+    pub(crate) offers: Vec<(Subject, Kind)>,
+    pub(crate) policies: Vec<(Subject, CrashPolicy)>,
+    pub(crate) settings: Settings,
+}
+
+/// Somebody who opens conversations.
+pub(crate) struct OpenerPlan {
+    pub(crate) opener: Box<dyn Opener>,
+    /// On which bus of the plan.
+    pub(crate) bus: usize,
+    pub(crate) reach: Reach,
+}
+
+/// How an opener reaches its bus.
+pub(crate) enum Reach {
+    /// By connections.
+    Dials(Speaks),
+    /// It is in the same program.
+    Local,
 }
 
 /// What serves a subject.
@@ -44,12 +86,30 @@ pub enum Speaks {
     Only(Dialect),
 }
 
-impl fmt::Debug for Plan {
+impl Speaks {
+    /// The newest version that is spoken.
+    pub(crate) fn draw(self, draws: &mut Draws) -> Dialect {
+        match self {
+            Self::Only(dialect) => dialect,
+            Self::Either => draws.pick(Track::Workload, &[Dialect::V2, Dialect::V1]),
+        }
+    }
+}
+
+impl fmt::Debug for BusPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let subjects: Vec<&Subject> = self.offers.iter().map(|(subject, _)| subject).collect();
-        f.debug_struct("Plan")
+        f.debug_struct("BusPlan")
             .field("offers", &subjects)
             .field("policies", &self.policies)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan")
+            .field("buses", &self.buses)
             .field("openers", &self.openers.len())
             .field("network", &self.network)
             .field("faults", &self.faults)
@@ -61,24 +121,41 @@ impl Plan {
     /// Long enough for every deadline that the defaults of the bus know, one after the other.
     const REST: Duration = Duration::from_secs(70);
 
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(draws: Draws) -> Self {
         Self {
-            offers: Vec::new(),
-            policies: Vec::new(),
+            buses: vec![BusPlan::default()],
             openers: Vec::new(),
             hostile: Vec::new(),
-            settings: Settings::default(),
             config: Config::default(),
             network: Network::Faithful,
             faults: Fault::ALL.to_vec(),
             faults_max: usize::MAX,
             rest: Self::REST,
+            draws,
         }
+    }
+
+    /// Begins another bus, with nobody on it: what is said of a bus from here on is said of this one.
+    pub fn another_bus(&mut self) -> &mut Self {
+        self.buses.push(BusPlan::default());
+        self
+    }
+
+    fn bus(&mut self) -> &mut BusPlan {
+        // There is always one.
+        let last = self.buses.len() - 1;
+        &mut self.buses[last]
+    }
+
+    /// One of `n`, from the tape's track of [`Workload`](Track::Workload); 0 is the benign one. For plans of
+    /// which the stage itself is a matter of chance.
+    pub fn draw(&mut self, n: usize) -> usize {
+        self.draws.below(Track::Workload, n)
     }
 
     /// Has a participant serve a subject. Several may serve one.
     pub fn serve(&mut self, subject: impl Into<Subject>, factory: impl Factory + 'static) -> &mut Self {
-        self.offers.push((subject.into(), Kind::Sync(Arc::new(factory))));
+        self.bus().offers.push((subject.into(), Kind::Sync(Arc::new(factory))));
         self
     }
 
@@ -88,42 +165,54 @@ impl Plan {
         subject: impl Into<Subject>,
         factory: impl AsyncFactory + 'static,
     ) -> &mut Self {
-        self.offers.push((subject.into(), Kind::Async(Arc::new(factory))));
+        self.bus().offers.push((subject.into(), Kind::Async(Arc::new(factory))));
         self
     }
 
     /// Has a subject that is only recorded.
     pub fn trace_only(&mut self, subject: impl Into<Subject>) -> &mut Self {
-        self.offers.push((subject.into(), Kind::TraceOnly));
+        self.bus().offers.push((subject.into(), Kind::TraceOnly));
         self
     }
 
     /// Sets what becomes of a conversation on a subject when its participant exits.
     pub fn on_crash(&mut self, subject: impl Into<Subject>, policy: CrashPolicy) -> &mut Self {
-        self.policies.push((subject.into(), policy));
+        self.bus().policies.push((subject.into(), policy));
         self
     }
 
-    /// Adds somebody who opens conversations, in either version.
+    /// Adds somebody who dials the bus and opens conversations, in either version.
     pub fn opener(&mut self, opener: impl Opener + 'static) -> &mut Self {
         self.opener_speaking(Speaks::Either, opener)
     }
 
-    /// Adds somebody who opens conversations.
+    /// Adds somebody who dials the bus and opens conversations.
     pub fn opener_speaking(&mut self, speaks: Speaks, opener: impl Opener + 'static) -> &mut Self {
-        self.openers.push((Box::new(opener), speaks));
+        self.add_opener(Box::new(opener), Reach::Dials(speaks))
+    }
+
+    /// Adds somebody who opens conversations from within the program of the bus, without a connection. It
+    /// stands still and dies with the bus, and begins anew when that is started again. It is told what the
+    /// connection of an opener that speaks 2.0 would tell it.
+    pub fn local_opener(&mut self, opener: impl Opener + 'static) -> &mut Self {
+        self.add_opener(Box::new(opener), Reach::Local)
+    }
+
+    fn add_opener(&mut self, opener: Box<dyn Opener>, reach: Reach) -> &mut Self {
+        let bus = self.buses.len() - 1;
+        self.openers.push(OpenerPlan { opener, bus, reach });
         self
     }
 
-    /// Adds a peer that means no good, beside those who open conversations.
+    /// Adds a peer of the bus that means no good, beside those who open conversations.
     pub fn hostile(&mut self, hostile: Hostile) -> &mut Self {
-        self.hostile.push(hostile);
+        self.hostile.push((hostile, self.buses.len() - 1));
         self
     }
 
     /// The bounds and times of the bus. It always records.
     pub fn settings(&mut self, settings: Settings) -> &mut Self {
-        self.settings = settings;
+        self.bus().settings = settings;
         self
     }
 

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+#[cfg(doc)]
+use crate::Plan;
 use crate::world::LATENCIES;
-use crate::{Fault, Sim, Stage, Tape, Track};
+use crate::{Draws, Fault, LocalOpener, Sim, Stage, Tape, Track};
 
 /// What decides what a run comes to, apart from what everybody does in it. One that has none of this comes to
 /// the same wherever it is made.
@@ -36,9 +38,12 @@ const OFTEN: u8 = 3;
 
 impl<S> Sim<S> {
     /// What its plan has on the stage, for whoever plays it outside of the world.
-    #[must_use]
-    pub fn stage(&self, tape: &Tape) -> Stage {
-        Stage::new(self.plan().0, tape)
+    ///
+    /// # Errors
+    ///
+    /// An opener of the plan is a [local one](Plan::local_opener).
+    pub fn stage(&self, tape: &Tape) -> Result<Stage, LocalOpener> {
+        Stage::new(self.plan(Draws::new(tape.clone())).0)
     }
 
     /// What decides what the run of this tape comes to: the same is made again without its faults, in other
@@ -56,7 +61,7 @@ impl<S> Sim<S> {
         if differs(&|seed| with(&calm, Track::Schedule, seed)) {
             races.push(Race::Order);
         }
-        let mild = self.mild_faults();
+        let mild = self.mild_faults(tape);
         let over_network = |seed| {
             let mut tape = with(&with(&calm, Track::Schedule, seed), Track::Network, seed + RUNS);
             tape.track_mut(Track::Faults).clone_from(&mild);
@@ -73,8 +78,8 @@ impl<S> Sim<S> {
     }
 
     /// The part of a tape with which bytes travel in pieces and take their time, and nothing else goes wrong.
-    fn mild_faults(&self) -> Vec<u8> {
-        let allowed = self.plan().0.faults;
+    fn mild_faults(&self, tape: &Tape) -> Vec<u8> {
+        let allowed = self.plan(Draws::new(tape.clone())).0.faults;
         let drawn = Fault::ALL.iter().filter(|fault| allowed.contains(fault));
         drawn.map(|fault| if MILD.contains(fault) { OFTEN } else { 0 }).collect()
     }

@@ -11,13 +11,13 @@ use liminal_core::Transcript;
 use crate::coverage::Coverage;
 use crate::diagram::{Format, NotAFormat};
 use crate::failure::Failure;
-use crate::mark::{Mark, marks};
+use crate::mark::Mark;
 use crate::promises::{Promise, check_promises};
 use crate::property::{Fared, Kind, Property, View};
 use crate::scenario::{Scenario, scenarios_in};
 use crate::tape::{Draws, Tape, next_branch, shrink};
 use crate::world::Search;
-use crate::{Encounter, Plan, Track, World};
+use crate::{Plan, Ran, Report, Track, World};
 
 /// The environment variable that has one run of a simulation replayed: its name, `=`, and a tape, as failures
 /// print it. Other simulations run as ever.
@@ -47,49 +47,6 @@ pub struct Sim<S> {
 
 /// Changes what has happened before it is checked, to see that the change is found.
 type Tamper = Box<dyn Fn(&mut Transcript)>;
-
-/// What came of one run.
-#[derive(Debug)]
-pub struct Ran {
-    /// What has happened.
-    pub transcript: Transcript,
-    /// Which faults there were, in words.
-    pub swarm: String,
-    /// How many steps the world made.
-    pub steps: u64,
-    /// How much virtual time passed.
-    pub time: Duration,
-    /// How many turns the last bus and its connections have had: what the run has cost them, in a measure that
-    /// is the same on every machine.
-    pub turns: u64,
-    /// What came of the hostile peers, in the order of the plan.
-    pub encounters: Vec<Encounter>,
-    /// What does not hold, in words, behind the id of the promise or the kind and name of the property.
-    pub broken: Option<String>,
-    /// The entry of the transcript at which a promise was seen to be broken, or an `always` did not hold.
-    pub entry: Option<usize>,
-    /// Which properties held at some time, in their order.
-    seen: Vec<bool>,
-    /// How bytes travelled.
-    pub network: crate::Network,
-}
-
-/// What came of many.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// How many runs were made.
-    pub runs: u64,
-    /// How many steps their worlds made.
-    pub steps: u64,
-    /// How many entries their transcripts have.
-    pub events: u64,
-    /// How much virtual time passed.
-    pub time: Duration,
-    /// In how many runs each of the rare situations was seen, in the order of [`Mark::ALL`].
-    pub marks: Vec<u64>,
-    /// Which transitions in the lives of conversations were reached.
-    pub coverage: Coverage,
-}
 
 impl<S> fmt::Debug for Sim<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -236,23 +193,37 @@ impl<S> Sim<S> {
         let mut report = Report { marks: vec![0; Mark::ALL.len()], ..Report::default() };
         let mut seen = vec![false; self.properties.len()];
         format_to_print().map_err(|text| self.misuse(text))?;
+        let judge = |tape: &Tape, ran| self.judge(tape, ran, &mut report, &mut seen);
+        let is_complete = self.search(tracks, runs_max, judge)?;
+        if is_complete {
+            self.check_seen(&seen, &report.coverage)?;
+        }
+        Ok((report, is_complete))
+    }
+
+    /// Shows `judge` every run that does not end where another has been. Says whether those were all.
+    pub(crate) fn search(
+        &self,
+        tracks: &'static [Track],
+        runs_max: u64,
+        mut judge: impl FnMut(&Tape, Ran) -> Result<(), Box<Failure>>,
+    ) -> Result<bool, Box<Failure>> {
         let mut next = Some((Tape::default(), 0));
         let (mut search, mut attempts) = (Search::default(), 0);
         while let Some((tape, repeated)) = next {
             if attempts == runs_max {
-                return Ok((report, false));
+                return Ok(false);
             }
             attempts += 1;
             search.begin(repeated);
             let (ran, draws, after) = self.run_drawing(Draws::noting(tape, tracks), Some(search));
             search = after.unwrap_or_default();
             if !search.is_repetition {
-                self.judge(draws.tape(), ran, &mut report, &mut seen)?;
+                judge(draws.tape(), ran)?;
             }
             next = next_branch(&draws);
         }
-        self.check_seen(&seen, &report.coverage)?;
-        Ok((report, true))
+        Ok(true)
     }
 
     /// One run.
@@ -275,16 +246,16 @@ impl<S> Sim<S> {
     }
 
     /// What it sets up, made afresh, and what properties look at.
-    pub(crate) fn plan(&self) -> (Plan, S) {
-        let mut plan = Plan::new();
+    pub(crate) fn plan(&self, draws: Draws) -> (Plan, S) {
+        let mut plan = Plan::new(draws);
         let state = (self.plan)(&mut plan);
         (plan, state)
     }
 
     fn run_drawing(&self, draws: Draws, search: Option<Search>) -> (Ran, Draws, Option<Search>) {
-        let (plan, state) = self.plan();
+        let (plan, state) = self.plan(draws);
         let network = plan.network;
-        let mut world = World::drawing(plan, draws, search);
+        let mut world = World::new(plan, search);
         let mut fared = Fared::new(self.properties.len());
         if self.properties.is_empty() {
             world.run(&mut |_| {});
@@ -310,7 +281,7 @@ impl<S> Sim<S> {
             None => fared.entry(&self.properties),
         };
         Ran {
-            swarm: world.swarm().to_string(),
+            swarm: world.swarm().clone(),
             steps: world.steps(),
             turns: world.turns(),
             encounters: world.encounters(),
@@ -354,7 +325,7 @@ impl<S> Sim<S> {
         // R6 costs a second run: some are enough, for what breaks it breaks it often.
         if report.runs.is_multiple_of(16) && ran.broken.is_none() && !self.except.contains(&Promise::R6) {
             let again = self.run(tape);
-            if again.transcript.digest() != ran.transcript.digest() {
+            if again.transcript != ran.transcript {
                 let text = format!("{}: {}", Promise::R6, Promise::R6.text());
                 let ran = Ran { broken: Some(text), ..again };
                 return Err(self.failure(tape.clone(), ran, &report.coverage));
@@ -413,7 +384,7 @@ impl<S> Sim<S> {
         let broken = ran.broken.unwrap_or_default();
         let mut failure = Failure {
             tape,
-            swarm: ran.swarm,
+            swarm: ran.swarm.to_string(),
             transcript: ran.transcript,
             entry: ran.entry,
             // What the variable says was understood before the first run.
@@ -434,42 +405,4 @@ fn format_to_print() -> Result<Format, String> {
 /// Whether two failures are of the same promise or property: what stands before the first colon.
 fn is_same(one: &str, other: &str) -> bool {
     one.split(':').next() == other.split(':').next()
-}
-
-impl Ran {
-    /// The rare situations that it has seen.
-    #[must_use]
-    pub fn marks(&self) -> Vec<Mark> {
-        if self.is_meaningful() { marks(&self.transcript).into_iter().collect() } else { Vec::new() }
-    }
-
-    /// Which transitions in the lives of conversations it has reached.
-    #[must_use]
-    pub fn coverage(&self) -> Coverage {
-        if self.is_meaningful() { Coverage::of(&self.transcript) } else { Coverage::default() }
-    }
-
-    /// What is said on a network that changes bytes means nothing.
-    fn is_meaningful(&self) -> bool {
-        self.network == crate::Network::Faithful
-    }
-}
-
-impl Report {
-    fn add(&mut self, ran: &Ran) {
-        self.runs += 1;
-        self.steps += ran.steps;
-        self.events += ran.transcript.entries().len() as u64;
-        self.time += ran.time;
-        for mark in ran.marks() {
-            self.marks[mark as usize] += 1;
-        }
-        self.coverage.add(&ran.coverage());
-    }
-
-    /// The rare situations that no run has seen.
-    #[must_use]
-    pub fn unseen(&self) -> Vec<Mark> {
-        Mark::ALL.iter().copied().filter(|mark| self.marks.get(*mark as usize) == Some(&0)).collect()
-    }
 }

@@ -9,12 +9,13 @@ use liminal_core::transcript::{BusId, Noted, OpenerId};
 use liminal_core::{CrashPolicy, Factory, Settings, Subject, Transcript};
 use liminal_proto::wire::Dialect;
 use liminal_proto::{Config, Connection, Event, Instant};
+use thiserror::Error;
 
 use crate::opener::{Caller, Opener, Then};
-use crate::plan::{Kind, Speaks};
+use crate::plan::{BusPlan, Kind, OpenerPlan, Reach};
 use crate::swarm::Swarm;
-use crate::world::{REDIAL, opener_id};
-use crate::{Draws, Plan, Tape, Track};
+use crate::world::{REDIAL, Side, opener_id};
+use crate::{Draws, Plan};
 
 /// What a plan has on its stage, for servers and connections that are not those of the world.
 ///
@@ -76,25 +77,28 @@ enum Acts {
     Done,
 }
 
+/// An opener is in the program of its bus, and dials nobody: its run can be made in the simulator alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the opener with the number {0} is in the program of its bus, and so in the simulator alone")]
+pub struct LocalOpener(pub usize);
+
 impl Stage {
     /// The same draws as in the world, in the same order: what kind of faults there are comes first.
-    pub(crate) fn new(plan: Plan, tape: &Tape) -> Self {
-        let mut draws = Draws::new(tape.clone());
-        let _ = Swarm::draw(&mut draws, |fault| plan.faults.contains(&fault));
+    pub(crate) fn new(mut plan: Plan) -> Result<Self, LocalOpener> {
+        let _ = Swarm::draw(&mut plan.draws, |fault| plan.faults.contains(&fault));
         let all = plan.openers.len();
         let openers = plan.openers.into_iter().enumerate();
-        let openers = openers.map(|(of, (opener, speaks))| {
-            let dialect = match speaks {
-                Speaks::Only(dialect) => dialect,
-                Speaks::Either => draws.pick(Track::Workload, &[Dialect::V2, Dialect::V1]),
-            };
-            let acts = Acts::At(Instant::ORIGIN);
-            StagedOpener { opener, of, all, dials: 0, bus: 0, dialect, acts }
-        });
-        let openers = openers.collect();
-        let roles = plan.offers.into_iter().map(|(subject, kind)| (subject, Role::of(kind))).collect();
-        let bus = StagedBus { roles, policies: plan.policies, settings: plan.settings };
-        Self { buses: vec![bus], openers, config: plan.config, rest: plan.rest, draws }
+        let openers = openers.map(|(of, opener)| StagedOpener::new(opener, (of, all), &mut plan.draws));
+        let openers = openers.collect::<Result<_, _>>()?;
+        let buses = plan.buses.into_iter().map(StagedBus::new).collect();
+        Ok(Self { buses, openers, config: plan.config, rest: plan.rest, draws: plan.draws })
+    }
+}
+
+impl StagedBus {
+    fn new(BusPlan { offers, policies, settings }: BusPlan) -> Self {
+        let roles = offers.into_iter().map(|(subject, kind)| (subject, Role::of(kind))).collect();
+        Self { roles, policies, settings }
     }
 }
 
@@ -109,6 +113,18 @@ impl Role {
 }
 
 impl StagedOpener {
+    fn new(
+        OpenerPlan { opener, bus, reach }: OpenerPlan,
+        (of, all): (usize, usize),
+        draws: &mut Draws,
+    ) -> Result<Self, LocalOpener> {
+        let dialect = match reach {
+            Reach::Dials(speaks) => speaks.draw(draws),
+            Reach::Local => return Err(LocalOpener(of + 1)),
+        };
+        Ok(Self { opener, of, all, dials: 0, bus, dialect, acts: Acts::At(Instant::ORIGIN) })
+    }
+
     /// It is about to dial. Returns what it is called on that connection: the same as in the world, whoever dials
     /// first.
     pub const fn dials(&mut self) -> OpenerId {
@@ -156,7 +172,8 @@ impl StagedOpener {
     ) -> Vec<Event> {
         let mut said = Transcript::new();
         let bus = BusId::new(0);
-        let caller = &mut Caller { connection, transcript: &mut said, draws, now, bus, opener };
+        let side = Side::Remote(connection);
+        let caller = &mut Caller { side, transcript: &mut said, draws, now, bus, opener };
         self.acts = match self.opener.act(caller) {
             Then::After(time) => Acts::At(now.after(time)),
             Then::WhenTold => Acts::WhenTold,

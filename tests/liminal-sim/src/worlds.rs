@@ -16,8 +16,9 @@ use crate::{Network, Plan, Script, Sim, Workload};
 const SUBJECTS: [&str; 10] =
     ["echo", "route", "undo", "lost", "slow", "async", "log", "moody", "erratic", "nobody"];
 
-/// Two to three openers that do whatever the tape says with participants of every kind under every crash
-/// policy, while everything goes wrong that can.
+/// Openers that do whatever the tape says with participants of every kind under every crash policy, while
+/// everything goes wrong that can: three that dial one bus, and as the tape says one more in the program of the
+/// bus, and as many on a second bus.
 ///
 /// ```
 /// use liminal_sim::{Network, worlds};
@@ -31,12 +32,24 @@ pub fn everything(network: Network) -> Sim<()> {
         Network::Byzantine => "everything, byzantine",
     };
     Sim::new(name, move |plan| {
-        serve_everything(plan);
         plan.network(network);
-        for _ in 0..3 {
-            plan.opener(Workload::on(&SUBJECTS));
+        let (is_local, has_another) =
+            [(false, false), (true, false), (false, true), (true, true)][plan.draw(4)];
+        stage_everything(plan, is_local);
+        if has_another {
+            stage_everything(plan.another_bus(), is_local);
         }
     })
+}
+
+fn stage_everything(plan: &mut Plan, is_local: bool) {
+    serve_everything(plan);
+    for _ in 0..3 {
+        plan.opener(Workload::on(&SUBJECTS));
+    }
+    if is_local {
+        plan.local_opener(Workload::on(&SUBJECTS));
+    }
 }
 
 /// The worlds that saved scenarios are of, by the names of their simulations.
@@ -142,7 +155,12 @@ impl Participant for Moody {
     }
 }
 
+/// Takes its time where somebody waits for it: so it is through with all that was said when their deadlines have
+/// passed, however much that was.
 async fn sleepy(mut context: AsyncContext, message: Received) {
+    if !message.expects_reply {
+        return;
+    }
     context.reply_part("wait");
     context.sleep(Duration::from_millis(message.payload.len() as u64)).await;
     context.reply(message.payload);

@@ -75,6 +75,7 @@ fn noted(what: &Noted) -> Value {
             "what": "paused", "opener": opener.map(|it| it.get()), "until_ns": until.as_nanos(),
         }),
         Noted::BusLost => json!({ "what": "bus_lost" }),
+        Noted::BusStarted { after } => json!({ "what": "bus_started", "after": after.get() }),
         Noted::Measured { load: it, recount } => {
             json!({ "what": "measured", "load": load(*it), "recount": load(*recount) })
         }
@@ -105,7 +106,7 @@ fn event(event: &Event) -> Value {
         Event::Connected { version } => {
             json!({ "event": "connected", "version": format!("{}.{}", version.major, version.minor) })
         }
-        Event::Open { conversation, subject } => {
+        Event::Open { conversation, subject, .. } => {
             json!({ "event": "open", "conversation": conversation.get(), "subject": subject })
         }
         Event::Message(it) => message(it),
@@ -135,7 +136,7 @@ fn event(event: &Event) -> Value {
     }
 }
 
-fn message(Message { conversation, id, expects, timeout, payload: it }: &Message) -> Value {
+fn message(Message { conversation, id, expects, timeout, redelivered: _, payload: it }: &Message) -> Value {
     let expects = match expects {
         Expects::Nothing => "nothing",
         Expects::Acceptance => "acceptance",
@@ -264,6 +265,7 @@ mod tests {
             id: MessageId::new(1),
             expects: Expects::Reply,
             timeout: Some(std::time::Duration::from_millis(2)),
+            redelivered: 0,
             payload: Bytes::from_static(payload),
         });
         transcript.note(

@@ -32,7 +32,8 @@ pub(super) fn draw(transcript: &Transcript, broken_at: Option<usize>) -> String 
 fn name(who: Who) -> String {
     match who {
         Who::Opener(opener) => format!("opener {}", opener.get()),
-        Who::Bus => "bus".into(),
+        Who::Bus(None) => "bus".into(),
+        Who::Bus(Some(bus)) => format!("bus {}", bus.get()),
         Who::Participant(bus, pid) if bus.get() <= 1 => format!("participant {pid}"),
         Who::Participant(bus, pid) => format!("participant {pid} of bus {}", bus.get()),
     }

@@ -15,7 +15,7 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
-    /// A sequence diagram in text, with openers at the left, the bus in the middle, and participants at the
+    /// A sequence diagram in text, with openers at the left, buses in the middle, and participants at the
     /// right. What is of no interest is left out, and a long story is cut.
     #[default]
     Text,
@@ -25,15 +25,15 @@ pub enum Format {
     ///
     /// Every object has `at_ns` (the virtual time), `bus` (its number) and `what`: `dialled`, `said`, `told`,
     /// `gone`, `link_closed`, `owned`, `recorded`, `called`, `cancelled`, `answered`, `died`,
-    /// `uncompensated`, `paused`, `bus_lost`, `measured`, `held`, `waited`, `calm`, `over` or `broken`. Where the run shows
-    /// what does not hold, `here_it_shows` is true.
+    /// `uncompensated`, `paused`, `bus_lost`, `bus_started`, `measured`, `held`, `waited`, `calm`, `over` or
+    /// `broken`. Where the run shows what does not hold, `here_it_shows` is true.
     ///
     /// The others depend on `what`: `opener`, `link`, `ticket`, `offer`, `pid` and `record` are numbers, and
-    /// so are `conversation` (with `said` and `told` the id that the opener gave it, otherwise the number
-    /// that the bus gave it; `id` is then what its owner calls it), `message` and `answers`. `event`, `kind`,
-    /// `call` and `answer` name what was said or told, recorded, called and answered. `payload` is a text, or
-    /// `payload_hex` where the bytes are none. Times end in `_ns`; `reason`, `outcome`, `why` and `text` are
-    /// for people.
+    /// so are `after` (the bus that was there before), `conversation` (with `said` and `told` the id that the
+    /// opener gave it, otherwise the number that the bus gave it; `id` is then what its owner calls it),
+    /// `message` and `answers`. `event`, `kind`, `call` and `answer` name what was said or told, recorded,
+    /// called and answered. `payload` is a text, or `payload_hex` where the bytes are none. Times end in `_ns`;
+    /// `reason`, `outcome`, `why` and `text` are for people.
     JsonLines,
 }
 

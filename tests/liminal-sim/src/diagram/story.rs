@@ -20,7 +20,9 @@ const BEHIND: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Who {
     Opener(OpenerId),
-    Bus,
+    /// By its place, of which it was the first; `None`: there is no other. One that is started again has the place
+    /// of the one before.
+    Bus(Option<BusId>),
     Participant(BusId, Pid),
 }
 
@@ -56,8 +58,8 @@ impl Story {
         for (at, entry) in transcript.entries().iter().enumerate() {
             teller.on_entry(entry, Some(at) == broken_at);
         }
-        let lines = cut(without_setup(teller.steps));
-        let mut who = BTreeSet::from([Who::Bus]);
+        let lines = cut(without_setup(std::mem::take(&mut teller.steps)));
+        let mut who: BTreeSet<Who> = teller.places.values().map(|place| Who::Bus(*place)).collect();
         for line in &lines {
             if let Line::Step(step) = line {
                 who.extend([step.from, step.to]);
@@ -99,7 +101,8 @@ impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Opener(opener) => write!(f, "o{}", opener.get()),
-            Self::Bus => f.write_str("bus"),
+            Self::Bus(None) => f.write_str("bus"),
+            Self::Bus(Some(bus)) => write!(f, "bus{}", bus.get()),
             Self::Participant(bus, pid) if bus.get() <= 1 => write!(f, "p{pid}"),
             Self::Participant(bus, pid) => write!(f, "b{}p{pid}", bus.get()),
         }
@@ -107,6 +110,8 @@ impl fmt::Display for Who {
 }
 
 struct Teller {
+    /// Where each bus stands.
+    places: BTreeMap<BusId, Option<BusId>>,
     /// Those of which the handshake comes through: that is enough to say.
     connected: BTreeSet<OpenerId>,
     tickets: BTreeMap<(BusId, Ticket), Pid>,
@@ -119,11 +124,17 @@ impl Teller {
             Noted::Told { opener, event: Event::Connected { .. } } => Some(*opener),
             _ => None,
         });
-        Self { connected: connected.collect(), tickets: BTreeMap::new(), steps: Vec::new() }
+        let (connected, places) = (connected.collect(), places(transcript));
+        Self { places, connected, tickets: BTreeMap::new(), steps: Vec::new() }
+    }
+
+    fn bus(&self, bus: BusId) -> Who {
+        Who::Bus(self.places.get(&bus).copied().flatten())
     }
 
     fn on_entry(&mut self, entry: &Entry, broken: bool) {
-        let told = self.tell(entry).or_else(|| broken.then(|| (Who::Bus, Who::Bus, words::whole(entry))));
+        let bus = self.bus(entry.bus);
+        let told = self.tell(entry).or_else(|| broken.then(|| (bus, bus, words::whole(entry))));
         let setup = is_setup(&entry.what);
         if let Some((from, to, text)) = told.filter(|_| broken || !self.is_said_later(&entry.what)) {
             self.steps.push(Step { at: entry.at, from, to, text: words::cut(text), broken, setup });
@@ -135,7 +146,7 @@ impl Teller {
     }
 
     fn tell(&mut self, entry: &Entry) -> Option<(Who, Who, String)> {
-        let bus = Who::Bus;
+        let bus = self.bus(entry.bus);
         let of = |who: &OpenerId| Who::Opener(*who);
         let pid = |pid: Pid| Who::Participant(entry.bus, pid);
         Some(match &entry.what {
@@ -159,6 +170,7 @@ impl Teller {
                 (who, who, format!("stands still until {until}"))
             }
             Noted::BusLost => (bus, bus, "crashes".into()),
+            Noted::BusStarted { .. } => (bus, bus, "is started again".into()),
             Noted::Calm => (bus, bus, words::CALM.into()),
             Noted::Broken { text } => (bus, bus, text.clone()),
             _ => return None,
@@ -167,8 +179,22 @@ impl Teller {
 
     fn answer(&self, entry: &Entry, ticket: Ticket, answer: &Answer) -> (Who, Who, String) {
         let pid = self.tickets.get(&(entry.bus, ticket)).copied().unwrap_or_default();
-        (Who::Participant(entry.bus, pid), Who::Bus, words::answer(answer))
+        (Who::Participant(entry.bus, pid), self.bus(entry.bus), words::answer(answer))
     }
+}
+
+/// Where each bus stands: in the place of the first that was there, if there are several places.
+fn places(transcript: &Transcript) -> BTreeMap<BusId, Option<BusId>> {
+    let mut firsts: BTreeMap<BusId, BusId> = BTreeMap::new();
+    for entry in transcript.entries() {
+        let first = match entry.what {
+            Noted::BusStarted { after } => firsts.get(&after).copied(),
+            _ => None,
+        };
+        firsts.entry(entry.bus).or_insert(first.unwrap_or(entry.bus));
+    }
+    let is_one = firsts.values().collect::<BTreeSet<_>>().len() <= 1;
+    firsts.into_iter().map(|(bus, first)| (bus, (!is_one).then_some(first))).collect()
 }
 
 const fn is_setup(what: &Noted) -> bool {

@@ -98,7 +98,11 @@ mod tests {
     fn said(count: u64, subject: &str) -> Transcript {
         let mut transcript = Transcript::new();
         for opener in 1..=count {
-            let event = Event::Open { conversation: ConversationId::new(opener), subject: subject.into() };
+            let event = Event::Open {
+                conversation: ConversationId::new(opener),
+                subject: subject.into(),
+                terms: liminal_proto::Terms::default(),
+            };
             transcript.note(
                 Instant::ORIGIN,
                 BusId::new(1),

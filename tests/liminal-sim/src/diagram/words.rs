@@ -24,8 +24,10 @@ pub(super) fn whole(entry: &Entry) -> String {
 
 pub(super) fn event(event: &Event) -> Option<String> {
     Some(match event {
-        Event::Open { conversation, subject } => format!("c{conversation} open {}", subject.escape_debug()),
-        Event::Message(Message { conversation, id, expects, payload, timeout }) => {
+        Event::Open { conversation, subject, .. } => {
+            format!("c{conversation} open {}", subject.escape_debug())
+        }
+        Event::Message(Message { conversation, id, expects, payload, timeout, .. }) => {
             let verb = if *expects == Expects::Reply { "ask" } else { "say" };
             let within = timeout.map_or(String::new(), |timeout| format!(" within {timeout:?}"));
             format!("c{conversation} {verb} m{id} {}{within}", quoted(payload))

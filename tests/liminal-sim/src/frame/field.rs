@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 use liminal_proto::wire::{CausalContext, Envelope, SchemaId, SchemaIds, Texts, Version, WorkerVerdict};
-use liminal_proto::{ConversationId, MessageId, Pid, ReasonCode, RecordNumber};
+use liminal_proto::{ConversationId, MessageId, OnExit, Pid, ReasonCode, RecordNumber};
 #[cfg(feature = "arbitrary")]
 use {arbitrary::Result, arbitrary::Unstructured};
 #[cfg(feature = "proptest")]
@@ -38,7 +38,7 @@ macro_rules! numbers {
     )*};
 }
 
-numbers! { u16 u32 u64 }
+numbers! { u8 u16 u32 u64 }
 
 impl Field for String {
     #[cfg(feature = "proptest")]
@@ -141,6 +141,7 @@ made_of! {
     MessageId = u64, Self::new;
     Pid = u64, Self::new;
     RecordNumber = u64, Self::new;
+    OnExit = u8, |number| [Self::AsServed, Self::Fail, Self::Next][usize::from(number % 3)];
     SchemaIds<Bytes> = Vec<SchemaId>, |ids| Self::new(ids).unwrap_or_default();
     Texts<Bytes> = Vec<String>, |texts| Self::new(texts).unwrap_or_default();
     CausalContext<String> = (Option<String>, Option<u64>),

@@ -33,6 +33,9 @@ impl AnyFrame {
         if let Body::Subscribe { max_in_flight, .. } = &mut body {
             *max_in_flight = (*max_in_flight).max(1);
         }
+        if let Body::Serve { capacity, .. } = &mut body {
+            *capacity = (*capacity).max(1);
+        }
         let stream = match body.frame_type().map(FrameType::stream_rule) {
             Some(StreamRule::Control) => 0,
             Some(StreamRule::Application) => stream.max(1),
@@ -49,9 +52,10 @@ fn agreeing(flags: u8, body: &Body<String, Bytes>) -> u8 {
     if let Body::Publish { idempotency_key, .. } = body {
         return with(flags, flag::KEY, idempotency_key.is_some());
     }
-    if let Body::Message { answers, timeout_ms, .. } = body {
+    if let Body::Message { answers, timeout_ms, redelivered, .. } = body {
         let flags = with(flags, flag::ANSWERS, answers.is_some());
-        return with(flags, flag::TIMEOUT, timeout_ms.is_some());
+        let flags = with(flags, flag::TIMEOUT, timeout_ms.is_some());
+        return with(flags, flag::REDELIVERED, redelivered.is_some());
     }
     flags
 }
@@ -99,11 +103,17 @@ macro_rules! with_fields {
             Deliver { delivery_seq, envelope }
             Opened { pid }
             Refused { reason_code, message }
-            Message { message_id, answers, timeout_ms, payload }
+            Message { message_id, answers, timeout_ms, redelivered, payload }
             Exited { pid, record, cause, message }
             Outcome { message_id, reason_code, record, message }
             Joined { pid }
             Failed {}
+            Serve { capacity, subject }
+            Serving {}
+            Withdraw {}
+            Withdrawn {}
+            Invite { pid, subject }
+            Open { on_exit, total_ms, idle_ms, subject }
         }
     };
 }

@@ -27,11 +27,7 @@ impl Checker {
         let leaves = matches!(invocation.what, Call::Leave { .. });
         self.calls.insert((bus, ticket), CallOut { key, pid: invocation.pid, joins, leaves, record });
         match &invocation.what {
-            Call::Message { deadline, .. } => {
-                self.check_given(key, invocation);
-                let in_time = deadline.is_none_or(|deadline| at < deadline);
-                self.expect(in_time, Promise::Q4, || format!("{ticket} is called after its deadline."));
-            }
+            Call::Message { .. } => self.check_message(at, key, invocation),
             Call::Leave { .. } => {
                 let exited = self.logs.get(&key).is_some_and(|log| {
                     let is_it = |what: &Recorded| matches!(what, Recorded::Exited { pid, .. } if *pid == invocation.pid);
@@ -40,6 +36,21 @@ impl Checker {
                 self.expect(!exited, Promise::L2, || format!("Participant {} has exited.", invocation.pid));
             }
             _ => {}
+        }
+    }
+
+    /// A participant is given a message.
+    pub(super) fn check_message(
+        &mut self,
+        at: Instant,
+        key: (BusId, ConversationKey),
+        invocation: &Invocation,
+    ) {
+        self.check_given(key, invocation);
+        if let Call::Message { record, deadline: Some(deadline), .. } = &invocation.what {
+            self.expect(at < *deadline, Promise::Q4, || {
+                format!("Record {record} is given after its deadline.")
+            });
         }
     }
 
@@ -84,12 +95,8 @@ impl Checker {
         let active = log.active == Some(pid) && log.must_exit != Some(pid);
         match answer {
             Answer::Part(payload) | Answer::Reply(payload) => {
-                let last = matches!(answer, Answer::Reply(_));
-                let hand = log.in_hand.filter(|hand| active && log.open.contains_key(hand));
-                // After its last part a request is through, though the log does not say so yet.
-                let through = |hand: &u64| log.due.iter().any(|(of, ends, _)| of == hand && *ends);
-                if let Some(hand) = hand.filter(|hand| !through(hand)) {
-                    log.due.push_back((hand, last, payload.clone()));
+                if let Some(hand) = log.in_hand {
+                    log.accept(pid, hand, matches!(answer, Answer::Reply(_)), payload);
                 }
             }
             Answer::Exited(_) => {

@@ -1,11 +1,12 @@
 //! What the log of a conversation must look like.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem;
 
 use bytes::Bytes;
 use liminal_core::transcript::{BusId, OpenerId};
 use liminal_core::{ConversationKey, Leaving, LinkId, Record, Recorded};
-use liminal_proto::{ConversationId, ExitReason, Instant, MessageId, Outcome, Pid};
+use liminal_proto::{ConversationId, ExitReason, Instant, MessageId, Outcome, Pid, ReasonCode};
 
 use super::{Checker, Promise};
 
@@ -18,6 +19,8 @@ pub(super) struct Log {
     pub(super) active: Option<Pid>,
     /// All who have joined, and whether their life has ended.
     pub(super) lives: BTreeMap<Pid, bool>,
+    /// How many of them have exited.
+    pub(super) exits: usize,
     /// Requests that have not ended, with their deadlines.
     pub(super) open: BTreeMap<u64, Instant>,
     /// Nothing may follow.
@@ -40,6 +43,20 @@ type Key = (BusId, ConversationKey);
 impl Log {
     pub(super) fn record(&self, number: u64) -> Option<&Record> {
         self.records.get(usize::try_from(number).ok()?.checked_sub(1)?)
+    }
+
+    /// Whether this participant takes part, as far as anybody knows.
+    pub(super) fn is_active(&self, pid: Pid) -> bool {
+        self.active == Some(pid) && self.must_exit != Some(pid)
+    }
+
+    /// A participant has answered the request of this record, which must stand in the log then.
+    pub(super) fn accept(&mut self, pid: Pid, request: u64, last: bool, payload: &Bytes) {
+        // After its last part a request is through, though the log does not say so yet.
+        let through = self.due.iter().any(|(of, ends, _)| *of == request && *ends);
+        if self.is_active(pid) && self.open.contains_key(&request) && !through {
+            self.due.push_back((request, last, payload.clone()));
+        }
     }
 }
 
@@ -65,22 +82,25 @@ impl Checker {
             log.open.clear();
             log.due.clear();
         }
+        self.on_guests_lost(bus, link);
     }
 
     pub(super) fn on_record(&mut self, key: Key, record: &Record) {
-        let Some(mut log) = self.logs.remove(&key) else {
+        let Some(mut log) = self.logs.get_mut(&key).map(mem::take) else {
             return self.breaks(Promise::O4, format!("A record of {}, which nobody opened.", key.1));
         };
         let number = record.number.get();
         let next = log.records.len() as u64 + 1;
         self.expect(number == next, Promise::O2, || format!("Record {number} comes where {next} should."));
+        self.check_place(key.0, &mut log, &record.what);
         self.on_what(key, &mut log, record);
         log.records.push(record.clone());
-        self.logs.insert(key, log);
+        if let Some(place) = self.logs.get_mut(&key) {
+            *place = log;
+        }
     }
 
     fn on_what(&mut self, key: Key, log: &mut Log, record: &Record) {
-        self.check_place(log, &record.what);
         match &record.what {
             Recorded::Joined { pid } => {
                 let first = log.lives.insert(*pid, false).is_none() && log.active.is_none();
@@ -114,7 +134,7 @@ impl Checker {
     }
 
     /// Whether this may stand here at all.
-    fn check_place(&mut self, log: &mut Log, what: &Recorded) {
+    fn check_place(&mut self, bus: BusId, log: &mut Log, what: &Recorded) {
         let says = matches!(what, Recorded::Message { .. } | Recorded::Request { .. });
         let promise = if says { Promise::L6 } else { Promise::L2 };
         self.expect(!log.over, promise, || format!("{what:?} stands behind the end."));
@@ -122,6 +142,10 @@ impl Checker {
         match what {
             Recorded::Joined { pid } if *pid == dead => {}
             Recorded::Exited { pid, .. } if *pid == dead => log.must_exit = None,
+            // It has lost its owner, too, and there is nobody to be told which was first.
+            Recorded::Left { pid, why: Leaving::OwnerLost } if *pid == dead && self.is_orphan(bus, log) => {
+                log.must_exit = None;
+            }
             what => {
                 self.breaks(Promise::L3, format!("{what:?} stands before the exit of participant {dead}."))
             }
@@ -170,6 +194,10 @@ impl Checker {
         let any_exit = log.lives.values().any(|ended| *ended);
         let exit = *how != Outcome::Exited || any_exit;
         self.expect(exit, Promise::Q3, || format!("Record {request} ends with an exit that comes later."));
+        if matches!(how, Outcome::Refused { reason: ReasonCode::BUSY, .. }) {
+            // Parts from a link that find no room are not accepted, and end their request.
+            log.due.retain(|(of, ends, _)| *of != request || *ends);
+        }
         self.check_due(log, Some(request));
     }
 
@@ -194,9 +222,13 @@ impl Checker {
         }
     }
 
+    fn is_orphan(&self, bus: BusId, log: &Log) -> bool {
+        log.link.is_some_and(|link| self.closed.contains(&(bus, link)))
+    }
+
     /// Who leaves does so because its owner closed the conversation, or because the owner is gone.
     fn check_why(&mut self, bus: BusId, log: &Log, why: Leaving) {
-        let lost = log.link.is_some_and(|link| self.closed.contains(&(bus, link)));
+        let lost = self.is_orphan(bus, log);
         let closes = |(opener, id): (OpenerId, ConversationId)| {
             let it = self.openers.get(&opener).and_then(|state| state.conversations.get(&id));
             // Nobody knows what an opener that is gone had said.
@@ -211,8 +243,10 @@ impl Checker {
     }
 
     fn on_exit(&mut self, key: Key, log: &mut Log, pid: Pid, reason: &ExitReason, goes_on: bool) {
-        let caused = self.causes.contains(&(key.0, key.1, pid));
+        let hangs = *reason == ExitReason::Hung && self.is_late(key, pid);
+        let caused = hangs || self.causes.contains(&(key.0, key.1, pid));
         self.expect(caused, Promise::L4, || format!("Participant {pid} has not exited: {reason}."));
+        log.exits += 1;
         self.on_end(log, pid, !goes_on);
     }
 }

@@ -1,6 +1,7 @@
 //! The promises of the bus, checked on a transcript, wherever it came from.
 
 mod calls;
+mod guests;
 mod log;
 mod openers;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use liminal_core::{ConversationKey, LinkId, Ticket};
 use liminal_proto::Pid;
 
 use self::calls::CallOut;
+use self::guests::{Guest, Place};
 use self::log::Log;
 use self::openers::OpenerState;
 use crate::swarm::Network;
@@ -143,6 +145,8 @@ struct Checker {
     broken: Vec<Broken>,
     logs: BTreeMap<(BusId, ConversationKey), Log>,
     calls: BTreeMap<(BusId, Ticket), CallOut>,
+    /// Participants on links.
+    guests: BTreeMap<Place, Guest>,
     openers: BTreeMap<OpenerId, OpenerState>,
     links: BTreeMap<(BusId, LinkId), OpenerId>,
     /// Who has a reason to be said to have exited.
@@ -182,6 +186,10 @@ impl Checker {
             Noted::Owned { conversation, link, id } => self.on_owned(bus, *conversation, *link, *id),
             Noted::Recorded { conversation, record } => self.on_record((bus, *conversation), record),
             Noted::Called { ticket, invocation } => self.on_called(at, bus, *ticket, invocation),
+            Noted::CalledOn { link, id, offer, message, invocation } => {
+                self.on_called_on(at, (bus, *link, *id), (*offer, *message), invocation);
+            }
+            Noted::Heard { link, event } => self.on_heard(bus, *link, event),
             Noted::Answered { ticket, answer } => self.on_answered(bus, *ticket, answer),
             Noted::Died { conversation, pid, .. } => self.on_died((bus, *conversation), *pid),
             Noted::Paused { .. } => self.paused = true,

@@ -1,6 +1,7 @@
 //! What openers may be told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -82,7 +83,7 @@ impl Checker {
             Event::Close { conversation } => {
                 state.conversations.entry(*conversation).or_default().closing = true;
             }
-            Event::Message(Message { conversation, id, expects, timeout, payload }) => {
+            Event::Message(Message { conversation, id, expects, timeout, redelivered: _, payload }) => {
                 let asks = *expects == Expects::Reply;
                 let by = timeout.filter(|_| asks).map(|it| at.after(it.max(Duration::from_millis(1))));
                 let (id, expects, payload) = (*id, *expects, payload.clone());
@@ -98,7 +99,7 @@ impl Checker {
     }
 
     pub(super) fn on_told(&mut self, at: Instant, opener: OpenerId, event: &Event) {
-        let Some(mut state) = self.openers.remove(&opener) else { return };
+        let Some(mut state) = self.openers.get_mut(&opener).map(mem::take) else { return };
         self.expect(!state.closed, Promise::R4, || format!("{opener} is told {event:?} after its end."));
         let ends = matches!(event, Event::Closed(_) | Event::Outcome { .. } | Event::Ended { .. });
         self.expect(!state.unknown || ends, Promise::O6, || {
@@ -116,7 +117,7 @@ impl Checker {
             }
             Event::Refused { conversation, .. } => {
                 let it = state.conversations.entry(*conversation).or_default();
-                let once = !std::mem::replace(&mut it.refused, true) && it.opened == 0;
+                let once = !mem::replace(&mut it.refused, true) && it.opened == 0;
                 self.expect(once, Promise::O6, || {
                     format!("{opener} is told twice how opening {conversation} ended.")
                 });
@@ -135,7 +136,9 @@ impl Checker {
             Event::Closed(_) => self.on_closed(opener, &mut state),
             _ => {}
         }
-        self.openers.insert(opener, state);
+        if let Some(place) = self.openers.get_mut(&opener) {
+            *place = state;
+        }
     }
 
     fn on_closed(&mut self, opener: OpenerId, state: &mut OpenerState) {
@@ -207,7 +210,7 @@ impl Checker {
         if said.asks {
             self.end_request(at, state, (conversation, id), true);
         } else {
-            let first = !std::mem::replace(&mut said.ended, true);
+            let first = !mem::replace(&mut said.ended, true);
             self.expect(first, Promise::O6, || format!("Message {id} of {conversation} had ended before."));
         }
         match outcome {
@@ -260,7 +263,7 @@ impl Checker {
     /// Records come to their opener in their order.
     fn check_order(&mut self, state: &mut OpenerState, conversation: ConversationId, number: RecordNumber) {
         let it = state.conversations.entry(conversation).or_default();
-        let last = std::mem::replace(&mut it.last_record, number.get());
+        let last = mem::replace(&mut it.last_record, number.get());
         self.expect(number.get() > last, Promise::O2, || {
             format!("Record {number} comes behind record {last}.")
         });
@@ -284,8 +287,7 @@ impl Checker {
             if it.closing || it.refused {
                 continue;
             }
-            let exits =
-                self.log_of(state, *id).map_or(0, |log| log.lives.values().filter(|ended| **ended).count());
+            let exits = self.log_of(state, *id).map_or(0, |log| log.exits);
             let told = it.exits.len();
             self.expect(told >= exits, Promise::L3, || {
                 format!("{opener} was not told of an exit in conversation {id}.")

@@ -233,7 +233,8 @@ fn l6_the_dead_can_be_asked() {
             return None;
         };
         let (id, payload) = (MessageId::new(999), Bytes::new());
-        let message = Message { conversation, id, expects: Expects::Reply, timeout: None, payload };
+        let message =
+            Message { conversation, id, expects: Expects::Reply, timeout: None, redelivered: 0, payload };
         let said = Noted::Said { opener, event: Event::Message(message) };
         entries.insert(at + 1, Entry { what: said, ..entries[at].clone() });
         Some(())

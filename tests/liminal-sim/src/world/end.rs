@@ -6,6 +6,7 @@ use liminal_core::transcript::Noted;
 use liminal_proto::{CloseReason, Event, Instant};
 
 use super::World;
+use super::ready::Touched;
 
 /// A run that is not done after this much virtual time goes round in circles.
 const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -13,19 +14,19 @@ const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 impl World {
     pub(super) fn run_to_end(&mut self, watch: &mut dyn FnMut(&Self)) {
         let latest = self.now.after(TIME_MAX);
+        self.settle(Touched::Any);
         while !self.broken && !self.is_quiet() && self.step(latest) {
             watch(self);
         }
-        self.draws.calm();
+        self.plan.draws.calm();
         self.fault_at = None;
         watch(self);
         self.rest(watch);
-        self.note(Noted::Calm);
-        self.measure();
+        self.note_and_measure(&Noted::Calm);
         self.disconnect_all();
+        self.settle(Touched::Any);
         self.rest(watch);
-        self.note(Noted::Over);
-        self.measure();
+        self.note_and_measure(&Noted::Over);
         watch(self);
     }
 
@@ -34,11 +35,19 @@ impl World {
         self.fault_at.is_none() && self.hostile_is_done() && self.clients.iter().all(super::Client::is_done)
     }
 
+    /// Notes that every bus has come to this point, and what it holds there.
+    fn note_and_measure(&mut self, point: &Noted) {
+        for of in 0..self.servers.len() {
+            self.note(self.servers[of].bus, point.clone());
+            self.measure(of);
+        }
+    }
+
     fn rest(&mut self, watch: &mut dyn FnMut(&Self)) {
         let mut until = self.all_are_back().after(self.plan.rest);
         self.run_until(until, watch);
         // Work that began at the last moment is given its time, once.
-        if !self.server.host.calls.is_empty() {
+        if self.servers.iter().any(|server| !server.host.calls.is_empty()) {
             until = until.after(self.plan.rest);
             self.run_until(until, watch);
         }
@@ -53,9 +62,10 @@ impl World {
 
     /// When every process runs again and nothing stands still any more.
     fn all_are_back(&self) -> Instant {
-        let lines = self.lines.iter().flat_map(|line| [line.up.next_at(), line.down.next_at()]).flatten();
+        let lines = self.lines.iter().flat_map(|line| [line.up.back_at(), line.down.back_at()]);
         let clients = self.clients.iter().map(|client| client.back_at);
-        lines.chain(clients).chain([self.now, self.server.back_at]).max().unwrap_or(self.now)
+        let servers = self.servers.iter().map(|server| server.back_at);
+        lines.chain(clients).chain(servers).chain([self.now]).max().unwrap_or(self.now)
     }
 
     /// Inputs end here for openers that are not done, too: none dials again.
@@ -65,14 +75,16 @@ impl World {
         if let Some(search) = &mut self.search {
             search.on_every(self.now);
         }
-        for at in 0..self.lines.len() {
-            let line = &mut self.lines[at];
+        for line in &mut self.lines {
             let (bus, opener) = (line.bus, line.opener);
             let Some(near) = &mut line.near else { continue };
             near.connection.disconnect(self.now);
             near.touched = true;
             let event = Event::Closed(CloseReason::Local);
             self.transcript.note(self.now, bus, Noted::Said { opener, event });
+        }
+        for of in 0..self.clients.len() {
+            self.leave(of);
         }
     }
 }

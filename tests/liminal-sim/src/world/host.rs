@@ -15,11 +15,17 @@ use crate::{Draws, Track};
 /// The participants of one bus, and the calls that are out.
 #[derive(Default)]
 pub(super) struct Host {
+    participants: Participants,
+    /// In the order in which they were made.
+    pub(super) calls: Vec<Running>,
+}
+
+#[derive(Default)]
+struct Participants {
     kinds: BTreeMap<OfferId, Kind>,
     instances: BTreeMap<Pid, Instance>,
     /// In which conversation each that lives takes part.
     alive: BTreeMap<Pid, ConversationKey>,
-    pub(super) calls: Vec<Running>,
 }
 
 enum Instance {
@@ -70,9 +76,27 @@ const MISHAPS: [(Fault, Mishap); 6] = [
     (Fault::Refuse, Mishap::Refuse),
 ];
 
+impl Running {
+    /// Whether it has something to do now.
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        match &self.state {
+            State::Starts(at, _) | State::Returns(at, _) => *at <= now,
+            State::Waits(waiting) => waiting.is_ready(now),
+        }
+    }
+
+    /// When it has something to do.
+    pub(super) fn next_at(&self) -> Option<Instant> {
+        match &self.state {
+            State::Starts(at, _) | State::Returns(at, _) => Some(*at),
+            State::Waits(waiting) => waiting.next_at(),
+        }
+    }
+}
+
 impl Host {
     pub(super) fn register(&mut self, offer: OfferId, kind: Kind) {
-        self.kinds.insert(offer, kind);
+        self.participants.kinds.insert(offer, kind);
     }
 
     /// The bus wants this call made.
@@ -93,7 +117,7 @@ impl Host {
         *faults_max -= usize::from(mishap != Mishap::None);
         let at = now.after(work(draws, swarm));
         if matches!(invocation.what, Call::Join { .. }) {
-            self.alive.insert(invocation.pid, invocation.conversation);
+            self.participants.alive.insert(invocation.pid, invocation.conversation);
         }
         self.calls.push(Running { ticket, invocation, state: State::Starts(at, mishap) });
     }
@@ -109,40 +133,16 @@ impl Host {
 
     /// Those that live, to be killed.
     pub(super) fn alive(&self) -> impl ExactSizeIterator<Item = (Pid, ConversationKey)> {
-        self.alive.iter().map(|(pid, key)| (*pid, *key))
+        self.participants.alive.iter().map(|(pid, key)| (*pid, *key))
     }
 
     /// A participant is no more. A call of it that is out returns nevertheless.
     pub(super) fn kill(&mut self, now: Instant, pid: Pid) {
-        self.forget(pid);
+        self.participants.forget(pid);
         for call in self.calls.iter_mut().filter(|call| call.invocation.pid == pid) {
             if !matches!(call.state, State::Returns(..)) {
                 call.state = State::Returns(now, VecDeque::from([Answer::Done]));
             }
-        }
-    }
-
-    fn forget(&mut self, pid: Pid) {
-        self.alive.remove(&pid);
-        if let Some(instance) = self.instances.remove(&pid) {
-            // The destructor of a user may panic; what it was about is over.
-            let _ = catch_unwind(AssertUnwindSafe(move || drop(instance)));
-        }
-    }
-
-    /// Whether a call has something to do now.
-    pub(super) fn is_ready(call: &Running, now: Instant) -> bool {
-        match &call.state {
-            State::Starts(at, _) | State::Returns(at, _) => *at <= now,
-            State::Waits(waiting) => waiting.is_ready(now),
-        }
-    }
-
-    /// When a call has something to do.
-    pub(super) fn next_at(call: &Running) -> Option<Instant> {
-        match &call.state {
-            State::Starts(at, _) | State::Returns(at, _) => Some(*at),
-            State::Waits(waiting) => waiting.next_at(),
         }
     }
 
@@ -154,34 +154,42 @@ impl Host {
         draws: &mut Draws,
         swarm: &Swarm,
     ) -> Option<(Ticket, Answer)> {
-        let Running { ticket, invocation, state } = self.calls.remove(at);
-        let (state, answer) = match state {
-            State::Starts(_, mishap) => (self.start(now, &invocation, mishap, draws), None),
-            State::Waits(waiting) => self.go_on_waiting(now, &invocation, waiting),
-            State::Returns(_, mut answers) => {
-                let answer = answers.pop_front();
-                (State::Returns(now.after(work(draws, swarm)), answers), answer)
+        let call = self.calls.get_mut(at)?;
+        let (invocation, participants) = (&call.invocation, &mut self.participants);
+        let answer = match &mut call.state {
+            State::Starts(_, mishap) => {
+                call.state = participants.start(now, invocation, *mishap, draws);
+                None
             }
-        };
-        if !answer.as_ref().is_some_and(Answer::returns) {
-            self.calls.insert(at, Running { ticket, invocation, state });
+            State::Waits(waiting) => {
+                let answer = waiting.next_answer();
+                if answer.is_none() {
+                    waiting.poll(now);
+                    if let Some(answers) = waiting.result() {
+                        call.state = participants.returns(now, invocation, answers);
+                    }
+                }
+                answer
+            }
+            State::Returns(at, answers) => {
+                *at = now.after(work(draws, swarm));
+                answers.pop_front()
+            }
+        }?;
+        let ticket = call.ticket;
+        if answer.returns() {
+            self.calls.remove(at);
         }
-        answer.map(|answer| (ticket, answer))
+        Some((ticket, answer))
     }
+}
 
-    fn go_on_waiting(
-        &mut self,
-        now: Instant,
-        invocation: &Invocation,
-        mut waiting: Waiting,
-    ) -> (State, Option<Answer>) {
-        if let Some(answer) = waiting.next_answer() {
-            return (State::Waits(waiting), Some(answer));
-        }
-        waiting.poll(now);
-        match waiting.result() {
-            Some(answers) => (self.returns(now, invocation, answers), None),
-            None => (State::Waits(waiting), None),
+impl Participants {
+    fn forget(&mut self, pid: Pid) {
+        self.alive.remove(&pid);
+        if let Some(instance) = self.instances.remove(&pid) {
+            // The destructor of a user may panic; what it was about is over.
+            let _ = catch_unwind(AssertUnwindSafe(move || drop(instance)));
         }
     }
 

@@ -9,6 +9,7 @@ use super::World;
 use super::line::Way;
 use super::network::{latency, piece};
 use super::pipe::{End, Pipe};
+use super::ready::Action;
 use crate::Draws;
 use crate::hostile::{Deed, Encounter, Hostile};
 use crate::swarm::Swarm;
@@ -30,6 +31,8 @@ pub(super) enum Move {
 
 /// A hostile peer, and its one connection.
 pub(super) struct Peer {
+    /// Which bus of the plan it connects to.
+    server: usize,
     deeds: VecDeque<Deed>,
     acts_at: Instant,
     reads: bool,
@@ -40,8 +43,9 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(hostile: Hostile) -> Self {
+    pub(super) fn new((hostile, server): (Hostile, usize)) -> Self {
         Self {
+            server,
             deeds: hostile.deeds,
             acts_at: Instant::ORIGIN,
             reads: true,
@@ -94,9 +98,9 @@ impl Peer {
             }
             (Move::Act, Some(_)) => self.act(now, draws, swarm),
             (Move::Deliver, Some(link)) => {
-                let bytes = self.up.arrived(now).unwrap_or_default();
+                let taken = self.up.arrived(now).map_or(0, |bytes| node.receive(now, link, bytes));
                 self.encounter.pieces += 1;
-                self.up.taken(node.receive(now, link, &bytes));
+                self.up.taken(taken);
             }
             (Move::End, Some(link)) => match self.up.ended(now) {
                 Some(End::Fin) => node.eof(now, link),
@@ -110,7 +114,7 @@ impl Peer {
                 self.down.push(now.after(latency(draws, swarm)), bytes);
             }
             (Move::Hear, _) => {
-                let bytes = self.down.arrived(now).unwrap_or_default();
+                let bytes = self.down.arrived(now).cloned().unwrap_or_default();
                 self.encounter.heard.extend_from_slice(&bytes);
                 self.down.taken(bytes.len());
             }
@@ -168,36 +172,42 @@ impl World {
         self.hostile.iter().map(|peer| peer.encounter.clone()).collect()
     }
 
-    pub(super) fn find_hostile(&self, ready: &mut Vec<super::Action>) {
-        let Some(node) = self.server.node.as_ref().filter(|_| self.bus_runs()) else { return };
+    pub(super) fn find_hostile(&self, ready: &mut Vec<Action>) {
         for (at, peer) in self.hostile.iter().enumerate() {
+            let server = &self.servers[peer.server];
+            let Some(node) = server.node.as_ref().filter(|_| server.runs(self.now)) else { continue };
             let moves = peer.moves(self.now, node, self.swarm.window());
-            ready.extend(moves.map(|what| super::Action::Hostile(at, what)));
+            ready.extend(moves.map(|what| Action::Hostile(at, what)));
         }
     }
 
     pub(super) fn perform_hostile(&mut self, at: usize, what: Move) {
-        let Some(node) = &mut self.server.node else { return };
-        self.server.touched = true;
-        let chance = (&mut self.draws, &self.swarm);
-        self.hostile[at].perform(what, self.now, node, &self.plan.config, chance);
+        let peer = &mut self.hostile[at];
+        let of = peer.server;
+        let Some(node) = self.servers[of].touch() else { return };
+        let chance = (&mut self.plan.draws, &self.swarm);
+        peer.perform(what, self.now, node, &self.plan.config, chance);
+        self.count_links(of);
         if matches!(what, Move::Deliver | Move::End) {
-            self.deliver_what_waits();
+            self.deliver_what_waits(of);
         }
     }
 
     /// The process of the bus finds more than one connection readable: what others say waits for its turn beside
     /// what a hostile peer has brought about.
-    fn deliver_what_waits(&mut self) {
+    fn deliver_what_waits(&mut self, of: usize) {
         for at in 0..self.lines.len() {
-            if self.lines[at].far && self.has_arrived(&self.lines[at], Way::Up) {
+            let line = &self.lines[at];
+            let waits = || matches!(self.arrival(at, line, Way::Up), Some(Action::Deliver(..)));
+            if line.far && line.server == of && waits() {
                 self.deliver(at, Way::Up);
             }
         }
     }
 
-    pub(super) fn hostile_links(&self) -> impl Iterator<Item = LinkId> {
-        self.hostile.iter().filter_map(|peer| peer.link)
+    /// The connections of hostile peers that a bus holds.
+    pub(super) fn hostile_links(&self, of: usize) -> impl Iterator<Item = LinkId> {
+        self.hostile.iter().filter(move |peer| peer.server == of).filter_map(|peer| peer.link)
     }
 
     pub(super) fn hostile_is_done(&self) -> bool {
@@ -208,28 +218,30 @@ impl World {
         self.hostile.iter().flat_map(Peer::next_at)
     }
 
-    /// Notes what the bus holds for each, and closes the connections that are through.
-    pub(super) fn settle_hostile(&mut self) {
-        for peer in &mut self.hostile {
-            let Some((node, link)) = self.server.node.as_mut().zip(peer.link) else { continue };
+    /// Notes what a bus holds for each, and closes the connections that are through.
+    pub(super) fn settle_hostile(&mut self, of: usize) {
+        for peer in self.hostile.iter_mut().filter(|peer| peer.server == of) {
+            let server = &mut self.servers[of];
+            let Some((node, link)) = server.node.as_mut().zip(peer.link) else { continue };
             peer.weigh(node);
             if node.wants(link).is_some_and(|wants| wants.finished) {
                 node.remove(self.now, link);
                 peer.is_let_go(self.now);
-                self.server.touched = true;
+                server.touch();
             }
         }
     }
 
-    pub(super) fn note_hostile_end(&mut self, link: LinkId, reason: CloseReason) {
-        if let Some(peer) = self.hostile.iter_mut().find(|peer| peer.link == Some(link)) {
+    pub(super) fn note_hostile_end(&mut self, of: usize, link: LinkId, reason: CloseReason) {
+        let is_it = |peer: &&mut Peer| peer.server == of && peer.link == Some(link);
+        if let Some(peer) = self.hostile.iter_mut().find(is_it) {
             peer.encounter.reason = Some(reason);
         }
     }
 
-    /// The bus is gone, and every connection with it.
-    pub(super) fn lose_hostile(&mut self) {
-        for peer in self.hostile.iter_mut().filter(|peer| peer.link.is_some()) {
+    /// A bus is gone, and every connection with it.
+    pub(super) fn lose_hostile(&mut self, of: usize) {
+        for peer in self.hostile.iter_mut().filter(|peer| peer.server == of && peer.link.is_some()) {
             peer.is_let_go(self.now);
         }
     }

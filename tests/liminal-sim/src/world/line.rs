@@ -20,12 +20,16 @@ pub(super) struct Line {
     pub(super) opener: OpenerId,
     /// Which opener of the plan.
     pub(super) of: usize,
+    /// Which bus of the plan, and as which it was dialled.
+    pub(super) server: usize,
     pub(super) bus: BusId,
     pub(super) link: LinkId,
     /// The opener's side, while its process lives and holds it.
-    pub(super) near: Option<Near>,
+    pub(super) near: Option<Box<Near>>,
     /// Whether the bus still holds its side.
     pub(super) far: bool,
+    /// Whether the bus has something to write, as of when it was settled last.
+    pub(super) far_writes: bool,
     /// Whether the opener can still write.
     pub(super) writes: bool,
     pub(super) up: Pipe,
@@ -47,7 +51,38 @@ pub(super) struct Near {
 }
 
 impl Line {
-    pub(super) const fn pipe(&mut self, way: Way) -> &mut Pipe {
+    /// A connection that has just been dialled.
+    pub(super) fn new(
+        opener: OpenerId,
+        of: usize,
+        (server, bus): (usize, BusId),
+        link: LinkId,
+        near: Near,
+    ) -> Self {
+        Self {
+            opener,
+            of,
+            server,
+            bus,
+            link,
+            near: Some(Box::new(near)),
+            far: true,
+            far_writes: false,
+            writes: true,
+            up: Pipe::default(),
+            down: Pipe::default(),
+            carried: Default::default(),
+        }
+    }
+
+    pub(super) const fn pipe(&self, way: Way) -> &Pipe {
+        match way {
+            Way::Up => &self.up,
+            Way::Down => &self.down,
+        }
+    }
+
+    pub(super) const fn pipe_mut(&mut self, way: Way) -> &mut Pipe {
         match way {
             Way::Up => &mut self.up,
             Way::Down => &mut self.down,

@@ -4,31 +4,33 @@ use liminal_core::transcript::{Holder, Noted};
 use liminal_core::{LinkId, Node};
 
 use super::World;
+use super::server::Server;
 
 impl World {
-    /// Compares what the bus says that it holds with a recount and with what it may hold.
-    pub(super) fn measure(&mut self) {
-        let Some(node) = self.server.node.as_ref().filter(|_| self.bus_runs()) else { return };
+    /// Compares what a bus says that it holds with a recount and with what it may hold.
+    pub(super) fn measure(&mut self, of: usize) {
+        let server = &self.servers[of];
+        let Some(node) = server.node.as_ref().filter(|_| server.runs(self.now)) else { return };
+        let bus = server.bus;
         let (load, recount) = (node.bus().load(), node.bus().recount());
-        let links: Vec<LinkId> = self.links().collect();
-        let held = links.iter().flat_map(|link| self.held(node, *link)).max_by_key(Held::concern);
-        let waited = links.iter().filter_map(|link| Some((node.longest_wait(*link)?, *link))).max();
-        self.note(Noted::Measured { load, recount });
+        let links = || self.links(of).chain(server.locals.keys().copied());
+        let held = links().flat_map(|link| self.held(of, node, link)).max_by_key(Held::concern);
+        let waited = links().filter_map(|link| Some((node.longest_wait(link)?, link))).max();
+        let turns_max = (server.links_max as u64 + 1) * (Node::BUS_TURNS_MAX as u64 + 1);
+        self.note(bus, Noted::Measured { load, recount });
         if let Some(Held { link, by, bytes, recount, bytes_max }) = held {
-            self.note(Noted::Held { link, by, bytes, recount, bytes_max });
+            self.note(bus, Noted::Held { link, by, bytes, recount, bytes_max });
         }
         if let Some((turns, link)) = waited {
-            self.links_max = self.links_max.max(links.len() as u64);
-            let turns_max = (self.links_max + 1) * (Node::BUS_TURNS_MAX as u64 + 1);
-            self.note(Noted::Waited { link, turns, turns_max });
+            self.note(bus, Noted::Waited { link, turns, turns_max });
         }
     }
 
     /// Sees that connections which are over say nothing more: what is left of their output only becomes less.
-    pub(super) fn check_farewells(&mut self) {
-        let Some(node) = &self.server.node else { return };
+    pub(super) fn check_farewells(&mut self, of: usize) {
+        let Server { node: Some(node), farewells, .. } = &mut self.servers[of] else { return };
         let mut grown = None;
-        self.farewells.retain(|link, left| {
+        farewells.retain(|link, left| {
             let Some(connection) = node.connection(*link) else { return false };
             let before = std::mem::replace(left, connection.output_len());
             grown = grown.or((*left > before).then_some(*link));
@@ -39,15 +41,22 @@ impl World {
         }
     }
 
-    /// The connections that the bus holds.
-    fn links(&self) -> impl Iterator<Item = LinkId> {
-        let lines = self.lines.iter().filter(|line| line.far).map(|line| line.link);
-        lines.chain(self.hostile_links())
+    /// A bus may hold one connection more.
+    pub(super) fn count_links(&mut self, of: usize) {
+        let links = self.links(of).count();
+        let server = &mut self.servers[of];
+        server.links_max = server.links_max.max(links);
     }
 
-    fn held(&self, node: &Node, link: LinkId) -> Vec<Held> {
-        let limits = &self.plan.config.limits;
-        let held = |by, bytes, recount, bytes_max| Held { link, by, bytes, recount, bytes_max };
+    /// The connections that a bus holds.
+    fn links(&self, of: usize) -> impl Iterator<Item = LinkId> {
+        let lines = self.lines.iter().filter(move |line| line.far && line.server == of);
+        lines.map(|line| line.link).chain(self.hostile_links(of))
+    }
+
+    fn held(&self, of: usize, node: &Node, link: LinkId) -> impl Iterator<Item = Held> {
+        let (limits, settings) = (&self.plan.config.limits, self.servers[of].settings());
+        let held = move |by, bytes, recount, bytes_max| Held { link, by, bytes, recount, bytes_max };
         let bus = node.bus().held_bytes(link);
         let outbox = node.held_reply_bytes(link);
         let connection = node
@@ -55,10 +64,10 @@ impl World {
             .map(|it| held(Holder::Connection, it.held_bytes(), it.recount_held(), limits.held_bytes_max()));
         // The accounts of the bus are compared as a whole, and those of the outbox are its own.
         let others = [
-            held(Holder::Bus, bus, bus, self.plan.settings.held_bytes_per_link_max),
+            held(Holder::Bus, bus, bus, settings.held_bytes_per_link_max),
             held(Holder::Outbox, outbox, outbox, Node::HELD_REPLY_BYTES_MAX),
         ];
-        others.into_iter().chain(connection).collect()
+        others.into_iter().chain(connection)
     }
 }
 

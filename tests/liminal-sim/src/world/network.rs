@@ -27,10 +27,21 @@ pub(super) fn latency(draws: &mut Draws, swarm: &Swarm) -> Duration {
 }
 
 /// What arrives of these bytes. `before` is what this direction carried last.
-pub(super) fn distort(draws: &mut Draws, network: Network, bytes: Bytes, before: &Bytes) -> Bytes {
-    if network == Network::Faithful || bytes.is_empty() || !draws.chance(Track::Network, 24) {
+pub(super) fn distort(draws: &mut Draws, network: Network, bytes: Bytes, before: &mut Bytes) -> Bytes {
+    if network == Network::Faithful {
         return bytes;
     }
+    let distorted = if !bytes.is_empty() && draws.chance(Track::Network, 24) {
+        change(draws, &bytes, before)
+    } else {
+        bytes
+    };
+    before.clone_from(&distorted);
+    distorted
+}
+
+/// Flips a bit, inserts, drops or repeats something, or goes on with what was carried before.
+fn change(draws: &mut Draws, bytes: &Bytes, before: &Bytes) -> Bytes {
     let at = draws.below(Track::Network, bytes.len().min(255));
     let mut changed = bytes.to_vec();
     match draws.below(Track::Network, 5) {

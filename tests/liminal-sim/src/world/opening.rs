@@ -1,16 +1,17 @@
 //! The processes of the openers.
 
-use liminal_core::transcript::{Noted, OpenerId};
-use liminal_proto::wire::Dialect;
-use liminal_proto::{Config, Connection, Event, Instant};
+use liminal_core::transcript::{BusId, Entry, Noted, OpenerId};
+use liminal_core::{Command, LinkId};
+use liminal_proto::wire::{Dialect, Version};
+use liminal_proto::{CloseReason, Config, Connection, Event, Instant};
 
 use super::World;
 use super::line::{Line, Near};
-use super::network::{distort, latency, piece};
-use super::pipe::{End, Pipe};
+use super::local::{LocalLink, Side};
+use super::pipe::End;
+use crate::Draws;
 use crate::opener::{Caller, Opener, Then};
-use crate::plan::Speaks;
-use crate::{Draws, Track};
+use crate::plan::{OpenerPlan, Reach};
 
 /// How long an opener waits before it dials again.
 pub(crate) const REDIAL: std::time::Duration = std::time::Duration::from_millis(100);
@@ -24,12 +25,22 @@ pub(crate) const fn opener_id(of: usize, all: usize, dials: u64) -> OpenerId {
 
 pub(super) struct Client {
     opener: Box<dyn Opener>,
-    dialect: Dialect,
+    /// Which bus of the plan is its.
+    pub(super) server: usize,
+    /// What it dials with; `None`: it is local to its bus.
+    dialect: Option<Dialect>,
     /// It stands still until then.
     pub(super) back_at: Instant,
     acts: Acts,
     /// How often it has dialled.
     dials: u64,
+    holds: Option<Held>,
+}
+
+/// What an opener holds of its bus.
+enum Held {
+    Line(OpenerId),
+    Local(LocalLink),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,12 +51,13 @@ enum Acts {
 }
 
 impl Client {
-    pub(super) fn new(opener: Box<dyn Opener>, speaks: Speaks, draws: &mut Draws) -> Self {
-        let dialect = match speaks {
-            Speaks::Only(dialect) => dialect,
-            Speaks::Either => draws.pick(Track::Workload, &[Dialect::V2, Dialect::V1]),
+    pub(super) fn new(plan: OpenerPlan, draws: &mut Draws) -> Self {
+        let dialect = match plan.reach {
+            Reach::Dials(speaks) => Some(speaks.draw(draws)),
+            Reach::Local => None,
         };
-        Self { opener, dialect, back_at: Instant::ORIGIN, acts: Acts::At(Instant::ORIGIN), dials: 0 }
+        let (opener, server, acts) = (plan.opener, plan.bus, Acts::At(Instant::ORIGIN));
+        Self { opener, server, dialect, back_at: Instant::ORIGIN, acts, dials: 0, holds: None }
     }
 
     pub(super) fn runs(&self, now: Instant) -> bool {
@@ -61,6 +73,18 @@ impl Client {
         self.acts = Acts::Done;
     }
 
+    pub(super) const fn is_local(&self) -> bool {
+        self.dialect.is_none()
+    }
+
+    /// The connection that it holds.
+    pub(super) const fn line(&self) -> Option<OpenerId> {
+        match &self.holds {
+            Some(Held::Line(opener)) => Some(*opener),
+            _ => None,
+        }
+    }
+
     /// When it has something to do.
     pub(super) fn acts_at(&self) -> Option<Instant> {
         match self.acts {
@@ -69,147 +93,194 @@ impl Client {
         }
     }
 
+    /// Its connection tells it something.
+    fn is_told(&mut self, now: Instant, event: &Event) {
+        if matches!(event, Event::Connected { .. }) {
+            self.opener.connected();
+        }
+        self.opener.told(event);
+        self.notices(now);
+        if matches!(event, Event::Closed(_)) {
+            self.waits_to_redial(now);
+        }
+    }
+
     /// Something has happened to its connection.
-    fn is_told(&mut self, now: Instant) {
+    fn notices(&mut self, now: Instant) {
         if self.acts == Acts::WhenTold {
             self.acts = Acts::At(now);
+        }
+    }
+
+    fn waits_to_redial(&mut self, now: Instant) {
+        if let Acts::At(due) = self.acts {
+            self.acts = Acts::At(due.max(now.after(REDIAL)));
         }
     }
 }
 
 impl World {
-    /// The connection of an opener, while it holds one.
-    fn line_of(&self, client: usize) -> Option<usize> {
-        self.lines.iter().position(|line| line.of == client && line.near.is_some())
+    /// The connection of this opener.
+    pub(super) fn line(&self, opener: OpenerId) -> Option<&Line> {
+        self.lines.get(self.line_at(opener)?)
     }
 
-    /// Whether an opener has a connection: without one it dials when it acts.
-    pub(super) fn holds_line(&self, client: usize) -> bool {
-        self.line_of(client).is_some()
-    }
-
-    /// It may dial where there is a bus, and speak where the handshake is through.
-    pub(super) fn may_act(&self, client: &Client) -> bool {
-        let of = self.clients.iter().position(|it| std::ptr::eq(it, client));
-        match of.and_then(|of| self.line_of(of)) {
-            None => self.server.node.is_some(),
-            Some(at) => {
-                self.lines[at].writes
-                    && self.lines[at].near.as_ref().is_some_and(|it| it.connected && !it.closed)
-            }
-        }
+    fn line_at(&self, opener: OpenerId) -> Option<usize> {
+        self.lines.iter().position(|line| line.opener == opener)
     }
 
     /// An opener does its next thing, or dials for that.
     pub(super) fn act(&mut self, of: usize) {
-        let Some(at) = self.line_of(of) else { return self.dial(of) };
-        let Line { opener, bus, near: Some(near), .. } = &mut self.lines[at] else { return };
-        let caller = &mut Caller {
-            connection: &mut near.connection,
-            transcript: &mut self.transcript,
-            draws: &mut self.draws,
-            now: self.now,
-            bus: *bus,
-            opener: *opener,
-        };
+        let client = &self.clients[of];
+        let line = client.line().and_then(|opener| self.line_at(opener));
         let client = &mut self.clients[of];
+        let server = &mut self.servers[client.server];
+        let at_bus = server.bus;
+        let (bus, opener, side) = match (&mut client.holds, line) {
+            (Some(Held::Local(local)), _) => {
+                let opener = local.opener;
+                let Some(node) = server.touch() else { return };
+                (at_bus, opener, Side::Local(node, local))
+            }
+            (Some(Held::Line(opener)), Some(line)) => {
+                let line = &mut self.lines[line];
+                let Some(near) = &mut line.near else { return };
+                near.touched = true;
+                (line.bus, *opener, Side::Remote(&mut near.connection))
+            }
+            _ => return self.dial(of),
+        };
+        let (transcript, draws) = (&mut self.transcript, &mut self.plan.draws);
+        let caller = &mut Caller { side, transcript, draws, now: self.now, bus, opener };
         client.acts = match client.opener.act(caller) {
             Then::After(time) => Acts::At(self.now.after(time)),
             Then::WhenTold => Acts::WhenTold,
             Then::Done => Acts::Done,
         };
-        near.touched = true;
+        if matches!(&client.holds, Some(Held::Local(local)) if local.leaves) {
+            self.remove_local(of);
+        }
     }
 
     fn dial(&mut self, of: usize) {
-        let Some(node) = &mut self.server.node else { return };
-        let link = node.accept(self.now, self.plan.config.clone());
-        self.server.touched = true;
-        let opener = opener_id(of, self.clients.len(), self.clients[of].dials);
-        self.clients[of].dials += 1;
-        let config = Config { max_dialect: self.clients[of].dialect, ..self.plan.config.clone() };
-        let near = Near::new(Connection::client(self.now, config));
-        self.note(Noted::Dialled { opener, link });
-        self.lines.push(Line {
-            opener,
-            of,
-            bus: self.server.bus,
-            link,
-            near: Some(near),
-            far: true,
-            writes: true,
-            up: Pipe::default(),
-            down: Pipe::default(),
-            carried: Default::default(),
-        });
-    }
-
-    /// Lets a connection say what it has to say.
-    pub(super) fn settle_near(&mut self, at: usize) {
-        while let Some(event) = self.lines[at].near.as_mut().and_then(Near::poll) {
-            self.tell(at, event);
-        }
-        let line = &mut self.lines[at];
-        let Some(near) = &line.near else { return };
-        if near.closed && near.connection.output_len() > near.farewell {
-            let text = format!("{} has more output than at its end", line.opener);
-            return self.fail(text);
-        }
-        if near.wants.finished {
-            line.drop_near(self.now, End::Fin);
-        }
-    }
-
-    fn tell(&mut self, at: usize, event: Event) {
-        let of = self.lines[at].of;
-        self.note_opener(at, |opener| Noted::Told { opener, event: event.clone() });
+        let all = self.clients.len();
         let client = &mut self.clients[of];
-        if matches!(event, Event::Connected { .. }) {
-            client.opener.connected();
-        }
-        client.opener.told(&event);
-        client.is_told(self.now);
-        if let (Event::Closed(_), Acts::At(due)) = (&event, client.acts) {
-            client.acts = Acts::At(due.max(self.now.after(REDIAL)));
+        let server = &mut self.servers[client.server];
+        let bus = server.bus;
+        let Some(node) = server.touch() else { return };
+        let opener = opener_id(of, all, client.dials);
+        client.dials += 1;
+        let Some(dialect) = client.dialect else {
+            let link = node.local(self.now);
+            server.locals.insert(link, of);
+            client.holds = Some(Held::Local(LocalLink::new(opener, link)));
+            self.note(bus, Noted::Dialled { opener, link });
+            return self.tell(of, (bus, opener), Event::Connected { version: Version::V2_0 });
+        };
+        let link = node.accept(self.now, self.plan.config.clone());
+        let config = Config { max_dialect: dialect, ..self.plan.config.clone() };
+        let near = Near::new(Connection::client(self.now, config));
+        client.holds = Some(Held::Line(opener));
+        let server = client.server;
+        self.lines.push(Line::new(opener, of, (server, bus), link, near));
+        self.count_links(server);
+        self.note(bus, Noted::Dialled { opener, link });
+    }
+
+    fn tell(&mut self, of: usize, (bus, opener): (BusId, OpenerId), event: Event) {
+        self.note(bus, Noted::Told { opener, event });
+        if let Some(Entry { what: Noted::Told { event, .. }, .. }) = self.transcript.entries().last() {
+            self.clients[of].is_told(self.now, event);
         }
     }
 
-    pub(super) fn carry_up(&mut self, at: usize) {
-        let line = &mut self.lines[at];
-        let Some(near) = &mut line.near else { return };
-        let arrives = self.now.after(latency(&mut self.draws, &self.swarm));
-        let reads = line.writes && line.far;
-        let room = if reads { line.up.room(self.swarm.window()) } else { usize::MAX };
-        let bytes = near.connection.take_write(piece(&mut self.draws, &self.swarm).min(room));
-        near.connection.wrote(bytes.len());
-        near.touched = true;
-        let bytes = distort(&mut self.draws, self.plan.network, bytes, &line.carried[0]);
-        line.carried[0] = bytes.clone();
-        if reads && !bytes.is_empty() {
-            line.up.push(arrives, bytes);
+    // Those with a connection.
+
+    /// Lets a connection say what it has to say. Says whether its opener has let go of it.
+    pub(super) fn settle_near(&mut self, at: usize) -> bool {
+        let Line { of, bus, opener, .. } = self.lines[at];
+        while let Some(event) = self.lines[at].near.as_mut().and_then(|near| near.poll()) {
+            self.tell(of, (bus, opener), event);
         }
+        let line = &mut self.lines[at];
+        let Some(near) = &line.near else { return false };
+        let finished = near.wants.finished;
+        if near.closed && near.connection.output_len() > near.farewell {
+            self.fail(format!("{opener} has more output than at its end"));
+        } else if finished {
+            line.drop_near(self.now, End::Fin);
+            self.clients[of].holds = None;
+        }
+        finished
     }
 
     /// The process of an opener is gone.
-    pub(super) fn crash_opener(&mut self, at: usize, end: Option<(Instant, End)>) {
-        self.note_opener(at, |opener| Noted::Gone { opener });
-        let of = self.lines[at].of;
-        self.lines[at].near = None;
-        if let Some((when, end)) = end {
-            self.lines[at].up.end(when, end);
-        }
+    pub(super) fn crash_opener(&mut self, at: usize, when: Instant, end: End) {
+        let line = &mut self.lines[at];
+        let (of, bus, opener) = (line.of, line.bus, line.opener);
+        line.drop_near(when, end);
+        self.lose(of, (bus, opener));
+    }
+
+    fn lose(&mut self, of: usize, (bus, opener): (BusId, OpenerId)) {
+        self.note(bus, Noted::Gone { opener });
         let client = &mut self.clients[of];
-        client.is_told(self.now);
-        if let Acts::At(due) = client.acts {
-            client.acts = Acts::At(due.max(self.now.after(REDIAL)));
-        }
+        client.holds = None;
+        client.notices(self.now);
+        client.waits_to_redial(self.now);
     }
 
     /// An opener of which the process stands still.
     pub(super) fn pause_opener(&mut self, at: usize, until: Instant) {
-        let of = self.lines[at].of;
+        let Line { of, bus, opener, .. } = self.lines[at];
         let client = &mut self.clients[of];
         client.back_at = client.back_at.max(until);
-        self.note_opener(at, |opener| Noted::Paused { opener: Some(opener), until });
+        self.note(bus, Noted::Paused { opener: Some(opener), until });
+    }
+
+    // Those in the program of a bus.
+
+    /// The bus tells a local opener something.
+    pub(super) fn tell_local(&mut self, server: usize, link: LinkId, command: Command) {
+        let Some(of) = self.servers[server].locals.get(&link).copied() else { return };
+        let Some(Held::Local(local)) = &mut self.clients[of].holds else { return };
+        let (bus, opener) = (self.servers[server].bus, local.opener);
+        for event in local.told(command) {
+            self.tell(of, (bus, opener), event);
+        }
+    }
+
+    /// A local opener asks for the end of its link, if it has one.
+    pub(super) fn leave(&mut self, of: usize) {
+        let client = &self.clients[of];
+        if let Some(Held::Local(local)) = &client.holds {
+            let (opener, bus) = (local.opener, self.servers[client.server].bus);
+            self.note(bus, Noted::Said { opener, event: Event::Closed(CloseReason::Local) });
+            self.remove_local(of);
+        }
+    }
+
+    fn remove_local(&mut self, of: usize) {
+        let server = &mut self.servers[self.clients[of].server];
+        let bus = server.bus;
+        let Some(Held::Local(local)) = self.clients[of].holds.take() else { return };
+        let (opener, link) = (local.opener, local.link);
+        server.locals.remove(&link);
+        if let Some(node) = server.touch() {
+            node.remove(self.now, link);
+        }
+        self.note(bus, Noted::LinkClosed { link });
+        for event in local.ended() {
+            self.tell(of, (bus, opener), event);
+        }
+    }
+
+    /// A local opener is gone with its bus.
+    pub(super) fn lose_local(&mut self, of: usize) {
+        let client = &self.clients[of];
+        if let Some(Held::Local(local)) = &client.holds {
+            let at = (self.servers[client.server].bus, local.opener);
+            self.lose(of, at);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use liminal_proto::{Instant, LinkError};
 
 /// How a direction ends, behind everything that travels in it.
@@ -12,6 +12,15 @@ pub(super) enum End {
     Fin,
     /// The transport is gone.
     Lost(LinkError),
+}
+
+/// What a direction has for its reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Some bytes.
+    Bytes,
+    /// Its end.
+    End,
 }
 
 /// What travels, in order.
@@ -41,17 +50,27 @@ impl Pipe {
         self.flight.push_back((at, bytes));
     }
 
+    /// What its reader finds now.
+    pub(super) fn due(&self, now: Instant) -> Option<Due> {
+        let (at, due) = match (self.flight.front(), self.end) {
+            (Some((at, _)), _) => (*at, Due::Bytes),
+            (None, Some((at, _))) => (at, Due::End),
+            (None, None) => return None,
+        };
+        (now >= at && now >= self.stalled_until).then_some(due)
+    }
+
     /// What has arrived.
-    pub(super) fn arrived(&self, now: Instant) -> Option<Bytes> {
-        let (_, bytes) = self.flight.front().filter(|(at, _)| now >= *at && now >= self.stalled_until)?;
-        Some(bytes.clone())
+    pub(super) fn arrived(&self, now: Instant) -> Option<&Bytes> {
+        let (_, bytes) = self.flight.front().filter(|_| self.due(now).is_some())?;
+        Some(bytes)
     }
 
     /// The reader has taken this much of it.
     pub(super) fn taken(&mut self, n: usize) {
         self.len = self.len.saturating_sub(n);
         if let Some((_, bytes)) = self.flight.front_mut() {
-            *bytes = bytes.slice(n.min(bytes.len())..);
+            bytes.advance(n.min(bytes.len()));
             if bytes.is_empty() {
                 self.flight.pop_front();
             }
@@ -65,8 +84,7 @@ impl Pipe {
     }
 
     pub(super) fn is_end_due(&self, now: Instant) -> bool {
-        let arrived = |(at, _): (Instant, End)| now >= at && now >= self.stalled_until;
-        self.flight.is_empty() && self.end.is_some_and(arrived)
+        self.due(now) == Some(Due::End)
     }
 
     /// It ends, but not before this moment. The loss of the transport counts more than a closed half.
@@ -88,6 +106,11 @@ impl Pipe {
 
     pub(super) fn chunks(&self) -> usize {
         self.flight.len()
+    }
+
+    /// When it has moved on: nothing stands still in it any more.
+    pub(super) fn back_at(&self) -> Instant {
+        self.next_at().map_or(self.stalled_until, |next| next.max(self.stalled_until))
     }
 
     /// When something arrives next.

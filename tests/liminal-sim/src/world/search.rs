@@ -11,8 +11,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use liminal_proto::Instant;
 
+use super::World;
 use super::line::Way;
-use super::{Action, World};
+use super::ready::Action;
 
 /// What a search knows.
 #[derive(Debug, Default)]
@@ -31,12 +32,23 @@ pub(crate) struct Search {
 pub(super) enum Part {
     /// What is decided for all of them.
     World,
-    Bus,
-    /// All of them: they may share what the bus knows nothing of.
+    /// Which of the plan. The openers in its program are told in the same step what it has to say: they are
+    /// parts of it.
+    Bus(usize),
+    /// All of them: they may share what no bus knows anything of.
     Participants,
+    /// Which of the plan, of those that dial.
     Opener(usize),
     /// One direction of the connection with this number.
     Pipe(u64, bool),
+}
+
+/// Something that is done.
+pub(super) struct Doing {
+    /// What tells it from everything else that is done with the same parts at the same moment.
+    what: (u64, usize, u64),
+    /// None: all of them.
+    parts: Vec<Part>,
 }
 
 impl Search {
@@ -110,7 +122,7 @@ impl World {
             }
             Action::Deliver(_, Way::Up)
             | Action::End(_, Way::Up)
-            | Action::Work(_)
+            | Action::Work(..)
             | Action::Act(_)
             | Action::Fault
             | Action::Hostile(..) => false,
@@ -121,9 +133,9 @@ impl World {
     pub(super) fn is_repetition(&mut self) -> bool {
         let Some(search) = &mut self.search else { return false };
         if search.histories.is_empty() {
-            search.on_every(self.draws.decided_since(0));
+            search.on_every(self.plan.draws.decided_since(0));
         }
-        if self.draws.decided() >= search.repeated && search.arrives(self.now) {
+        if self.plan.draws.decided() >= search.repeated && search.arrives(self.now) {
             search.is_repetition = true;
             self.broken = true;
         }
@@ -131,43 +143,107 @@ impl World {
     }
 
     /// What is about to be done, and with which parts.
-    pub(super) fn doing(&self, action: Action) -> (u64, Vec<Part>) {
+    pub(super) fn doing(&self, action: Action) -> Doing {
         let pipe = |line: usize, way: Way| Part::Pipe(self.lines[line].opener.get(), way == Way::Up);
         let opener = |line: usize| Part::Opener(self.lines[line].of);
-        match action {
-            Action::Deliver(line, Way::Up) => (1, vec![Part::Bus, pipe(line, Way::Up)]),
-            Action::Deliver(line, Way::Down) => (2, vec![opener(line), pipe(line, Way::Down)]),
-            Action::End(line, Way::Up) => (3, vec![Part::Bus, pipe(line, Way::Up)]),
-            Action::End(line, Way::Down) => (4, vec![opener(line), pipe(line, Way::Down)]),
-            Action::Carry(line, Way::Up) => (5, vec![opener(line), pipe(line, Way::Up)]),
-            Action::Carry(line, Way::Down) => (6, vec![Part::Bus, pipe(line, Way::Down)]),
-            Action::Work(call) => {
-                let call = &self.server.host.calls[call];
-                let parts = if call.is_to_start() {
-                    vec![Part::Participants]
-                } else {
-                    vec![Part::Bus, Part::Participants]
-                };
-                (7 + call.ticket.get(), parts)
-            }
-            Action::Act(of) if self.holds_line(of) => (0, vec![Part::Opener(of)]),
-            Action::Act(of) => (0, vec![Part::Opener(of), Part::Bus]),
+        let bus = |line: usize| Part::Bus(self.lines[line].server);
+        let (what, parts) = match action {
+            Action::Deliver(line, Way::Up) => ((1, 0, 0), vec![bus(line), pipe(line, Way::Up)]),
+            Action::Deliver(line, Way::Down) => ((2, 0, 0), vec![opener(line), pipe(line, Way::Down)]),
+            Action::End(line, Way::Up) => ((3, 0, 0), vec![bus(line), pipe(line, Way::Up)]),
+            Action::End(line, Way::Down) => ((4, 0, 0), vec![opener(line), pipe(line, Way::Down)]),
+            Action::Carry(line, Way::Up) => ((5, 0, 0), vec![opener(line), pipe(line, Way::Up)]),
+            Action::Carry(line, Way::Down) => ((6, 0, 0), vec![bus(line), pipe(line, Way::Down)]),
+            Action::Work(of, call) => return self.doing_work(of, call),
+            Action::Act(of) => ((0, of, 0), self.acting(of)),
             Action::Fault if self.faults_are_of_bus() => {
-                (0, vec![Part::World, Part::Bus, Part::Participants])
+                let buses = (0..self.servers.len()).map(Part::Bus);
+                ((8, 0, 0), [Part::World, Part::Participants].into_iter().chain(buses).collect())
             }
+            Action::Fault => ((8, 0, 0), Vec::new()),
             // A hostile peer is no part of its own: what it does may concern everything.
-            Action::Fault | Action::Hostile(..) => (0, Vec::new()),
+            Action::Hostile(peer, what) => ((9, peer, what as u64), Vec::new()),
+        };
+        Doing { what, parts }
+    }
+
+    fn doing_work(&self, of: usize, call: usize) -> Doing {
+        let call = &self.servers[of].host.calls[call];
+        let bus = (!call.is_to_start()).then_some(Part::Bus(of));
+        let parts = bus.into_iter().chain([Part::Participants]).collect();
+        Doing { what: (7, of, call.ticket.get()), parts }
+    }
+
+    /// With which parts an opener acts. It dials the bus where it has no connection.
+    fn acting(&self, of: usize) -> Vec<Part> {
+        let client = &self.clients[of];
+        let bus = Part::Bus(client.server);
+        match (client.is_local(), client.line()) {
+            (true, _) => vec![bus],
+            (false, Some(_)) => vec![Part::Opener(of)],
+            (false, None) => vec![Part::Opener(of), bus],
         }
     }
 
     /// That was done, and this was decided on the way. No parts are all of them.
-    pub(super) fn has_done(&mut self, (what, parts): (u64, Vec<Part>), decided: usize) {
+    pub(super) fn has_done(&mut self, Doing { what, parts }: Doing, decided: usize) {
         let Some(search) = &mut self.search else { return };
-        let what = (what, self.now, self.draws.decided_since(decided));
+        let what = (what, self.now, self.plan.draws.decided_since(decided));
         if parts.is_empty() {
             search.on_every(what);
         } else {
             search.on_step(&parts, what);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use liminal_core::participant::from_fn;
+
+    use crate::{Fault, Plan, Script, Sim, Tape, Track};
+
+    /// Whoever is created first has the only seat, on whatever bus.
+    fn desk(plan: &mut Plan, seats: &Arc<AtomicBool>) {
+        let seats = Arc::clone(seats);
+        plan.serve("desk", move || {
+            let has_it = seats.swap(false, Ordering::AcqRel);
+            from_fn(move |context, _| context.reply(if has_it { "yours" } else { "sold out" }))
+        });
+    }
+
+    fn ask() -> Script {
+        Script::new().open("desk").ask("a seat")
+    }
+
+    const ONE_BUS: fn(&mut Plan) = |plan| {
+        desk(plan, &Arc::new(AtomicBool::new(true)));
+        plan.only_faults(&[Fault::Kill]).faults_max(1).local_opener(ask());
+    };
+    const TWO_BUSES: fn(&mut Plan) = |plan| {
+        let seats = Arc::new(AtomicBool::new(true));
+        desk(plan.only_faults(&[]), &seats);
+        desk(plan.local_opener(ask()).another_bus(), &seats);
+        plan.local_opener(Script::new().open("desk"));
+    };
+
+    #[test]
+    fn nothing_is_missed_that_seeds_find_with_several_buses_and_local_openers() {
+        for stage in [ONE_BUS, TWO_BUSES] {
+            let sim = Sim::new("the last seat", stage);
+            let mut found = BTreeSet::new();
+            let complete = sim.search(&[Track::Schedule, Track::Faults], 100_000, |_, ran| {
+                found.insert(ran.transcript.conversations_digest());
+                Ok(())
+            });
+            assert_eq!(complete, Ok(true));
+            let end = |seed| sim.run(&Tape::from_seed(seed)).transcript.conversations_digest();
+            let seen: BTreeSet<u64> = (0..200).map(end).collect();
+            assert!(seen.len() > 1 && seen.is_subset(&found), "{seen:?}, {found:?}");
         }
     }
 }

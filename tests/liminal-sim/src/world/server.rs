@@ -1,5 +1,7 @@
 //! The process of the bus.
 
+use std::collections::BTreeMap;
+
 use liminal_core::transcript::{BusId, Noted};
 use liminal_core::{
     Answer, Call, ConversationKey, LinkId, Node, NodeNext, Offer, OfferId, Settings, Subject, Ticket,
@@ -7,14 +9,13 @@ use liminal_core::{
 use liminal_proto::{Instant, Wake};
 
 use super::World;
-use super::host::Host;
-use super::line::{Line, Way};
-use super::network::{distort, latency, piece};
+use super::host::{Host, Running};
 use super::pipe::End;
-use crate::Plan;
-use crate::plan::Kind;
+use super::ready::Touched;
+use crate::plan::{BusPlan, Kind};
 
 pub(super) struct Server {
+    plan: BusPlan,
     pub(super) bus: BusId,
     /// `None`: it has crashed, and is not started again yet.
     pub(super) node: Option<Node>,
@@ -23,42 +24,98 @@ pub(super) struct Server {
     pub(super) back_at: Instant,
     pub(super) wake: Wake,
     /// The bus may have something to say.
-    pub(super) touched: bool,
+    touched: bool,
     /// Which offers of the plan are registered, and as what.
     registered: Vec<Option<OfferId>>,
+    /// The openers in its program.
+    pub(super) locals: BTreeMap<LinkId, usize>,
+    /// The most connections that it has held at a time.
+    pub(super) links_max: usize,
+    /// Of connections that are over: how much output is left.
+    pub(super) farewells: BTreeMap<LinkId, usize>,
 }
 
 impl Server {
-    /// A bus on which everything of the plan is registered.
-    pub(super) fn start(bus: BusId, plan: &Plan) -> Self {
-        let mut node = Node::new(Settings { recording: true, ..plan.settings.clone() });
-        let mut host = Host::default();
-        let offers = plan.offers.iter();
-        let registered =
-            offers.map(|(subject, kind)| register(&mut node, &mut host, subject, kind)).collect();
-        for (subject, policy) in &plan.policies {
-            let _ = node.on_crash(subject.clone(), policy.clone());
-        }
-        Self {
+    pub(super) fn new(plan: BusPlan, bus: BusId) -> Self {
+        let mut this = Self {
+            plan,
             bus,
-            node: Some(node),
-            host,
+            node: None,
+            host: Host::default(),
             back_at: Instant::ORIGIN,
             wake: Wake::Never,
             touched: true,
-            registered,
+            registered: Vec::new(),
+            locals: BTreeMap::new(),
+            links_max: 0,
+            farewells: BTreeMap::new(),
+        };
+        this.start(bus);
+        this
+    }
+
+    /// Starts a bus on which everything of the plan is registered. Says which it was before.
+    pub(super) fn start(&mut self, bus: BusId) -> BusId {
+        let mut node = Node::new(Settings { recording: true, ..self.plan.settings.clone() });
+        let mut host = Host::default();
+        let offers = self.plan.offers.iter();
+        self.registered =
+            offers.map(|(subject, kind)| register(&mut node, &mut host, subject, kind)).collect();
+        for (subject, policy) in &self.plan.policies {
+            let _ = node.on_crash(subject.clone(), policy.clone());
         }
+        (self.node, self.host) = (Some(node), host);
+        (self.wake, self.touched) = (Wake::Never, true);
+        std::mem::replace(&mut self.bus, bus)
+    }
+
+    /// Its process ends, and is started again then.
+    pub(super) fn crash(&mut self, back_at: Instant) {
+        self.node = None;
+        self.host = Host::default();
+        self.links_max = 0;
+        self.farewells.clear();
+        self.back_at = back_at;
+    }
+
+    pub(super) fn runs(&self, now: Instant) -> bool {
+        self.node.is_some() && self.back_at <= now
+    }
+
+    /// The bus, if there is one, to be told something: it may have something to say then.
+    pub(super) const fn touch(&mut self) -> Option<&mut Node> {
+        self.touched = true;
+        self.node.as_mut()
+    }
+
+    /// When it has something to do.
+    pub(super) fn next_at(&self, now: Instant) -> Option<Instant> {
+        if !self.runs(now) {
+            return Some(self.back_at);
+        }
+        let calls = self.host.calls.iter().filter_map(Running::next_at);
+        calls.chain(self.wake.at()).filter(|at| *at > now).min()
+    }
+
+    /// Its bounds and times.
+    pub(super) const fn settings(&self) -> &Settings {
+        &self.plan.settings
+    }
+
+    /// How many registrations there can be.
+    pub(super) fn offers(&self) -> usize {
+        self.plan.offers.len()
     }
 
     /// Takes back one of the registrations, or has it again.
-    pub(super) fn withdraw(&mut self, which: usize, plan: &Plan) {
+    pub(super) fn withdraw(&mut self, which: usize) {
         let (Some(node), Some(place)) = (&mut self.node, self.registered.get_mut(which)) else { return };
         match place.take() {
             Some(offer) => {
                 node.unregister(offer);
             }
             None => {
-                if let Some((subject, kind)) = plan.offers.get(which) {
+                if let Some((subject, kind)) = self.plan.offers.get(which) {
                     *place = register(node, &mut self.host, subject, kind);
                 }
             }
@@ -68,10 +125,6 @@ impl Server {
 
     pub(super) fn takes_input(&self, link: LinkId) -> bool {
         self.node.as_ref().is_some_and(|node| node.input_room(link) > 0)
-    }
-
-    pub(super) fn writes(&self, link: LinkId) -> bool {
-        self.node.as_ref().and_then(|node| node.wants(link)).is_some_and(|wants| wants.write)
     }
 }
 
@@ -84,166 +137,140 @@ fn register(node: &mut Node, host: &mut Host, subject: &Subject, kind: &Kind) ->
 }
 
 impl World {
-    pub(super) fn bus_runs(&self) -> bool {
-        self.server.node.is_some() && self.server.back_at <= self.now
-    }
-
-    /// Lets the bus and the connections say what they have to say.
-    pub(super) fn settle(&mut self) {
-        loop {
-            if self.server.touched && self.bus_runs() {
-                self.server.touched = false;
-                self.settle_bus();
+    /// Lets the buses and those connections of openers say what they have to say.
+    pub(super) fn settle(&mut self, touched: Touched) {
+        // Whatever touches any of them may have been the end of one.
+        let mut dropped = touched == Touched::Any;
+        for of in 0..self.servers.len() {
+            let server = &mut self.servers[of];
+            if server.touched && server.runs(self.now) {
+                server.touched = false;
+                dropped |= self.settle_bus(of);
             }
-            let touched = |line: &Line| line.near.as_ref().is_some_and(|near| near.touched);
-            let Some(at) =
-                self.lines.iter().position(|line| touched(line) && self.clients[line.of].runs(self.now))
-            else {
-                break;
-            };
-            self.settle_near(at);
         }
-        self.lines.retain(|line| !line.is_over());
+        let lines = match touched {
+            Touched::None => 0..0,
+            Touched::Line(at) => at..at + 1,
+            Touched::Any => 0..self.lines.len(),
+        };
+        for at in lines {
+            let line = &self.lines[at];
+            let touched = line.near.as_ref().is_some_and(|near| near.touched);
+            if touched && self.clients[line.of].runs(self.now) {
+                dropped |= self.settle_near(at);
+            }
+        }
+        if dropped {
+            self.lines.retain(|line| !line.is_over());
+        }
     }
 
-    fn settle_bus(&mut self) {
-        while let Some(next) = self.server.node.as_mut().map(Node::poll) {
+    /// Says whether it has let go of a connection.
+    fn settle_bus(&mut self, of: usize) -> bool {
+        while let Some(next) = self.servers[of].node.as_mut().map(Node::poll) {
             match next {
                 NodeNext::Wait(wake) => {
-                    self.server.wake = wake;
+                    self.servers[of].wake = wake;
                     break;
                 }
-                next => self.on_bus(next),
+                next => self.on_bus(of, next),
             }
         }
-        self.check_farewells();
-        self.drop_finished();
-        self.settle_hostile();
+        self.check_farewells(of);
+        let dropped = self.look_at_lines(of);
+        self.settle_hostile(of);
+        dropped
     }
 
-    fn on_bus(&mut self, next: NodeNext) {
+    fn on_bus(&mut self, of: usize, next: NodeNext) {
+        let bus = self.servers[of].bus;
         match next {
             NodeNext::Run(ticket, invocation) => {
                 if matches!(invocation.what, Call::Join { .. }) {
-                    self.note_owner(invocation.conversation);
+                    self.note_owner(of, invocation.conversation);
                 }
-                self.note(Noted::Called { ticket, invocation: invocation.clone() });
-                let (host, draws) = (&mut self.server.host, &mut self.draws);
-                host.accept(self.now, ticket, invocation, draws, &self.swarm, &mut self.plan.faults_max);
+                self.note(bus, Noted::Called { ticket, invocation: invocation.clone() });
+                let Self { now, swarm, plan, .. } = self;
+                let host = &mut self.servers[of].host;
+                host.accept(*now, ticket, invocation, &mut plan.draws, swarm, &mut plan.faults_max);
             }
             NodeNext::Cancel(ticket) => {
-                self.note(Noted::Cancelled { ticket });
-                self.server.host.cancel(self.now, ticket);
+                self.note(bus, Noted::Cancelled { ticket });
+                self.servers[of].host.cancel(self.now, ticket);
             }
             NodeNext::Record(conversation, record) => {
                 if record.number.get() == 1 {
-                    self.note_owner(conversation);
+                    self.note_owner(of, conversation);
                 }
-                self.note(Noted::Recorded { conversation, record });
+                self.note(bus, Noted::Recorded { conversation, record });
             }
+            NodeNext::Local(link, command) => self.tell_local(of, link, command),
             NodeNext::LinkClosed(link, reason) => {
-                self.note(Noted::LinkClosed { link });
-                self.note_hostile_end(link, reason);
-                self.farewells.insert(link, usize::MAX);
+                self.note(bus, Noted::LinkClosed { link });
+                self.note_hostile_end(of, link, reason);
+                self.servers[of].farewells.insert(link, usize::MAX);
             }
-            NodeNext::Uncompensated(it) => self.note(Noted::Uncompensated(it)),
-            _ => {}
+            NodeNext::Served(noted) => self.note(bus, noted),
+            NodeNext::Uncompensated(it) => self.note(bus, Noted::Uncompensated(it)),
+            NodeNext::Wait(_) => {}
         }
     }
 
-    /// Says to whom a conversation belongs, once.
-    fn note_owner(&mut self, conversation: ConversationKey) {
-        let owner = self.server.node.as_ref().and_then(|node| node.bus().owner(conversation));
+    /// Says to whom a conversation belongs.
+    fn note_owner(&mut self, of: usize, conversation: ConversationKey) {
+        let server = &self.servers[of];
+        let owner = server.node.as_ref().and_then(|node| node.bus().owner(conversation));
         if let Some((link, id)) = owner {
-            self.note(Noted::Owned { conversation, link, id });
+            self.note(server.bus, Noted::Owned { conversation, link, id });
         }
     }
 
-    /// Connections that are through are closed.
-    fn drop_finished(&mut self) {
-        for line in &mut self.lines {
-            let Some(node) = self.server.node.as_mut().filter(|_| line.far) else { continue };
-            if node.wants(line.link).is_some_and(|wants| wants.finished) {
+    /// Sees which connections of a bus have something to write. Those that are through are closed: says whether
+    /// there were any.
+    fn look_at_lines(&mut self, of: usize) -> bool {
+        let mut dropped = false;
+        let server = &mut self.servers[of];
+        let Some(node) = &mut server.node else { return false };
+        for line in self.lines.iter_mut().filter(|line| line.far && line.server == of) {
+            let Some(wants) = node.wants(line.link) else { continue };
+            line.far_writes = wants.write;
+            if wants.finished {
                 node.remove(self.now, line.link);
                 line.drop_far(self.now, End::Fin);
-                self.server.touched = true;
+                (server.touched, dropped) = (true, true);
             }
         }
-    }
-
-    /// The bus is given what has arrived, or what an opener is.
-    pub(super) fn deliver(&mut self, at: usize, way: Way) {
-        let now = self.now;
-        let line = &mut self.lines[at];
-        let Some(bytes) = line.pipe(way).arrived(now) else { return };
-        let mut taken = bytes.len();
-        match (way, &mut line.near) {
-            (Way::Up, _) if line.far => {
-                if let Some(node) = &mut self.server.node {
-                    taken = node.receive(now, line.link, &bytes);
-                    self.server.touched = true;
-                }
-            }
-            (Way::Down, Some(near)) => {
-                taken = near.connection.receive(now, &bytes);
-                near.touched = true;
-            }
-            _ => {}
-        }
-        line.pipe(way).taken(taken);
-    }
-
-    /// One direction has ended.
-    pub(super) fn end_way(&mut self, at: usize, way: Way) {
-        let now = self.now;
-        let line = &mut self.lines[at];
-        let Some(end) = line.pipe(way).ended(now) else { return };
-        match (way, &mut line.near) {
-            (Way::Up, _) if line.far => {
-                if let Some(node) = &mut self.server.node {
-                    match end {
-                        End::Fin => node.eof(now, line.link),
-                        End::Lost(why) => node.link_lost(now, line.link, why),
-                    }
-                    self.server.touched = true;
-                }
-            }
-            (Way::Down, Some(near)) => near.input(now, end),
-            _ => {}
-        }
-    }
-
-    pub(super) fn carry_down(&mut self, at: usize) {
-        let line = &mut self.lines[at];
-        let Some(node) = &mut self.server.node else { return };
-        let max = piece(&mut self.draws, &self.swarm).min(line.down.room(self.swarm.window()));
-        let bytes = node.take_write(line.link, max);
-        node.wrote(line.link, bytes.len());
-        self.server.touched = true;
-        if line.near.is_none() {
-            return;
-        }
-        let arrives = self.now.after(latency(&mut self.draws, &self.swarm));
-        let bytes = distort(&mut self.draws, self.plan.network, bytes, &line.carried[1]);
-        line.carried[1] = bytes.clone();
-        if !bytes.is_empty() {
-            line.down.push(arrives, bytes);
-        }
+        dropped
     }
 
     /// A call goes on.
-    pub(super) fn work(&mut self, call: usize) {
-        let host = &mut self.server.host;
-        if let Some((ticket, answer)) = host.go_on(call, self.now, &mut self.draws, &self.swarm) {
-            self.note(Noted::Answered { ticket, answer: answer.clone() });
-            self.answer(ticket, answer);
+    pub(super) fn work(&mut self, of: usize, call: usize) {
+        let server = &mut self.servers[of];
+        let (host, bus) = (&mut server.host, server.bus);
+        let answered = host.go_on(call, self.now, &mut self.plan.draws, &self.swarm);
+        if let Some((ticket, answer)) = answered {
+            self.note(bus, Noted::Answered { ticket, answer: answer.clone() });
+            self.answer(of, ticket, answer);
         }
     }
 
-    fn answer(&mut self, ticket: Ticket, answer: Answer) {
-        if let Some(node) = &mut self.server.node {
+    fn answer(&mut self, of: usize, ticket: Ticket, answer: Answer) {
+        if let Some(node) = self.servers[of].touch() {
             node.answer(self.now, ticket, answer);
-            self.server.touched = true;
+        }
+    }
+
+    /// The process of a bus ends, and with it the openers in it. It is started again then.
+    pub(super) fn crash_bus(&mut self, of: usize, back_at: Instant) {
+        self.note(self.servers[of].bus, Noted::BusLost);
+        self.servers[of].crash(back_at);
+        for line in self.lines.iter_mut().filter(|line| line.far && line.server == of) {
+            line.far = false;
+            line.reset(self.now, 0, usize::MAX);
+        }
+        self.lose_hostile(of);
+        for client in std::mem::take(&mut self.servers[of].locals).into_values() {
+            self.lose_local(client);
         }
     }
 }

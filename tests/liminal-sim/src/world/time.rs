@@ -4,8 +4,6 @@ use liminal_core::transcript::{BusId, Noted};
 use liminal_proto::Instant;
 
 use super::World;
-use super::host::Host;
-use super::server::Server;
 
 impl World {
     /// Jumps to the next moment at which something is due. False: there is none up to `until`.
@@ -17,69 +15,62 @@ impl World {
         true
     }
 
+    /// What is due already and yet not ready waits for something else.
     fn next_moment(&self) -> Option<Instant> {
-        let server = &self.server;
-        let bus = if self.bus_runs() {
-            let calls = server.host.calls.iter().filter_map(Host::next_at);
-            calls.chain(server.wake.at()).min()
-        } else {
-            Some(server.back_at)
+        let now = self.now;
+        let mut next: Option<Instant> = None;
+        let mut see = |at: Option<Instant>| {
+            if let Some(at) = at.filter(|at| *at > now && next.is_none_or(|next| *at < next)) {
+                next = Some(at);
+            }
         };
-        let lines = self.lines.iter().flat_map(|line| {
-            let wake = line.near.as_ref().and_then(|near| near.wants.wake.at());
-            let runs = self.clients[line.of].runs(self.now);
-            [line.up.next_at(), line.down.next_at(), wake.filter(|_| runs)]
-        });
-        let clients = self.clients.iter().flat_map(|it| {
-            let back = (!it.runs(self.now)).then_some(it.back_at);
-            [it.acts_at(), back]
-        });
-        // What is due already and yet not ready waits for something else.
-        let moments =
-            lines.chain(clients).flatten().chain(bus).chain(self.fault_at).chain(self.hostile_moments());
-        moments.filter(|at| *at > self.now).min()
+        see(self.fault_at);
+        for line in &self.lines {
+            see(line.up.next_at());
+            see(line.down.next_at());
+            if let Some(near) = line.near.as_ref().filter(|_| self.clients[line.of].runs(now)) {
+                see(near.wants.wake.at());
+            }
+        }
+        for client in &self.clients {
+            see(client.acts_at());
+            // It stands still until then.
+            see(Some(client.back_at));
+        }
+        self.servers.iter().for_each(|server| see(server.next_at(now)));
+        self.hostile_moments().for_each(|at| see(Some(at)));
+        next
     }
 
     /// A bus that crashed is started again; one that stood still finds out what time it is.
     fn come_back(&mut self) {
-        if self.server.node.is_none() && self.server.back_at <= self.now {
-            self.server = Server::start(BusId::new(self.server.bus.get() + 1), &self.plan);
+        for server in &mut self.servers {
+            if server.node.is_none() && server.back_at <= self.now {
+                self.buses += 1;
+                let after = server.start(BusId::new(self.buses));
+                self.transcript.note(self.now, server.bus, Noted::BusStarted { after });
+            }
         }
     }
 
     fn tick(&mut self) {
         let now = self.now;
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if self.bus_runs()
-            && due(self.server.wake.at())
-            && let Some(node) = &mut self.server.node
-        {
-            node.tick(now);
-            self.server.touched = true;
+        for server in self.servers.iter_mut().filter(|server| server.runs(now)) {
+            if due(server.wake.at())
+                && let Some(node) = server.touch()
+            {
+                node.tick(now);
+            }
         }
         for line in &mut self.lines {
             if let Some(near) = &mut line.near
-                && self.clients[line.of].runs(now)
                 && due(near.wants.wake.at())
+                && self.clients[line.of].runs(now)
             {
                 near.connection.tick(now);
                 near.touched = true;
             }
-        }
-    }
-
-    /// The process of the bus ends. It is started again then.
-    pub(super) fn crash_bus(&mut self, back_at: Instant) {
-        self.note(Noted::BusLost);
-        self.server.node = None;
-        self.server.host = Host::default();
-        self.lose_hostile();
-        self.farewells.clear();
-        self.server.back_at = back_at;
-        let now = self.now;
-        for line in self.lines.iter_mut().filter(|line| line.far) {
-            line.far = false;
-            line.reset(now, 0, usize::MAX);
         }
     }
 }

@@ -36,9 +36,10 @@ impl World {
     pub(super) fn plan_fault(&mut self) {
         let any = self.plan.faults_max > 0 && EVENTS.iter().any(|fault| self.swarm.has(*fault));
         // Where a search tries every order, a fault that is due at once comes anywhere.
-        let tried = if self.draws.is_searched(Track::Schedule) { 2 } else { GAPS.len() };
+        let draws = &mut self.plan.draws;
+        let tried = if draws.is_searched(Track::Schedule) { 2 } else { GAPS.len() };
         let tried: Vec<usize> = (0..tried).collect();
-        let gap = if any { self.draws.below_of(Track::Faults, GAPS.len(), &tried) } else { 0 };
+        let gap = if any { draws.below_of(Track::Faults, GAPS.len(), &tried) } else { 0 };
         self.fault_at = (gap > 0).then(|| self.now.after(Duration::from_micros(GAPS[gap])));
     }
 
@@ -53,23 +54,31 @@ impl World {
         self.plan.faults_max = self.plan.faults_max.saturating_sub(1);
         self.fault_at = None;
         let exist: Vec<Fault> = EVENTS.into_iter().filter(|fault| self.swarm.has(*fault)).collect();
-        let fault = self.draws.pick(Track::Faults, &exist);
+        let fault = self.plan.draws.pick(Track::Faults, &exist);
         match fault {
-            Fault::BusPause => self.pause_bus(),
-            Fault::BusCrash => {
-                let back_at = self.after_draw(&[10, 1_000, 100_000, 8_000_000]);
-                if self.server.node.is_some() {
-                    self.crash_bus(back_at);
-                }
-            }
-            Fault::Kill => self.kill(),
-            Fault::Withdraw => {
-                let which = self.draws.below(Track::Faults, self.plan.offers.len());
-                self.server.withdraw(which, &self.plan);
-            }
+            Fault::BusPause | Fault::BusCrash | Fault::Kill | Fault::Withdraw => self.fault_of_bus(fault),
             fault => self.fault_of_line(fault),
         }
         self.plan_fault();
+    }
+
+    fn fault_of_bus(&mut self, fault: Fault) {
+        let of = self.plan.draws.below(Track::Faults, self.servers.len());
+        match fault {
+            Fault::BusPause => self.pause_bus(of),
+            Fault::BusCrash => {
+                let back_at = self.after_draw(&[10, 1_000, 100_000, 8_000_000]);
+                if self.servers[of].node.is_some() {
+                    self.crash_bus(of, back_at);
+                }
+            }
+            Fault::Kill => self.kill(of),
+            _ => {
+                let offers = self.servers[of].offers();
+                let which = self.plan.draws.below(Track::Faults, offers);
+                self.servers[of].withdraw(which);
+            }
+        }
     }
 
     fn fault_of_line(&mut self, fault: Fault) {
@@ -78,26 +87,26 @@ impl World {
         if held.is_empty() {
             return;
         }
-        let at = self.draws.pick(Track::Faults, &held);
+        let at = self.plan.draws.pick(Track::Faults, &held);
         match fault {
             Fault::Stall => {
                 let until = self.after_draw(&[100, 5_000, 300_000, 6_000_000, 12_000_000]);
-                let way = self.draws.pick(Track::Faults, &[Way::Up, Way::Down]);
-                self.lines[at].pipe(way).stall(until);
+                let way = self.plan.draws.pick(Track::Faults, &[Way::Up, Way::Down]);
+                self.lines[at].pipe_mut(way).stall(until);
             }
             Fault::BlackHole => self.black_hole(at),
             Fault::Reset => self.reset(at),
             Fault::HalfClose => self.half_close(at),
             Fault::OpenerCrash => {
-                let end = self.draws.pick(Track::Faults, &[End::Fin, End::Lost(LinkError::Reset)]);
-                self.crash_opener(at, Some((self.now, end)));
+                let end = self.plan.draws.pick(Track::Faults, &[End::Fin, End::Lost(LinkError::Reset)]);
+                self.crash_opener(at, self.now, end);
             }
             Fault::OpenerVanishes => {
                 let up = self.lines[at].up.chunks();
-                let kept = self.draws.below(Track::Faults, up + 1);
+                let kept = self.plan.draws.below(Track::Faults, up + 1);
                 self.lines[at].up.cut(kept);
                 let end = End::Lost(LinkError::TimedOut);
-                self.crash_opener(at, Some((self.now.after(TRANSPORT_TIMEOUT), end)));
+                self.crash_opener(at, self.now.after(TRANSPORT_TIMEOUT), end);
             }
             Fault::OpenerPause => {
                 let until = self.after_draw(&[1_000, 50_000, 1_000_000, 7_000_000]);
@@ -110,7 +119,7 @@ impl World {
     /// Nothing arrives either way, until it does again or the transport gives up.
     fn black_hole(&mut self, at: usize) {
         let until = self.after_draw(&[200_000, 3_000_000, 20_000_000, 60_000_000]);
-        let heals = self.draws.below(Track::Faults, 2) == 0;
+        let heals = self.plan.draws.below(Track::Faults, 2) == 0;
         let line = &mut self.lines[at];
         line.up.stall(until);
         line.down.stall(until);
@@ -124,8 +133,8 @@ impl World {
 
     fn reset(&mut self, at: usize) {
         let (up, down) = (self.lines[at].up.chunks(), self.lines[at].down.chunks());
-        let keep_up = self.draws.below(Track::Faults, up + 1);
-        let keep_down = self.draws.below(Track::Faults, down + 1);
+        let keep_up = self.plan.draws.below(Track::Faults, up + 1);
+        let keep_down = self.plan.draws.below(Track::Faults, down + 1);
         self.lines[at].reset(self.now, keep_up, keep_down);
     }
 
@@ -143,31 +152,34 @@ impl World {
         line.up.end(self.now, End::Fin);
     }
 
-    fn pause_bus(&mut self) {
+    fn pause_bus(&mut self, of: usize) {
         let until = self.after_draw(&[1_000, 50_000, 1_000_000, 7_000_000]);
-        if self.bus_runs() {
-            self.server.back_at = until;
-            self.note(Noted::Paused { opener: None, until });
+        let server = &mut self.servers[of];
+        if server.runs(self.now) {
+            server.back_at = until;
+            let bus = server.bus;
+            self.note(bus, Noted::Paused { opener: None, until });
         }
     }
 
-    /// The host learns that a participant is no more.
-    fn kill(&mut self) {
-        let alive: Vec<_> = self.server.host.alive().collect();
-        if alive.is_empty() || !self.bus_runs() {
+    /// A host learns that a participant is no more.
+    fn kill(&mut self, of: usize) {
+        let server = &mut self.servers[of];
+        let alive: Vec<_> = server.host.alive().collect();
+        if alive.is_empty() || !server.runs(self.now) {
             return;
         }
-        let (pid, conversation) = self.draws.pick(Track::Faults, &alive);
+        let (pid, conversation) = self.plan.draws.pick(Track::Faults, &alive);
         let reason = ExitReason::Signal { signal: 9 };
-        self.note(Noted::Died { conversation, pid, reason: reason.clone() });
-        self.server.host.kill(self.now, pid);
-        if let Some(node) = &mut self.server.node {
+        let died = Noted::Died { conversation, pid, reason: reason.clone() };
+        self.transcript.note(self.now, server.bus, died);
+        server.host.kill(self.now, pid);
+        if let Some(node) = server.touch() {
             node.exited(self.now, conversation, pid, reason);
-            self.server.touched = true;
         }
     }
 
     fn after_draw(&mut self, micros: &[u64]) -> Instant {
-        self.now.after(Duration::from_micros(self.draws.pick(Track::Faults, micros)))
+        self.now.after(Duration::from_micros(self.plan.draws.pick(Track::Faults, micros)))
     }
 }

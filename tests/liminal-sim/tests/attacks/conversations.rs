@@ -49,6 +49,7 @@ fn replies_that_a_client_forges_reach_nobody() {
             message_id: liminal_proto::MessageId::new(9),
             answers: Some(liminal_proto::MessageId::new(1)),
             timeout_ms: None,
+            redelivered: None,
             payload: &b"forged"[..],
         };
         let forged = match dialect {
