@@ -83,6 +83,14 @@ pub enum Command {
         /// Whether nobody wants what it is still doing: whoever opened it is gone, or has another participant.
         cancel: bool,
     },
+    /// Something that the peer has said in a conversation, and of which the payload had this length, is dealt with: a
+    /// message that wanted no reply, or the reply of a participant of this link. The peer may say as much again.
+    Consumed {
+        /// In which.
+        conversation: ConversationId,
+        /// Its length, in bytes.
+        len: usize,
+    },
     /// The offer stands.
     Serving {
         /// Which.
@@ -106,14 +114,42 @@ pub enum Command {
     Disconnect,
 }
 
-/// A command for which there is no room in the output of its connection.
+/// A command that its connection cannot say now.
 ///
-/// It must be applied again when some output was written, and before any later command of its
+/// It must be applied again when there is what it lacks, and before any later command of its
 /// [`conversation`](Command::conversation). Commands of other conversations need not wait for it, so an
-/// exit never stands behind somebody else's reply.
+/// exit never stands behind somebody else's reply. [`Outbox`](crate::Outbox) minds all that.
 #[must_use]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held(pub Command);
+pub struct Held {
+    /// It.
+    pub command: Command,
+    /// What is wanting.
+    pub lacks: Lacks,
+}
+
+/// What a command lacks that a connection cannot say now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lacks {
+    /// Room in the output, or credit for all conversations together: nothing with a payload can be said. There is
+    /// some when output was written, or the peer has [given credit](liminal_proto::Event::Room).
+    Output,
+    /// Credit in its conversation, which its peer does not read. There is some when the peer has given it.
+    Credit,
+}
+
+impl Lacks {
+    /// What the reason for which a command was not taken says; `None`: waiting does not help.
+    const fn of(reason: &CommandError) -> Option<Self> {
+        if matches!(reason, CommandError::Full | CommandError::NoCredit(None)) {
+            Some(Self::Output)
+        } else if matches!(reason, CommandError::NoCredit(Some(_))) {
+            Some(Self::Credit)
+        } else {
+            None
+        }
+    }
+}
 
 impl Command {
     /// The conversation that it is about. Commands of one conversation must keep their order; those of
@@ -131,6 +167,7 @@ impl Command {
             | Self::Failed { conversation }
             | Self::Invite { conversation, .. }
             | Self::Close { conversation, .. }
+            | Self::Consumed { conversation, .. }
             | Self::Ended { conversation } => Some(*conversation),
             Self::Serving { .. } | Self::NotServing { .. } | Self::Withdrawn { .. } | Self::Disconnect => {
                 None
@@ -153,6 +190,7 @@ impl Command {
             | Self::Ended { .. }
             | Self::Invite { .. }
             | Self::Close { .. }
+            | Self::Consumed { .. }
             | Self::Serving { .. }
             | Self::NotServing { .. }
             | Self::Withdrawn { .. }
@@ -168,7 +206,7 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// [`Held`] gives the command back when the output of the connection is full.
+    /// [`Held`] gives the command back when there is no room for it, or no credit.
     pub fn apply(self, now: Instant, connection: &mut Connection) -> Result<(), Held> {
         if let Self::Reply(reply) = self {
             return apply_reply(now, connection, reply);
@@ -176,8 +214,8 @@ impl Command {
         if let Self::Deliver(message) = self {
             return deliver(now, connection, message);
         }
-        match self.tell(now, connection) {
-            Err(CommandError::Full) => Err(Held(self)),
+        match self.tell(now, connection).map_err(|reason| Lacks::of(&reason)) {
+            Err(Some(lacks)) => Err(Held { command: self, lacks }),
             _ => Ok(()),
         }
     }
@@ -202,6 +240,10 @@ impl Command {
                 let reason = cancel.then_some(ReasonCode::CANCELLED);
                 connection.close(now, *conversation, reason)
             }
+            Self::Consumed { conversation, len } => {
+                connection.consumed(now, *conversation, *len);
+                Ok(())
+            }
             Self::Serving { offer } => connection.serving(now, *offer),
             Self::NotServing { offer, reason, text } => {
                 connection.refuse_offer(now, *offer, *reason, text.as_deref())
@@ -223,8 +265,8 @@ fn apply_reply(now: Instant, connection: &mut Connection, reply: Reply) -> Resul
     let Err(Rejected { payload: reply, reason }) = connection.reply(now, reply) else {
         return Ok(());
     };
-    if reason == CommandError::Full {
-        return Err(Held(Command::Reply(reply)));
+    if let Some(lacks) = Lacks::of(&reason) {
+        return Err(Held { command: Command::Reply(reply), lacks });
     }
     let Some(refusal) = unspeakable(reason) else { return Ok(()) };
     Command::Outcome {
@@ -237,12 +279,9 @@ fn apply_reply(now: Instant, connection: &mut Connection, reply: Reply) -> Resul
 
 /// What the connection can never carry it says itself, as the refusal of the message.
 fn deliver(now: Instant, connection: &mut Connection, message: Message) -> Result<(), Held> {
-    match connection.deliver(now, message) {
-        Err(Rejected { payload: message, reason: CommandError::Full }) => {
-            Err(Held(Command::Deliver(message)))
-        }
-        _ => Ok(()),
-    }
+    let Err(Rejected { payload: message, reason }) = connection.deliver(now, message) else { return Ok(()) };
+    let held = Lacks::of(&reason).map(|lacks| Held { command: Command::Deliver(message), lacks });
+    held.map_or(Ok(()), Err)
 }
 
 /// What an asker is told of a reply that its connection can never carry.
@@ -258,6 +297,7 @@ fn unspeakable(reason: CommandError) -> Option<ReasonCode> {
         | CommandError::Exited(_)
         | CommandError::Closing(_)
         | CommandError::Full
+        | CommandError::NoCredit(_)
         | CommandError::NotOutstanding
         | _ => None,
     }

@@ -68,8 +68,7 @@ impl Settings {
     /// many small messages are no way around a bound in bytes.
     #[must_use]
     pub const fn charge(payload_len: usize) -> usize {
-        let overhead = if payload_len < 64 { Limits::SMALL_FRAME_CHARGE } else { Limits::FRAME_CHARGE };
-        payload_len.saturating_add(overhead)
+        Limits::charge(payload_len)
     }
 
     /// A duration that somebody named, within the bounds.

@@ -17,7 +17,8 @@ fn an_exact_subject_wins_over_any() {
     let taken = Err(RegisterError::Taken("a".into()));
     assert_eq!(bus.register("a".into(), Offer::TraceOnly), taken);
     assert_eq!(bus.register(Subject::Any, Offer::TraceOnly), Err(RegisterError::Taken(Subject::Any)));
-    let mut kit = Kit { bus, now: Instant::ORIGIN, tickets: Vec::new(), keys: Vec::new() };
+    let mut kit =
+        Kit { bus, now: Instant::ORIGIN, tickets: Vec::new(), keys: Vec::new(), consumed: Vec::new() };
     let link = kit.link();
     for (id, subject, offer) in [(1, "a", exact), (2, "b", any)] {
         kit.open(link, id, subject);

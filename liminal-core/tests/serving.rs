@@ -534,24 +534,6 @@ fn a_pid_that_another_bus_gave_is_the_pid_here() {
 }
 
 #[test]
-fn parts_that_the_asker_does_not_read_end_their_request_and_cost_nobody_else_anything() {
-    let (mut kit, owner, links) = joined(1, CrashPolicy::Fail);
-    kit.ask(owner, 1, 1, "question");
-    kit.drain();
-    kit.replies(links[0], 2, 1, false, "a part");
-    kit.drain();
-    kit.bus.link_full(owner);
-    kit.replies(links[0], 2, 1, false, "another");
-    kit.replies(links[0], 2, 1, false, "and another");
-    kit.replies(links[0], 2, 1, true, "the rest");
-    let words = "the parts of the reply find no room on the connection of the asker";
-    assert_eq!(kit.drain(), [format!("l1 c1 m1 refused: busy ({words})")]);
-    kit.bus.link_ready(owner);
-    kit.ask(owner, 1, 2, "and now?");
-    follows!(kit, ["l2 g2 m2 \"and now?\"?"]);
-}
-
-#[test]
 fn those_who_lack_a_participant_look_again_in_batches_however_often_somebody_offers_one() {
     const MANY: u64 = 3 * liminal_core::CANCELLED_PER_POLL as u64;
     let (mut kit, owner, links) = serving(1, 1_000, CrashPolicy::RouteToNext);

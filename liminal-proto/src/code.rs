@@ -84,6 +84,8 @@ codes! {
     TOO_SLOW = 0x0110, "too slow";
     /// The participant has exited before it had answered this, and the conversation goes on with another.
     REPLACED = 0x0111, "the participant has exited and is being replaced";
+    /// More was said than credit was given for, or more credit was given than anybody can count.
+    CREDIT = 0x0112, "credit exceeded";
     /// What 1.0 servers send for everything.
     OTHER = 0xFFFF, "unspecified failure";
 }

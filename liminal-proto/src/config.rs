@@ -19,8 +19,23 @@ pub struct Config {
     ///
     /// It catches half-open links and nothing else: a crash never waits for it.
     pub keepalive: Option<Keepalive>,
+    /// When the peer has credit again for what it has said (2.0 only). Default: when it was polled.
+    pub credit: CreditGiven,
     /// The bounds.
     pub limits: Limits,
+}
+
+/// When a peer is given new credit for a message or a reply: what it says before that is bounded by the windows
+/// ([`Limits::conversation_window`], [`Limits::connection_window`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CreditGiven {
+    /// When its event was polled: for an embedder that deals with it at once.
+    #[default]
+    Polled,
+    /// When a request has ended, and for all else when the embedder says so with
+    /// [`consumed`](crate::Connection::consumed): for an embedder that queues what it polls, so that what it queues is
+    /// bounded, too.
+    Consumed,
 }
 
 impl Default for Config {
@@ -30,6 +45,7 @@ impl Default for Config {
             max_dialect: Dialect::V2,
             token: Bytes::new(),
             keepalive: Some(Keepalive::default()),
+            credit: CreditGiven::default(),
             limits: Limits::default(),
         }
     }
@@ -67,6 +83,13 @@ pub struct Limits {
     pub offers_max: usize,
     /// Requests outstanding at once, in each direction. Default: 16,384; each costs about 100 bytes.
     pub requests_max: usize,
+    /// How much of one conversation the peer may say before this side is through with it, in bytes with their
+    /// [charge](Self::charge) (2.0). Default: 256 KiB, so that a conversation that nobody reads takes an eighth of what
+    /// there is for all of them. 0 counts as 1.
+    pub conversation_window: u32,
+    /// The same for all conversations together, once for messages and once for replies. Default: 2 MiB: what a
+    /// server holds at worst for a connection beside its output.
+    pub connection_window: u32,
     /// Queued output, in bytes, above which no reply is taken and, on a 1.0 link, no input is
     /// decoded. Default: 1 MiB. (A single reply may be larger; it then waits for an almost empty queue.)
     pub output_soft_max: usize,
@@ -130,6 +153,15 @@ impl Limits {
     pub const FRAME_CHARGE: usize = 64;
     /// The same for a payload under 64 bytes.
     pub const SMALL_FRAME_CHARGE: usize = 256;
+    /// As much credit as anybody may have, in bytes: more cannot be meant.
+    pub const CREDIT_MAX: u32 = i32::MAX as u32;
+
+    /// What a message or a reply of this length is charged.
+    #[must_use]
+    pub const fn charge(payload_len: usize) -> usize {
+        let overhead = if payload_len < 64 { Self::SMALL_FRAME_CHARGE } else { Self::FRAME_CHARGE };
+        payload_len.saturating_add(overhead)
+    }
 }
 
 impl Default for Limits {
@@ -140,6 +172,8 @@ impl Default for Limits {
             conversations_max: 16_384,
             offers_max: 256,
             requests_max: 16_384,
+            conversation_window: 256 << 10,
+            connection_window: 2 << 20,
             output_soft_max: 1 << 20,
             output_hard_max: 2 << 20,
             input_max: 64 << 10,

@@ -7,7 +7,7 @@ use core::time::Duration;
 use thiserror::Error;
 
 use crate::wire::{DecodeError, Dialect, EncodeError};
-use crate::{ConversationId, MessageId, ReasonCode, StreamId, TimerReason, Version};
+use crate::{ConversationId, Limits, MessageId, ReasonCode, StreamId, TimerReason, Version};
 
 /// Our own caller used the connection wrongly. The connection stays sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -62,6 +62,10 @@ pub enum CommandError {
     /// The output queue is full. Try again when some of it was written.
     #[error("the output queue is full")]
     Full,
+    /// The peer has given no credit for that much more, in this conversation, or on the whole connection. Try again
+    /// after [`Event::Room`](crate::Event::Room).
+    #[error("the peer takes no more {}", Where(.0))]
+    NoCredit(Option<ConversationId>),
     /// A limit of this side is reached.
     #[error("the limit of {limit} {what} is reached")]
     Limit {
@@ -95,6 +99,17 @@ pub enum CommandError {
     /// The peer speaks 1.0, which cannot say this.
     #[error("this needs protocol version 2.0, and the peer speaks 1.0")]
     NeedsVersion2,
+}
+
+struct Where<'a>(&'a Option<ConversationId>);
+
+impl fmt::Display for Where<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(conversation) => write!(f, "in conversation {conversation} for now"),
+            None => f.write_str("for now"),
+        }
+    }
 }
 
 /// A command that was not taken, with what it carried.
@@ -199,6 +214,22 @@ pub enum Violation {
         /// Of what.
         what: &'static str,
     },
+    /// It said more than it had credit for (2.0).
+    #[error("{bytes} bytes were said with a credit of {left}")]
+    BeyondCredit {
+        /// What it said, as it is charged.
+        bytes: u32,
+        /// What it might have said.
+        left: u32,
+    },
+    /// It gave more credit than anybody may have (2.0).
+    #[error("a credit of {bytes} bytes more than {left} is above the limit of {}", Limits::CREDIT_MAX)]
+    TooMuchCredit {
+        /// What it gave.
+        bytes: u32,
+        /// What was left.
+        left: u32,
+    },
     /// Too slow: nothing moved for as long as the limit allows.
     #[error("{} within {limit:?}", Slow(.what))]
     TooSlow {
@@ -234,6 +265,7 @@ impl Violation {
             Self::BadToken => ReasonCode::AUTHENTICATION,
             Self::NoCommonVersion { .. } => ReasonCode::VERSION_MISMATCH,
             Self::Flood { .. } => ReasonCode::LIMIT,
+            Self::BeyondCredit { .. } | Self::TooMuchCredit { .. } => ReasonCode::CREDIT,
             Self::TooSlow { .. } | Self::Unread { .. } => ReasonCode::TOO_SLOW,
             Self::EndInsideFrame { .. } => ReasonCode::TRUNCATED_PAYLOAD,
         }

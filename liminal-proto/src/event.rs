@@ -244,6 +244,12 @@ pub enum Event {
         /// Which.
         offer: StreamId,
     },
+    /// The peer has given credit where some was wanting: what was rejected with
+    /// [`CommandError::NoCredit`](crate::CommandError::NoCredit) may be tried again.
+    Room {
+        /// In this conversation; `None`: in every conversation that has credit of its own.
+        conversation: Option<ConversationId>,
+    },
     /// The connection is over. Comes exactly once, and nothing after it.
     Closed(CloseReason),
 }

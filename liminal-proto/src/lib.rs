@@ -82,8 +82,10 @@ mod time;
 pub mod wire;
 
 pub use code::ReasonCode;
-pub use config::{Config, Keepalive, Limits, Rate};
-pub use connection::{Connection, ConversationPhase, ConversationTrigger, OfferPhase, OfferTrigger, Phase};
+pub use config::{Config, CreditGiven, Keepalive, Limits, Rate};
+pub use connection::{
+    Connection, ConversationPhase, ConversationTrigger, CreditLeft, OfferPhase, OfferTrigger, Phase,
+};
 pub use error::{CloseReason, CommandError, LinkError, Misuse, Rejected, Resemblance, Side, Violation};
 pub use event::{Event, Exit, ExitReason, Expects, Message, Next, Outcome, Reply, TimerReason, Wake, Wants};
 pub use id::{ConversationId, MessageId, Pid, RecordNumber, StreamId};

@@ -49,7 +49,7 @@ fn the_server_picks_the_highest_version_in_common() {
             Some(major) => {
                 let version = Version { major, minor: 0 };
                 assert_eq!(events, [Event::Connected { version }], "{min:?}..{max:?}");
-                assert_eq!(output(&mut server), connect_ack(major));
+                assert_eq!(output(&mut server), [connect_ack(major), greeting(major)].concat());
                 assert_eq!(server.version(), Some(version));
             }
             None => {
@@ -91,7 +91,7 @@ fn a_client_takes_a_selected_version_that_it_speaks_and_leaves_otherwise() {
         let mut client = Connection::client(START, config);
         output(&mut client);
         let ack = frame(0, 0, Body::ConnectAck { selected_version, capabilities: 0 });
-        let events = feed(&mut client, START, &ack);
+        let events = feed(&mut client, START, &[ack, greeting(selected_version.major)].concat());
         if spoken {
             assert_eq!(events, [Event::Connected { version: selected_version }]);
         } else {
@@ -182,9 +182,11 @@ fn the_right_token_opens_and_without_a_configured_one_any_does() {
 fn frames_of_version_2_before_the_handshake_are_of_unknown_type() {
     let mut server = Connection::server(START, Config::default());
     let early = message_v2(0, 0x55, 1, b"early");
-    let bytes = [early.clone(), connect((2, 0), (2, 0), b""), early].concat();
+    let bytes = [early.clone(), connect((2, 0), (2, 0), b""), greeting(2), early].concat();
     assert_eq!(feed(&mut server, START, &bytes), [Event::Connected { version: Version::V2_0 }]);
-    assert_eq!(server.strays() + written(&mut server).len() as u64, 2, "only the second one is understood");
+    let answers: Vec<_> = said(&mut server).iter().filter_map(Body::frame_type).collect();
+    let only_the_second = [FrameType::ConnectAck, FrameType::Windows, FrameType::Outcome];
+    assert_eq!(answers, only_the_second);
 }
 
 // ── the table ───────────────────────────────────────────────────────────────────────────────────────
@@ -249,6 +251,9 @@ fn every_frame() -> Vec<(Option<FrameType>, Vec<u8>)> {
         Body::Withdrawn,
         Body::Invite { pid: Pid::new(1), subject: "s" },
         Body::Open { on_exit: OnExit::Fail, total_ms: None, idle_ms: None, subject: "s" },
+        Body::Windows { payload_max: 1, conversation: 1, connection: 1 },
+        Body::Credit { bytes: 1 },
+        Body::ConnectionCredit { messages: 1, replies: 1 },
     ];
     let mut frames: Vec<_> = bodies.into_iter().map(|body| (body.frame_type(), valid(body))).collect();
     assert!(frames.iter().map(|(frame_type, _)| *frame_type).eq(FrameType::ALL.iter().copied().map(Some)));
@@ -337,6 +342,7 @@ fn a_connected_client_ignores_every_frame_where_it_has_begun_nothing_and_was_not
     }
 }
 
+/// Frames of which a server, too, makes nothing when it has neither asked for them nor begun anything.
 fn is_for_clients(frame_type: FrameType) -> bool {
     use FrameType as T;
     matches!(
@@ -360,6 +366,8 @@ fn is_for_clients(frame_type: FrameType) -> bool {
             | T::Serving
             | T::Withdrawn
             | T::Invite
+            | T::Credit
+            | T::ConnectionCredit
     )
 }
 
@@ -388,6 +396,9 @@ fn an_active_server_refuses_a_second_connect_and_ignores_what_only_servers_send(
             let does = server_does(&mut server, &bytes);
             match frame_type {
                 Some(FrameType::Connect) => assert_eq!(does, Does::Refuses(ReasonCode::INVALID_STATE)),
+                Some(FrameType::Windows) if version == 2 => {
+                    assert_eq!(does, Does::Refuses(ReasonCode::INVALID_STATE));
+                }
                 Some(FrameType::Disconnect) => assert_eq!(does, Does::Echoes),
                 Some(FrameType::Ping) => assert_eq!(does, Does::Pongs),
                 Some(it) if is_for_clients(it) => assert_eq!(does, Does::Ignores, "{it:?}"),
@@ -411,6 +422,46 @@ fn a_closing_server_takes_disconnect_as_the_end_and_still_refuses_connect() {
             Some(FrameType::Disconnect) => assert_eq!(does, Does::Ends),
             Some(FrameType::Ping) => assert_eq!(does, Does::Pongs),
             _ => assert_eq!(server.phase(), Phase::ClosingLocal, "{frame_type:?}"),
+        }
+    }
+}
+
+/// P-6.18
+#[test]
+fn a_2_0_server_takes_windows_first_and_nothing_before_it() {
+    for (frame_type, bytes) in every_frame() {
+        let mut server = Connection::server(START, Config::default());
+        feed(&mut server, START, &connect((2, 0), (2, 0), b""));
+        output(&mut server);
+        let does = server_does(&mut server, &bytes);
+        let expected = match frame_type {
+            Some(FrameType::Windows | FrameType::Pong) | None => Does::Ignores,
+            Some(FrameType::Disconnect) => Does::Echoes,
+            Some(FrameType::Ping) => Does::Pongs,
+            Some(_) => Does::Refuses(ReasonCode::INVALID_STATE),
+        };
+        assert_eq!(does, expected, "{frame_type:?}");
+    }
+}
+
+/// P-6.18
+#[test]
+fn a_2_0_client_says_windows_when_its_version_was_chosen_and_is_connected_by_those_of_the_server() {
+    for (frame_type, bytes) in every_frame() {
+        let mut client = Connection::client(START, Config::default());
+        output(&mut client);
+        assert_eq!(feed(&mut client, START, &connect_ack(2)), []);
+        assert_eq!((output(&mut client), client.version()), (greeting(2), None));
+        assert_eq!(client.open(START, "subject"), Err(CommandError::NotConnected));
+        let events = feed(&mut client, START, &bytes);
+        match frame_type {
+            Some(FrameType::Windows) => assert_eq!(events, [Event::Connected { version: Version::V2_0 }]),
+            Some(FrameType::ConnectError) => {
+                assert!(matches!(events[..], [Event::Closed(CloseReason::Refused { .. })]));
+            }
+            Some(FrameType::Ping) => assert_eq!(said(&mut client), [Body::Pong]),
+            Some(it) => assert!(matches!(violation(&events), Violation::WrongState { .. }), "{it:?}"),
+            None => assert_eq!(events, []),
         }
     }
 }

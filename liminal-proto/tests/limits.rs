@@ -200,7 +200,7 @@ fn while_a_1_0_client_is_not_read_the_time_of_its_unfinished_frame_stands_still(
     );
 }
 
-/// A 2.0 server with a conversation, whose output stands just above the bound at which work is refused.
+/// A 2.0 server with a conversation, whose output stands just above the bound at which opens are refused.
 fn overfull_server() -> Connection {
     let small = |limits: &mut Limits| (limits.output_soft_max, limits.frame_payload_max) = (1000, 500);
     let mut server = server_with_conversation(2, limited(small));
@@ -212,21 +212,19 @@ fn overfull_server() -> Connection {
 
 /// P-8.5
 #[test]
-fn above_output_soft_max_and_a_frame_a_2_0_server_refuses_new_work_as_busy_and_reads_on() {
+fn above_output_soft_max_and_a_frame_a_2_0_server_refuses_opens_as_busy_and_reads_on() {
     let mut server = overfull_server();
     assert!(wants(&mut server).read);
     let bytes = [message_v2(flag::WANTS_REPLY, 1, 2, b""), open(5), close(1)];
     let events = feed(&mut server, START, &bytes.concat());
-    assert_eq!(events, [Event::Close { conversation: conversation(1) }]);
+    assert!(matches!(events[..], [Event::Message(_), Event::Close { .. }]), "{events:?}");
     let said = said(&mut server);
-    let [.., message, open] = &said[..] else { panic!("{said:?}") };
-    assert!(matches!(message, Body::Outcome { reason_code: ReasonCode::BUSY, .. }), "{said:?}");
-    assert!(matches!(open, Body::Refused { reason_code: ReasonCode::BUSY, .. }), "{said:?}");
+    assert!(matches!(said[..], [.., Body::Refused { reason_code: ReasonCode::BUSY, .. }]), "{said:?}");
 }
 
 /// P-8.5
 #[test]
-fn at_output_soft_max_and_a_frame_a_2_0_server_still_takes_new_work() {
+fn at_output_soft_max_and_a_frame_a_2_0_server_still_takes_opens() {
     for (above, taken) in [(0, 1), (1, 0)] {
         let small = |limits: &mut Limits| (limits.output_soft_max, limits.frame_payload_max) = (1000, 500);
         let mut server = server_with_conversation(2, limited(small));
@@ -633,7 +631,8 @@ fn refusals_after_an_exit_or_a_close_do_not_count() {
     feed(&mut server, START, &close(1));
     let late: Vec<u8> = (1..500).flat_map(|id| message_v2(0, 1, id, b"")).collect();
     assert_eq!(feed(&mut server, START, &late), []);
-    assert_eq!(said(&mut server).len(), 499);
+    let refused = said(&mut server).into_iter().filter(|body| matches!(body, Body::Outcome { .. }));
+    assert_eq!(refused.count(), 499);
 }
 
 #[test]

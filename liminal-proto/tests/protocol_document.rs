@@ -156,7 +156,9 @@ fn line(line: &'static str) -> Line {
 
 #[test]
 fn the_worked_example_decodes_frame_by_frame_to_what_it_says() {
-    for (name, dialect) in [("v1", Dialect::V1), ("v2", Dialect::V2), ("v2-serving", Dialect::V2)] {
+    let names =
+        [("v1", Dialect::V1), ("v2", Dialect::V2), ("v2-credit", Dialect::V2), ("v2-serving", Dialect::V2)];
+    for (name, dialect) in names {
         for Line { bytes, what, .. } in example(name) {
             let (frame, used) = decode(dialect, 1000, &bytes).unwrap();
             assert_eq!(used, bytes.len(), "{what}");
@@ -169,12 +171,21 @@ fn the_worked_example_decodes_frame_by_frame_to_what_it_says() {
 /// P-5.2, P-6.2
 #[test]
 fn the_worked_example_is_what_two_connections_really_say() {
-    let examples: [(_, _, Converse); 3] =
-        [("v1", Dialect::V1, ask), ("v2", Dialect::V2, ask), ("v2-serving", Dialect::V2, serve_one)];
-    for (name, dialect, act) in examples {
+    let usual = Limits::default().connection_window;
+    let examples: [(_, _, _, Converse); 4] = [
+        ("v1", Dialect::V1, usual, ask),
+        ("v2", Dialect::V2, usual, ask),
+        ("v2-credit", Dialect::V2, 1000, say),
+        ("v2-serving", Dialect::V2, usual, serve_one),
+    ];
+    for (name, dialect, window, act) in examples {
         let config = Config { max_dialect: dialect, ..Config::default() };
         let mut client = Connection::client(START, config.clone());
-        let mut server = Connection::server(START, config);
+        let windows = |limits: &mut Limits| {
+            limits.conversation_window = limits.conversation_window.min(window);
+            limits.connection_window = window;
+        };
+        let mut server = Connection::server(START, Config { limits: limited(windows).limits, ..config });
         let lines = example(name);
         let expected = |from_client| {
             let of_side = lines.iter().filter(move |line| line.from_client == from_client);
@@ -199,6 +210,14 @@ fn ask(step: u32, client: &mut Connection, _: &mut Connection) {
         2 => client.disconnect(START),
         _ => {}
     }
+}
+
+fn say(step: u32, client: &mut Connection, server: &mut Connection) {
+    if step > 0 {
+        return ask(step, client, server);
+    }
+    let key = client.open(START, "greeter").unwrap();
+    client.message(START, key, Expects::Nothing, Bytes::from_static(b"hello")).unwrap();
 }
 
 fn serve_one(step: u32, client: &mut Connection, server: &mut Connection) {
@@ -242,7 +261,7 @@ fn greet(asked: &mut Connection, event: &Event) {
         Event::Open { conversation, .. } | Event::Invite { conversation, .. } => {
             asked.opened(START, *conversation, Some(Pid::new(7))).unwrap();
         }
-        Event::Message(message) => {
+        Event::Message(message) if message.expects == Expects::Reply => {
             let record = (asked.side() == Side::Server).then_some(RecordNumber::new(3));
             let echo = Reply { record, ..reply(message.conversation, message.id, &message.payload) };
             asked.reply(START, echo).unwrap();

@@ -9,7 +9,7 @@ use liminal_proto::{Exit, ExitReason, Instant, MessageId, Outcome, Pid, ReasonCo
 use super::common::Common;
 use super::conversation::{Conversation, Queued};
 use crate::phase::{Phase, Trigger};
-use crate::{Answer, Call, Command, CrashPolicy, Invocation, Recorded, Ticket};
+use crate::{Answer, Call, Command, CrashPolicy, Invocation, Recorded, Settings, Ticket};
 
 /// Whether the participant is at work. At most one call is out at any time.
 #[derive(Debug)]
@@ -116,10 +116,17 @@ pub(super) struct Hand {
     pub(super) parted: bool,
     /// How often it was moved from a participant that exited to the next.
     pub(super) moves: u8,
-    pub(super) charge: usize,
+    /// How long its payload is, in bytes.
+    pub(super) len: usize,
     /// What it says, where it may have to be said again: to the same participant if its host had no seat,
     /// to the next one, or in a notice.
     pub(super) payload: Option<Bytes>,
+}
+
+impl Hand {
+    pub(super) fn charge(&self) -> usize {
+        Settings::charge(self.len)
+    }
 }
 
 impl Conversation {
@@ -155,13 +162,12 @@ impl Conversation {
 
     pub(super) fn take_message(&mut self) -> Option<Call> {
         let (record, message) = self.queue.pop_first()?;
-        let charge = message.charge();
         let Queued { id, deadline, moves, payload } = message;
-        let asked = deadline.is_some();
+        let (asked, len) = (deadline.is_some(), payload.len());
         let again = !asked || self.policy != CrashPolicy::Fail || self.is_own();
         let kept = again.then(|| payload.clone());
         self.hand =
-            Some(Hand { record, id, request: deadline, asked, parted: false, moves, charge, payload: kept });
+            Some(Hand { record, id, request: deadline, asked, parted: false, moves, len, payload: kept });
         Some(Call::Message { id, record, expects_reply: asked, redelivered: moves, deadline, payload })
     }
 
@@ -406,7 +412,8 @@ impl Conversation {
 
     pub(super) fn drop_hand(&mut self, common: &mut Common) {
         if let Some(hand) = self.hand.take() {
-            self.release(common, hand.charge);
+            self.release(common, hand.charge());
+            self.consumed(common, hand.asked, hand.len);
         }
     }
 }

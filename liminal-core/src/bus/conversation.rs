@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 use liminal_proto::{
@@ -47,6 +48,10 @@ pub(super) struct Conversation {
     pub(super) seat: Seat,
     /// Where the participant is, when that is on a link.
     pub(super) guest: Option<GuestSeat>,
+    /// Lengths of replies from that link whose credit it is not given back until the owner has room for them.
+    pub(super) withheld: Vec<usize>,
+    /// Whether the owner does not read it: something that was said to it waits for credit.
+    pub(super) unread: bool,
     /// The message that the participant is at.
     pub(super) hand: Option<Hand>,
     /// Messages that were accepted and wait for the participant, by their place in the log.
@@ -106,6 +111,8 @@ impl Conversation {
             why_left: Leaving::Closed,
             seat: Seat::Idle,
             guest: None,
+            withheld: Vec::new(),
+            unread: false,
             hand: None,
             queue: SmallMap::new(),
             held_bytes: 0,
@@ -137,7 +144,7 @@ impl Conversation {
         let queued = self.queue.values().map(Queued::charge).sum::<usize>();
         let open = self.queue.values().filter(|it| it.deadline.is_some()).count();
         load.conversations += 1;
-        load.held_bytes += queued + self.hand.as_ref().map_or(0, |hand| hand.charge);
+        load.held_bytes += queued + self.hand.as_ref().map_or(0, Hand::charge);
         load.requests += open + usize::from(self.hand.as_ref().is_some_and(|hand| hand.request.is_some()));
         load.running += usize::from(self.seat.ticket().is_some());
         load.timers += usize::from(self.timer.is_some());
@@ -159,7 +166,8 @@ impl Conversation {
             let exited = self.search.as_ref().and_then(|search| search.exited).or(self.pid);
             let text = exited.filter(|_| reason == ReasonCode::EXITED);
             let text = text.map(|pid| format!("participant {pid} has exited"));
-            return self.tell_outcome(common, message.id, Outcome::Refused { reason, text });
+            self.tell_outcome(common, message.id, Outcome::Refused { reason, text });
+            return self.consumed(common, message.expects == Expects::Reply, message.payload.len());
         }
         common.counters.messages += 1;
         let deadline = deadline_of(common, &message);
@@ -171,6 +179,16 @@ impl Conversation {
             let Message { id, redelivered: moves, payload, .. } = message;
             let queued = Queued { id, deadline, moves, payload };
             self.enqueue(common, number, queued);
+        } else {
+            self.consumed(common, false, message.payload.len());
+        }
+    }
+
+    /// A message of this length is dealt with: its sender may say as much again. A request is when it has ended, and
+    /// of a conversation that is over everything is.
+    pub(super) fn consumed(&self, common: &mut Common, asked: bool, len: usize) {
+        if !asked && matches!(self.phase, Phase::Created | Phase::Active | Phase::Completing) {
+            common.tell(self.link, Command::Consumed { conversation: self.id, len });
         }
     }
 
@@ -280,7 +298,9 @@ impl Conversation {
                 Phase::Created | Phase::Active | Phase::Completing if self.to_join.is_some() => {
                     Some(CallKind::Join)
                 }
-                Phase::Active | Phase::Completing if self.present && !self.queue.is_empty() => {
+                Phase::Active | Phase::Completing
+                    if self.present && !self.queue.is_empty() && !self.unread =>
+                {
                     Some(CallKind::Message)
                 }
                 Phase::Closed if self.present => Some(CallKind::Leave),

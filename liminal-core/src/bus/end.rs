@@ -2,6 +2,7 @@
 
 use liminal_proto::{Instant, Outcome, RecordNumber, SmallMap};
 
+use super::call::Hand;
 use super::common::Common;
 use super::conversation::Conversation;
 use crate::phase::Trigger;
@@ -125,7 +126,7 @@ impl Conversation {
         if let Some(hand) = &mut self.hand {
             hand.request = None;
         }
-        let in_hand = self.hand.as_ref().map_or(0, |hand| hand.charge);
+        let in_hand = self.hand.as_ref().map_or(0, Hand::charge);
         self.release(common, self.held_bytes.saturating_sub(in_hand));
         if self.seat.stop_waiting() {
             self.drop_hand(common);

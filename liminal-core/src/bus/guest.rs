@@ -117,20 +117,33 @@ impl Conversation {
     }
 
     pub(super) fn on_guest_reply(&mut self, common: &mut Common, reply: Reply) {
-        if !self.seat.is_at(reply.answers) {
+        self.withheld.push(reply.payload.len());
+        if self.seat.is_at(reply.answers) {
+            self.on_reply(common, reply.payload, reply.last);
+            if reply.last {
+                self.seat = Seat::Idle;
+                self.drop_hand(common);
+            }
+        } else {
             common.counters.ignored_answers += 1;
+        }
+        self.give_credit(common);
+    }
+
+    /// Lets the link of its participant say as much again as the owner has taken. While the owner does not read, so
+    /// does nobody here: what a participant may say ahead is bounded by its credit.
+    pub(super) fn give_credit(&mut self, common: &mut Common) {
+        let Some(GuestSeat { link, id: conversation, .. }) = self.guest else {
+            return self.withheld.clear();
+        };
+        if self.unread {
             return;
         }
-        if !reply.last && common.is_full(self.link()) {
-            // It cannot be told to wait, and who asked does not read what it says.
-            self.seat = Seat::Idle;
-            let text = Some("the parts of the reply find no room on the connection of the asker".into());
-            return self.end_hand(common, ReasonCode::BUSY, text);
+        if common.is_full(self.link()) {
+            return common.withhold(self.link(), self.key());
         }
-        self.on_reply(common, reply.payload, reply.last);
-        if reply.last {
-            self.seat = Seat::Idle;
-            self.drop_hand(common);
+        for len in self.withheld.drain(..) {
+            common.tell(link, Command::Consumed { conversation, len });
         }
     }
 

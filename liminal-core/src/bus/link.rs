@@ -1,7 +1,7 @@
 //! One link, as the bus sees it.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use liminal_proto::ConversationId;
 
@@ -27,6 +27,8 @@ pub(super) struct Link {
     pub(super) ready: VecDeque<ConversationKey>,
     /// Whether it stands in the queue of links with a call to make.
     pub(super) in_turn: bool,
+    /// Its conversations that owe credit to their participants until its output has room.
+    pub(super) withholding: BTreeSet<ConversationKey>,
     /// What it serves, where it serves anything.
     pub(super) serving: Option<Box<Serving>>,
 }
@@ -42,6 +44,7 @@ impl Link {
             told_bytes: 0,
             ready: VecDeque::new(),
             in_turn: false,
+            withholding: BTreeSet::new(),
             serving: None,
         }
     }

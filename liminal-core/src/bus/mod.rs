@@ -160,6 +160,7 @@ impl Bus {
             Event::Closed(reason) => self.on_link_lost(link, &reason),
             Event::Connected { .. }
             | Event::Pong
+            | Event::Room { .. }
             | Event::Serving { .. }
             | Event::NotServing { .. }
             | Event::Withdrawn { .. } => {}
@@ -247,8 +248,31 @@ impl Bus {
     pub fn link_ready(&mut self, link: LinkId) {
         if let Some(entry) = self.common.links.get_mut(&link) {
             entry.full = false;
+            let withheld = core::mem::take(&mut entry.withholding);
             self.common.enter_turn(link);
             self.common.make_room(link);
+            for key in withheld {
+                self.with(key, Conversation::give_credit);
+            }
+        }
+    }
+
+    /// The owner of a conversation does not read it: something that was said to it there waits for credit. Its
+    /// participant is not called until [`conversation_ready`](Self::conversation_ready); other conversations of the
+    /// link go on.
+    pub fn conversation_full(&mut self, link: LinkId, conversation: ConversationId) {
+        if let Some(key) = self.find(link, conversation) {
+            self.with(key, |it, _| it.unread = true);
+        }
+    }
+
+    /// Nothing that was said to the owner of a conversation waits for credit any more.
+    pub fn conversation_ready(&mut self, link: LinkId, conversation: ConversationId) {
+        if let Some(key) = self.find(link, conversation) {
+            self.with(key, |it, common| {
+                it.unread = false;
+                it.give_credit(common);
+            });
         }
     }
 
@@ -256,8 +280,8 @@ impl Bus {
     /// its replies; a ticket that is not out has all the room there is, for they are dropped.
     #[must_use]
     pub fn has_room(&self, ticket: Ticket) -> bool {
-        let owner = self.common.tickets.get(&ticket).and_then(|key| self.conversations.get(key));
-        !owner.and_then(|it| self.common.links.get(&it.link())).is_some_and(|link| link.full)
+        let conversation = self.common.tickets.get(&ticket).and_then(|key| self.conversations.get(key));
+        !conversation.is_some_and(|it| it.unread || self.common.is_full(it.link()))
     }
 
     /// What to do next.

@@ -235,6 +235,7 @@ impl Conversation {
         if let Some(queued) = self.queue.remove(&number) {
             common.counters.undelivered += 1;
             self.release(common, queued.charge());
+            self.consumed(common, deadline.is_some(), queued.payload.len());
         }
     }
 

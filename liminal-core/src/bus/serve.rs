@@ -118,6 +118,7 @@ impl Bus {
             }
             Event::Connected { .. }
             | Event::Pong
+            | Event::Room { .. }
             | Event::Open { .. }
             | Event::Invite { .. }
             | Event::Message(_)
@@ -292,6 +293,13 @@ impl Common {
     pub(super) fn has_room_on(&self, link: LinkId, charge: usize) -> bool {
         let max = self.settings.delivered_bytes_per_link_max;
         !self.is_full(link) && self.serving(link).is_none_or(|serving| serving.has_room(charge, max))
+    }
+
+    /// A conversation owes credit to its participant until there is room on the link of its owner.
+    pub(super) fn withhold(&mut self, owner: LinkId, key: ConversationKey) {
+        if let Some(owner) = self.links.get_mut(&owner) {
+            owner.withholding.insert(key);
+        }
     }
 
     pub(super) fn give(&mut self, link: LinkId, charge: usize) {

@@ -8,7 +8,8 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use liminal_proto::{
-    CloseReason, Config, Connection, Event, ExitReason, Instant, LinkError, Pid, TimerReason, Wake, Wants,
+    CloseReason, Config, Connection, ConversationId, Event, ExitReason, Instant, LinkError, Pid, TimerReason,
+    Wake, Wants,
 };
 
 use self::local::Local;
@@ -183,14 +184,11 @@ impl Node {
     /// The first `n` bytes of the output were written.
     pub fn wrote(&mut self, link: LinkId, n: usize) {
         let now = self.now;
-        let has_room = self.with(link, |it| {
+        self.with(link, |it| {
             it.connection.wrote(n);
             it.retry(now);
-            !it.is_full()
         });
-        if has_room == Some(true) {
-            self.bus.link_ready(link);
-        }
+        self.tell_room(link);
     }
 
     /// Forgets a link at once, and with it its conversations. For a connection this is due when it wants
@@ -335,7 +333,10 @@ impl Node {
     /// Has the connection of a link do it. Gives it back if the link is a local one.
     fn on_command(&mut self, link: LinkId, command: Command) -> Option<Command> {
         match self.peers.get_mut(&link) {
-            Some(Peer::Local(_)) => return Some(command),
+            // Credit is for those who cannot be told otherwise.
+            Some(Peer::Local(_)) => {
+                return Some(command).filter(|it| !matches!(it, Command::Consumed { .. }));
+            }
             Some(Peer::Remote(remote)) => {
                 remote.command(self.now, command);
                 remote.give_up_beyond(self.now, self.held_reply_bytes_max);
@@ -345,10 +346,44 @@ impl Node {
         if self.with(link, |it| it.is_full()) == Some(true) {
             self.bus.link_full(link);
         }
+        self.tell_full_conversations(link);
         None
     }
 
+    /// Tells the bus for what there is room on a link.
+    fn tell_room(&mut self, link: LinkId) {
+        if self.remote(link).is_some_and(|it| !it.is_full()) {
+            self.bus.link_ready(link);
+        }
+        self.tell_full_conversations(link);
+    }
+
+    fn tell_full_conversations(&mut self, link: LinkId) {
+        let changes = self.remote_mut(link).map(|it| it.outbox.take_changes());
+        for (conversation, full) in changes.into_iter().flatten() {
+            if full {
+                self.bus.conversation_full(link, conversation);
+            } else {
+                self.bus.conversation_ready(link, conversation);
+            }
+        }
+    }
+
+    /// The peer of a link has given credit.
+    fn on_room(&mut self, link: LinkId, conversation: Option<ConversationId>) {
+        let now = self.now;
+        self.with(link, |it| {
+            it.outbox.credited(conversation);
+            it.retry(now);
+        });
+        self.tell_room(link);
+    }
+
     fn on_event(&mut self, link: LinkId, event: Event) -> Option<CloseReason> {
+        if let Event::Room { conversation } = event {
+            self.on_room(link, conversation);
+            return None;
+        }
         let closed = if let Event::Closed(reason) = &event { Some(reason.clone()) } else { None };
         self.bus.event(self.now, link, event);
         closed

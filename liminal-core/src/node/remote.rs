@@ -1,12 +1,10 @@
 //! A link with a connection: the commands that wait for room in its output.
 
-use alloc::collections::{BTreeMap, VecDeque};
-
 use liminal_proto::{
-    Config, Connection, ConversationId, Event, Instant, LinkError, Next, TimerReason, Wake, Wants,
+    Config, Connection, CreditGiven, Event, Instant, LinkError, Next, TimerReason, Wake, Wants,
 };
 
-use crate::{Command, Held};
+use crate::{Command, Outbox};
 
 #[derive(Debug)]
 pub(super) struct Remote {
@@ -17,27 +15,15 @@ pub(super) struct Remote {
     waits_since: Option<u64>,
     /// The longest that it ever stood there, in turns of others.
     pub(super) longest_wait: u64,
-    /// Commands for which there was no room, and those behind them, in their order.
-    held: VecDeque<Command>,
-    /// How many of them each conversation has.
-    held_of: BTreeMap<ConversationId, usize>,
-    /// What they are charged.
-    held_bytes: usize,
+    /// What the bus has said and the connection has not.
+    pub(super) outbox: Outbox,
 }
 
 impl Remote {
     pub(super) fn new(now: Instant, config: Config) -> Self {
         let wants = Wants { read: true, write: false, wake: Wake::Never, finished: false };
-        let connection = Connection::server(now, config);
-        Self {
-            connection,
-            wants,
-            waits_since: None,
-            longest_wait: 0,
-            held: VecDeque::new(),
-            held_of: BTreeMap::new(),
-            held_bytes: 0,
-        }
+        let connection = Connection::server(now, Config { credit: CreditGiven::Consumed, ..config });
+        Self { connection, wants, waits_since: None, longest_wait: 0, outbox: Outbox::new() }
     }
 
     /// It may have something to say, as of this turn. False: that was known.
@@ -72,17 +58,17 @@ impl Remote {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        !self.held.is_empty()
+        self.outbox.is_held()
     }
 
-    /// What the commands that wait for room are charged.
+    /// What waits for room or for credit is charged so much.
     pub(super) const fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.outbox.bytes()
     }
 
     /// Whoever asks for that much more than it reads does not read.
     pub(super) fn give_up_beyond(&mut self, now: Instant, held_bytes_max: usize) {
-        if self.held_bytes > held_bytes_max {
+        if self.held_bytes() > held_bytes_max {
             self.connection.link_lost(now, LinkError::TimedOut);
             self.retry(now);
         }
@@ -91,40 +77,12 @@ impl Remote {
     /// Does a command, or keeps it for later if there is no room or an earlier one of its conversation
     /// waits.
     pub(super) fn command(&mut self, now: Instant, command: Command) {
-        let waits = command.conversation().is_some_and(|id| self.held_of.contains_key(&id));
-        if waits {
-            self.hold(command);
-        } else if let Err(Held(command)) = command.apply(now, &mut self.connection) {
-            self.hold(command);
-        }
+        self.outbox.push(command);
+        self.retry(now);
     }
 
-    /// Some output was written: does what waited for that.
+    /// Some output was written, or the peer has given credit: does what waited for that.
     pub(super) fn retry(&mut self, now: Instant) {
-        while let Some(command) = self.held.pop_front() {
-            let (id, charge) = (command.conversation(), command.charge());
-            if let Err(Held(command)) = command.apply(now, &mut self.connection) {
-                self.held.push_front(command);
-                return;
-            }
-            self.held_bytes -= charge;
-            self.release(id);
-        }
-    }
-
-    fn hold(&mut self, command: Command) {
-        if let Some(id) = command.conversation() {
-            *self.held_of.entry(id).or_default() += 1;
-        }
-        self.held_bytes += command.charge();
-        self.held.push_back(command);
-    }
-
-    fn release(&mut self, id: Option<ConversationId>) {
-        let Some(id) = id else { return };
-        let left = self.held_of.remove(&id).unwrap_or(0).saturating_sub(1);
-        if left > 0 {
-            self.held_of.insert(id, left);
-        }
+        self.outbox.apply(now, &mut self.connection);
     }
 }

@@ -30,6 +30,8 @@ pub struct Kit {
     pub tickets: Vec<Ticket>,
     /// The conversations that they were in.
     pub keys: Vec<ConversationKey>,
+    /// What was dealt with: in which conversation of which link, and how long it was. It stands in no story.
+    pub consumed: Vec<(u64, u64, usize)>,
 }
 
 pub fn crash(text: &str) -> Answer {
@@ -68,7 +70,7 @@ impl Kit {
         let mut bus = Bus::new(settings);
         bus.register("echo".into(), Offer::Participant).unwrap();
         bus.register(Subject::from("log"), Offer::TraceOnly).unwrap();
-        Self { bus, now: Instant::ORIGIN, tickets: Vec::new(), keys: Vec::new() }
+        Self { bus, now: Instant::ORIGIN, tickets: Vec::new(), keys: Vec::new(), consumed: Vec::new() }
     }
 
     pub fn recording() -> Self {
@@ -170,6 +172,10 @@ impl Kit {
             BusNext::Run(ticket, invocation) => {
                 self.tickets.push(*ticket);
                 self.keys.push(invocation.conversation);
+            }
+            BusNext::Command(link, Command::Consumed { conversation, len }) => {
+                self.consumed.push((link.get(), conversation.get(), *len));
+                return self.poll();
             }
             _ => {}
         }

@@ -14,9 +14,10 @@ use requests::Requests;
 
 use super::ConversationPhase as Phase;
 use super::conversation::{Trigger, next};
+use super::credit::{Flow, Said};
 use super::opener::of_stream;
 use super::sender::{Sender, cut};
-use crate::wire::{Body, Dialect, flag};
+use crate::wire::{Body, Dialect, Frame, flag};
 use crate::{
     CommandError, ConversationId, Event, Exit, Expects, MessageId, Outcome, Pid, ReasonCode, RecordNumber,
     Reply, StreamId, Violation,
@@ -48,6 +49,8 @@ struct Conversation {
     /// The id of the last message (2.0), below which no new one may come.
     last_message: MessageId,
     requests: Requests,
+    /// What may be said in it (2.0).
+    flow: Flow,
 }
 
 /// What is owed to the other side, and what is kept for it.
@@ -120,10 +123,20 @@ impl Acceptor {
         result
     }
 
-    fn remove(&mut self, dialect: Dialect, key: ConversationId) {
-        if let Some(conversation) = self.conversations.remove(&key) {
-            self.account.replace(conversation.account(dialect), Account::default());
+    fn remove(&mut self, sender: &mut Sender, key: ConversationId) {
+        if let Some(mut conversation) = self.conversations.remove(&key) {
+            self.account.replace(conversation.account(sender.dialect), Account::default());
+            sender.give_all_back(Said::Message, &mut conversation.flow);
         }
+    }
+
+    pub(super) fn flow(&self, key: ConversationId) -> Option<&Flow> {
+        self.conversations.get(&key).map(|conversation| &conversation.flow)
+    }
+
+    /// What may be said in a conversation, and on which stream.
+    pub(super) fn flow_mut(&mut self, key: ConversationId) -> Option<(StreamId, &mut Flow)> {
+        self.conversations.get_mut(&key).map(|conversation| (conversation.stream, &mut conversation.flow))
     }
 
     pub(super) fn opened(
@@ -158,7 +171,7 @@ impl Acceptor {
             conversation.requests.end(sender, key, reason, None);
             Ok(())
         })?;
-        self.remove(sender.dialect, key);
+        self.remove(sender, key);
         Ok(())
     }
 
@@ -167,7 +180,7 @@ impl Acceptor {
         let held_room = sender.held_max().saturating_sub(self.account.held);
         let replied = self.with(sender.dialect, key, |conversation| match sender.dialect {
             Dialect::V1 => conversation.requests.reply_v1(sender, held_room, reply),
-            Dialect::V2 => conversation.requests.reply_v2(sender, conversation.stream, reply),
+            Dialect::V2 => conversation.reply_v2(sender, reply),
         });
         match &replied {
             Ok(()) => sender.hold_back_none(),
@@ -200,7 +213,7 @@ impl Acceptor {
                 let message = sender.text(text);
                 let body = Body::Outcome { message_id: id, reason_code: reason, record: None, message };
                 sender.send(0, conversation.stream, body)?;
-                conversation.requests.take(id);
+                conversation.end_request(sender, id);
                 Ok(())
             }
         })
@@ -284,7 +297,7 @@ impl Acceptor {
             conversation.requests.end(sender, key, ReasonCode::CANCELLED, None);
             Ok(())
         })?;
-        self.remove(sender.dialect, key);
+        self.remove(sender, key);
         Ok(())
     }
 }
@@ -299,7 +312,7 @@ impl Account {
 }
 
 impl Conversation {
-    fn new(stream: StreamId) -> Self {
+    fn new(stream: StreamId, flow: Flow) -> Self {
         Self {
             phase: Phase::Opening,
             stream,
@@ -308,6 +321,29 @@ impl Conversation {
             exit: None,
             last_message: MessageId::default(),
             requests: Requests::default(),
+            flow,
+        }
+    }
+
+    fn reply_v2(&mut self, sender: &mut Sender, reply: &Reply) -> Result<(), CommandError> {
+        self.requests.check(reply.answers)?;
+        let flags = flag::ANSWERS | if reply.last { 0 } else { flag::MORE };
+        let message_id = MessageId::new(reply.record.map_or(0, |record| record.get()));
+        let (answers, payload) = (Some(reply.answers), reply.payload.clone());
+        let body = Body::Message { message_id, answers, timeout_ms: None, redelivered: None, payload };
+        let frame = Frame { flags, stream: self.stream, body };
+        let of = (reply.conversation, &mut self.flow);
+        sender.send_on_credit(Said::Reply, of, frame, reply.payload.len())?;
+        if reply.last {
+            self.end_request(sender, reply.answers);
+        }
+        Ok(())
+    }
+
+    /// A request of 2.0 has ended, and whoever asked may ask as much again.
+    fn end_request(&mut self, sender: &mut Sender, id: MessageId) {
+        if let Some(len) = self.requests.take(id) {
+            sender.give_back(Said::Message, self.stream, &mut self.flow, len);
         }
     }
 
@@ -328,6 +364,7 @@ impl Conversation {
     fn fail(&mut self, sender: &mut Sender, key: ConversationId, words: Option<&str>) {
         self.exited = true;
         self.requests.end(sender, key, ReasonCode::EXITED, words);
+        sender.give_all_back(Said::Message, &mut self.flow);
     }
 
     /// An open is owed its answer until the participant is there or gone; a close has one in 2.0 only.

@@ -2,6 +2,7 @@
 
 mod acceptor;
 mod conversation;
+mod credit;
 mod input;
 mod offers;
 mod opener;
@@ -24,10 +25,12 @@ use core::fmt;
 use bytes::Bytes;
 
 pub use conversation::{ConversationPhase, Trigger as ConversationTrigger};
+pub use credit::CreditLeft;
 pub use offers::{OfferPhase, Trigger as OfferTrigger};
 pub use phase::Phase;
 
 use acceptor::Acceptor;
+use credit::Said;
 use input::Input;
 use offers::Offers;
 use opener::Opener;
@@ -128,7 +131,7 @@ impl Connection {
             acceptor: Acceptor::default(),
             offers: Offers::default(),
             input: Input::default(),
-            sender: Sender::new(&config.limits),
+            sender: Sender::new(&config),
             timers: Timers::new(now),
             control: Bucket::new(config.limits.control_frames, now),
             handshake_control: 0,
@@ -236,6 +239,9 @@ impl Connection {
         }
         if queued > 0 {
             self.timers.wrote();
+            if self.phase != Phase::Closed {
+                self.pay_owed();
+            }
         }
     }
 
@@ -285,6 +291,24 @@ impl Connection {
     #[must_use]
     pub fn offer_phase(&self, offer: StreamId) -> Option<OfferPhase> {
         self.offers.phase(offer)
+    }
+
+    /// How the credit of a conversation stands (2.0); `None` when there is none with this id.
+    #[must_use]
+    pub fn credit_left(&self, conversation: ConversationId) -> Option<CreditLeft> {
+        let flow = if self.is_own(conversation) {
+            self.opener.flow(conversation)
+        } else {
+            self.acceptor.flow(conversation)
+        };
+        flow.map(|flow| self.sender.credit.left(flow))
+    }
+
+    /// How the credit of all conversations together stands (2.0): of messages, and of replies.
+    #[must_use]
+    pub const fn connection_credit_left(&self) -> [CreditLeft; 2] {
+        let credit = &self.sender.credit;
+        [credit.left_in_all(Said::Message), credit.left_in_all(Said::Reply)]
     }
 
     /// Whether a [`poll`](Self::poll) would tell of something that commands have brought about: the end of a

@@ -12,8 +12,9 @@ use bytes::Bytes;
 
 use super::ConversationPhase as Phase;
 use super::conversation::{Trigger, next};
+use super::credit::{Flow, Said};
 use super::sender::Sender;
-use crate::wire::{Body, CausalContext, Dialect, Envelope, SchemaId, flag};
+use crate::wire::{Body, CausalContext, Dialect, Envelope, Frame, SchemaId, flag};
 use crate::{
     CommandError, ConversationId, Event, Expects, Instant, Limits, MessageId, Outcome, Pid, ReasonCode,
     Rejected, SmallMap, StreamId, Terms,
@@ -46,6 +47,8 @@ struct Conversation {
     exit: Option<Box<str>>,
     /// Messages whose end is awaited, by ascending id.
     pending: VecDeque<Pending>,
+    /// What may be said in it (2.0).
+    flow: Flow,
 }
 
 struct Pending {
@@ -76,6 +79,22 @@ impl Opener {
 
     pub(super) fn exit_words(&self, conversation: ConversationId) -> Option<&str> {
         self.conversations.get(&conversation)?.exit.as_deref()
+    }
+
+    /// What may be said in a conversation, and on which stream.
+    pub(super) fn flow_mut(&mut self, key: ConversationId) -> Option<(StreamId, &mut Flow)> {
+        self.conversations.get_mut(&key).map(|conversation| (conversation.stream, &mut conversation.flow))
+    }
+
+    pub(super) fn flow(&self, key: ConversationId) -> Option<&Flow> {
+        self.conversations.get(&key).map(|conversation| &conversation.flow)
+    }
+
+    /// Forgets a conversation that is over.
+    fn forget(&mut self, sender: &mut Sender, key: ConversationId) {
+        if let Some(mut conversation) = self.conversations.remove(&key) {
+            sender.give_all_back(Said::Reply, &mut conversation.flow);
+        }
     }
 
     pub(super) const fn outstanding(&self) -> usize {
@@ -123,7 +142,7 @@ impl Opener {
         let (stream, conversation) = (stream_of(number), ConversationId::new(number));
         sender.send(0, stream, body(conversation))?;
         self.numbers += 1;
-        self.conversations.insert(conversation, Conversation::new(sender.dialect, stream));
+        self.conversations.insert(conversation, Conversation::new(sender, stream));
         Ok(conversation)
     }
 
@@ -148,7 +167,7 @@ impl Opener {
         let stream = stream_of(key.get());
         sender.send(0, stream, Body::Invite { pid, subject })?;
         self.numbers = self.numbers.max(key.get() / 2);
-        self.conversations.insert(key, Conversation::new(sender.dialect, stream));
+        self.conversations.insert(key, Conversation::new(sender, stream));
         Ok(())
     }
 
@@ -250,7 +269,7 @@ impl Opener {
                 self.numbers += 1;
                 MessageId::new(number)
             }
-            Dialect::V2 => conversation.send_v2(sender, expects, timeout, payload, delivery)?,
+            Dialect::V2 => conversation.send_v2(sender, key, expects, (timeout, payload, delivery))?,
         };
         if awaited {
             let deadline = timeout.filter(|_| delivery.is_none()).map(|timeout| now.after(timeout));
@@ -306,8 +325,8 @@ impl Opener {
 
 impl Conversation {
     /// 1.0 is silent on success: there the conversation counts as open until an error comes.
-    const fn new(dialect: Dialect, stream: StreamId) -> Self {
-        let phase = match dialect {
+    fn new(sender: &Sender, stream: StreamId) -> Self {
+        let phase = match sender.dialect {
             Dialect::V1 => Phase::Open,
             Dialect::V2 => Phase::Opening,
         };
@@ -319,6 +338,7 @@ impl Conversation {
             last_message: MessageId::new(0),
             exit: None,
             pending: VecDeque::new(),
+            flow: sender.credit.flow(),
         }
     }
 
@@ -340,10 +360,9 @@ impl Conversation {
     fn send_v2(
         &mut self,
         sender: &mut Sender,
+        key: ConversationId,
         expects: Expects,
-        timeout: Option<Duration>,
-        payload: Bytes,
-        delivery: Option<(MessageId, u8)>,
+        (timeout, payload, delivery): (Option<Duration>, Bytes, Option<(MessageId, u8)>),
     ) -> Result<MessageId, CommandError> {
         let timeout_ms = timeout.filter(|_| expects == Expects::Reply).map(whole_millis);
         let flags = match expects {
@@ -359,8 +378,10 @@ impl Conversation {
         if message_id <= self.last_message {
             return Err(CommandError::NotAscending { message: message_id, last: self.last_message });
         }
+        let len = payload.len();
         let body = Body::Message { message_id, answers: None, timeout_ms, redelivered, payload };
-        sender.send_payload(flags, self.stream, body)?;
+        let frame = Frame { flags, stream: self.stream, body };
+        sender.send_on_credit(Said::Message, (key, &mut self.flow), frame, len)?;
         self.last_message = message_id;
         Ok(message_id)
     }
@@ -431,6 +452,7 @@ mod tests {
     use core::time::Duration;
 
     use super::{CommandError, Dialect, Limits, Opener, Sender, stream_of, whole_millis};
+    use crate::Config;
 
     #[test]
     fn a_timeout_is_never_shorter_on_the_wire_than_was_said() {
@@ -454,7 +476,7 @@ mod tests {
             [((1 << 31) - 1, Dialect::V2, true), (1 << 31, Dialect::V2, false), (1 << 31, Dialect::V1, true)]
         {
             let mut client = Opener { numbers, ..Opener::default() };
-            let mut sender = Sender::new(&limits);
+            let mut sender = Sender::new(&Config::default());
             sender.dialect = dialect;
             let opened = client.open(&mut sender, &limits, "subject");
             assert_eq!(opened.is_ok(), opens, "{numbers} before it: {opened:?}");

@@ -9,6 +9,8 @@ use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::credit::{Window, Windows};
+use super::opener::of_stream;
 use super::phase::{self, Trigger};
 use super::routes::{is_server_only, name};
 use super::timers::{Due, Situation};
@@ -33,7 +35,7 @@ impl Connection {
     /// `None`: nothing happens before `wake`.
     fn next_event(&mut self, wake: &mut Wake) -> Option<Event> {
         if self.phase != Phase::Closed {
-            self.sender.pay_pongs();
+            self.pay_owed();
         }
         if self.owed.is_empty() && self.phase != Phase::Closed {
             match self.advance(wake) {
@@ -50,6 +52,21 @@ impl Connection {
             return self.untold.take().map(Event::Closed);
         }
         None
+    }
+
+    /// What is owed to the other side is said as soon as there is room.
+    pub(super) fn pay_owed(&mut self) {
+        self.sender.pay_pongs();
+        self.sender.pay_connection();
+        while !self.sender.is_congested()
+            && let Some((stream, ())) = self.sender.credit.due.pop_first()
+        {
+            let key = of_stream(stream);
+            let flow = if self.is_own(key) { self.opener.flow_mut(key) } else { self.acceptor.flow_mut(key) };
+            if let Some((_, flow)) = flow {
+                self.sender.pay_conversation(stream, flow);
+            }
+        }
     }
 
     /// The next end that follows from an event already returned. An idle connection holds no buffer for them.
@@ -170,7 +187,11 @@ impl Connection {
         let ack = Body::ConnectAck { selected_version: dialect.version(), capabilities: 0 };
         // Two fields of fixed size: there is nothing in them that could be refused.
         let _ = self.sender.send(0, StreamId::CONTROL, ack);
-        Ok(self.establish(dialect))
+        self.sender.dialect = dialect;
+        if dialect == Dialect::V2 {
+            self.sender.send_windows();
+        }
+        Ok(self.establish())
     }
 
     /// Compares every byte whatever the first difference is, so that timing tells nothing of the token.
@@ -189,14 +210,30 @@ impl Connection {
     /// A client whose Connect is not yet answered.
     fn on_handshake_answer(&mut self, frame: &FrameRef<'_>) -> Result<Option<Event>, Violation> {
         match frame.body {
-            Body::ConnectAck { selected_version, .. } => Ok(self.on_selected(selected_version)),
+            Body::ConnectAck { selected_version, .. } if self.sender.dialect == Dialect::V1 => {
+                Ok(self.on_selected(selected_version))
+            }
+            Body::Windows { payload_max, conversation, connection } => {
+                self.on_windows(payload_max, conversation, connection);
+                Ok(Some(self.establish()))
+            }
             Body::ConnectError { reason_code, message } => {
                 let text = self.sender.kept_text(message);
                 self.end(CloseReason::Refused { reason: reason_code, text });
                 Ok(None)
             }
-            ref body => Err(Violation::WrongState { frame: name(body), state: "before ConnectAck" }),
+            ref body => {
+                let selected = self.sender.dialect == Dialect::V2;
+                let state = if selected { "before Windows" } else { "before ConnectAck" };
+                Err(Violation::WrongState { frame: name(body), state })
+            }
         }
+    }
+
+    /// What the other side takes: known before anything is said to it.
+    pub(super) fn on_windows(&mut self, payload_max: u32, conversation: u32, connection: u32) {
+        let [conversation, connection] = [conversation, connection].map(Window::new);
+        self.sender.credit.meet(Windows { payload_max, conversation, connection });
     }
 
     fn on_selected(&mut self, selected: Version) -> Option<Event> {
@@ -205,7 +242,12 @@ impl Connection {
             .filter(|dialect| (self.config.min_dialect..=self.config.max_dialect).contains(dialect))
             .find(|dialect| dialect.version() == selected);
         match spoken {
-            Some(dialect) => Some(self.establish(dialect)),
+            Some(Dialect::V1) => Some(self.establish()),
+            Some(Dialect::V2) => {
+                self.sender.dialect = Dialect::V2;
+                self.sender.send_windows();
+                None
+            }
             None => {
                 self.end(CloseReason::UnspokenVersion { selected });
                 None
@@ -213,11 +255,10 @@ impl Connection {
         }
     }
 
-    fn establish(&mut self, dialect: Dialect) -> Event {
+    fn establish(&mut self) -> Event {
         self.step(Trigger::ConnectAck);
         self.negotiated = true;
-        self.sender.dialect = dialect;
-        Event::Connected { version: dialect.version() }
+        Event::Connected { version: self.sender.dialect.version() }
     }
 
     // ── control ─────────────────────────────────────────────────────────────────────────────────
@@ -229,6 +270,14 @@ impl Connection {
             Body::Pong if self.pings == 0 => Some("pongs"),
             Body::WorkerRegister { .. } => Some("registrations"),
             Body::Unknown { .. } => Some("frames of unknown type"),
+            Body::Credit { bytes } if !self.is_useful_credit(frame.stream, *bytes) => {
+                Some("credits of little or no use")
+            }
+            Body::ConnectionCredit { messages, replies }
+                if !self.sender.credit.is_useful_in_all(*messages, *replies) =>
+            {
+                Some("credits of little or no use")
+            }
             _ if self.is_misdirected(frame) => Some("frames that only the other side sends"),
             _ => None,
         }

@@ -10,6 +10,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::acceptor::{ACCEPTED, Incoming, Taken};
+use super::credit::Flow;
 use super::opener::{Opener, of_stream, outcome_of};
 use super::{Connection, Phase};
 use crate::wire::{Body, Dialect, FrameRef, WorkerVerdict, flag};
@@ -25,8 +26,15 @@ impl Connection {
         bytes: &Bytes,
         frame: &FrameRef<'_>,
     ) -> Result<Option<Event>, Violation> {
+        let greets = matches!(frame.body, Body::Windows { .. });
+        if self.sender.dialect == Dialect::V2 && greets == self.sender.credit.knows_peer() {
+            let state = if greets { "a second time" } else { "before Windows" };
+            return Err(Violation::WrongState { frame: name(&frame.body), state });
+        }
         if frame.stream == StreamId::CONTROL {
             self.on_control_frame(frame)
+        } else if let Body::Credit { bytes } = frame.body {
+            self.on_credit(frame.stream, bytes)
         } else if self.is_own(of_stream(frame.stream)) {
             self.on_answer(bytes, frame)
         } else {
@@ -44,6 +52,14 @@ impl Connection {
                 self.end(CloseReason::Refused { reason: *reason_code, text });
                 Ok(None)
             }
+            (_, Body::Windows { payload_max, conversation, connection }) => {
+                self.on_windows(*payload_max, *conversation, *connection);
+                Ok(None)
+            }
+            (_, Body::ConnectionCredit { messages, replies }) => {
+                let waits = self.sender.credit.add(*messages, *replies)?;
+                Ok(waits.then_some(Event::Room { conversation: None }))
+            }
             (Side::Server, Body::WorkerRegister { .. }) => {
                 let body = Body::WorkerRegisterAck { verdict: WorkerVerdict::Accepted };
                 // A verdict without a text: there is nothing in it that could be refused.
@@ -55,6 +71,26 @@ impl Connection {
                 Ok(None)
             }
         }
+    }
+
+    /// In a conversation more may be said, whoever opened it.
+    fn on_credit(&mut self, stream: StreamId, bytes: u32) -> Result<Option<Event>, Violation> {
+        let key = of_stream(stream);
+        let Some(flow) = self.flow_mut(key) else {
+            self.acceptor.strays += 1;
+            return Ok(None);
+        };
+        Ok(flow.add(bytes)?.then_some(Event::Room { conversation: Some(key) }))
+    }
+
+    /// Whether a credit lets somebody say notably more.
+    pub(super) fn is_useful_credit(&self, stream: StreamId, bytes: u32) -> bool {
+        self.sender.credit.is_useful(bytes) && self.conversation_phase(of_stream(stream)).is_some()
+    }
+
+    fn flow_mut(&mut self, key: ConversationId) -> Option<&mut Flow> {
+        let flow = if self.is_own(key) { self.opener.flow_mut(key) } else { self.acceptor.flow_mut(key) };
+        flow.map(|(_, flow)| flow)
     }
 
     // ── on the streams of the other side ────────────────────────────────────────────────────────
@@ -179,7 +215,7 @@ impl Connection {
             return Ok(self.on_answer_v1(bytes, frame));
         }
         let stream = frame.stream;
-        let (opener, sender, owed) = (&mut self.opener, &self.sender, &mut self.owed);
+        let (opener, sender, owed) = (&mut self.opener, &mut self.sender, &mut self.owed);
         Ok(match frame.body {
             Body::Opened { pid } => opener.on_opened(stream, pid),
             Body::Refused { reason_code, message } => {
@@ -204,15 +240,15 @@ impl Connection {
                 };
                 opener.on_outcome(stream, message_id, outcome)
             }
-            Body::Message { message_id, answers: Some(answers), payload, .. } => opener.on_reply(Reply {
-                conversation: of_stream(stream),
-                answers,
-                record: Some(message_id.get()).filter(|&record| record > 0).map(crate::RecordNumber::new),
-                last: frame.flags & flag::MORE == 0,
-                payload: self.input.keep(bytes, payload),
-            }),
+            Body::Message { message_id, answers: Some(answers), payload, .. } => {
+                let record =
+                    Some(message_id.get()).filter(|&record| record > 0).map(crate::RecordNumber::new);
+                let (conversation, last) = (of_stream(stream), frame.flags & flag::MORE == 0);
+                let payload = self.input.keep(bytes, payload);
+                opener.on_reply(sender, Reply { conversation, answers, record, last, payload })?
+            }
             Body::ConversationClose { conversation_id, .. } if conversation_id == of_stream(stream) => {
-                opener.on_closed(owed, conversation_id)
+                opener.on_closed(sender, owed, conversation_id)
             }
             // A conversation or an offer begins on a stream of the side that asks for it.
             ref body if begins(self.side.other(), body) => {
@@ -223,7 +259,7 @@ impl Connection {
     }
 
     fn on_answer_v1(&mut self, bytes: &Bytes, frame: &FrameRef<'_>) -> Option<Event> {
-        let (opener, sender, owed) = (&mut self.opener, &self.sender, &mut self.owed);
+        let (opener, sender, owed) = (&mut self.opener, &mut self.sender, &mut self.owed);
         match frame.body {
             Body::ConversationMessage { conversation_id, envelope } if frame.flags & flag::REPLY != 0 => {
                 let payload = self.input.keep(bytes, envelope.payload);
@@ -276,7 +312,7 @@ const fn begins<S, B>(side: Side, body: &Body<S, B>) -> bool {
 /// Whether such a frame, on a stream of its sender (2.0), means something to this side.
 const fn asks<S, B>(side: Side, body: &Body<S, B>) -> bool {
     match body {
-        Body::Message { .. } | Body::ConversationClose { .. } => true,
+        Body::Message { .. } | Body::ConversationClose { .. } | Body::Credit { .. } => true,
         Body::Withdraw | Body::Publish { .. } | Body::Subscribe { .. } => matches!(side, Side::Server),
         body => begins(side.other(), body),
     }
@@ -290,6 +326,7 @@ const fn answers<S, B>(side: Side, body: &Body<S, B>) -> bool {
         | Body::Message { .. }
         | Body::Exited { .. }
         | Body::Outcome { .. }
+        | Body::Credit { .. }
         | Body::ConversationClose { .. } => true,
         Body::Joined { .. } | Body::Failed | Body::Serving | Body::Withdrawn => matches!(side, Side::Client),
         _ => false,

@@ -4,9 +4,10 @@ use alloc::string::String;
 
 use bytes::Bytes;
 
+use super::credit::{Credit, Flow, Said};
 use super::output::Output;
 use crate::wire::{Body, Dialect, Frame, HEADER_LEN, encoded_len};
-use crate::{CommandError, Limits, ReasonCode, StreamId};
+use crate::{CommandError, Config, ConversationId, Limits, ReasonCode, StreamId};
 
 /// What a 1.0 message takes on the wire besides its payload: header, conversation id, and an
 /// envelope with its length that states no schema and no cause.
@@ -16,6 +17,7 @@ pub(super) const FRAME_V1: usize = HEADER_LEN + 8 + 4 + 42;
 pub(super) struct Sender {
     pub(super) output: Output,
     pub(super) dialect: Dialect,
+    pub(super) credit: Credit,
     payload_max: usize,
     soft_max: usize,
     /// The length of the reply that found no room last; 0 when the last one did.
@@ -27,11 +29,13 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
+        let limits = &config.limits;
         let payload_max = limits.frame_payload_max.min(Limits::FRAME_HARD_MAX) as usize;
         Self {
             output: Output::default(),
             dialect: Dialect::V1,
+            credit: Credit::new(limits, config.credit),
             payload_max,
             soft_max: limits.output_soft_max,
             held_back: 0,
@@ -61,14 +65,81 @@ impl Sender {
         body: Body<&str, Bytes>,
     ) -> Result<(), CommandError> {
         let frame = Frame { flags, stream, body };
-        let len = encoded_len(&frame).saturating_sub(HEADER_LEN);
-        if len > self.payload_max {
-            return Err(CommandError::TooLarge { len, limit: self.payload_max });
+        self.check_room(&frame, self.payload_max)?;
+        self.output.push(self.dialect, &frame).map_err(CommandError::Unencodable)
+    }
+
+    /// The same for a message or a reply in 2.0, of this length, if there is credit for it, too.
+    pub(super) fn send_on_credit(
+        &mut self,
+        said: Said,
+        (key, flow): (ConversationId, &mut Flow),
+        frame: Frame<&str, Bytes>,
+        len: usize,
+    ) -> Result<(), CommandError> {
+        let peer_max = usize::try_from(self.credit.payload_max()).unwrap_or(usize::MAX);
+        self.check_room(&frame, self.payload_max.min(peer_max))?;
+        self.credit.check(said, flow, key, len)?;
+        self.output.push(self.dialect, &frame).map_err(CommandError::Unencodable)?;
+        self.credit.spend(said, flow, len);
+        Ok(())
+    }
+
+    fn check_room(&self, frame: &Frame<&str, Bytes>, limit: usize) -> Result<(), CommandError> {
+        let len = encoded_len(frame).saturating_sub(HEADER_LEN);
+        if len > limit {
+            return Err(CommandError::TooLarge { len, limit });
         }
         if !self.has_room(len.saturating_add(HEADER_LEN)) {
             return Err(CommandError::Full);
         }
-        self.output.push(self.dialect, &frame).map_err(CommandError::Unencodable)
+        Ok(())
+    }
+
+    /// Says what this side takes (2.0).
+    pub(super) fn send_windows(&mut self) {
+        let own = self.credit.own();
+        let (payload_max, conversation, connection) =
+            (own.payload_max, own.conversation.bytes(), own.connection.bytes());
+        // Numbers that are not 0: there is nothing in it that could be refused.
+        let _ = self.send(0, StreamId::CONTROL, Body::Windows { payload_max, conversation, connection });
+    }
+
+    /// This side is through with something of this length. What is worth telling is told, as soon as there is room.
+    pub(super) fn give_back(&mut self, said: Said, stream: StreamId, flow: &mut Flow, len: usize) {
+        self.credit.give_back(said, flow, len);
+        if self.credit.is_due(flow) {
+            self.pay_conversation(stream, flow);
+        }
+        self.pay_connection();
+    }
+
+    /// Nothing that was said in a conversation is of any use any more.
+    pub(super) fn give_all_back(&mut self, said: Said, flow: &mut Flow) {
+        self.credit.give_all_back(said, flow);
+        self.pay_connection();
+    }
+
+    /// Tells a conversation what it is owed, as soon as there is room.
+    pub(super) fn pay_conversation(&mut self, stream: StreamId, flow: &mut Flow) {
+        if self.is_congested() {
+            self.credit.due.insert(stream, ());
+            return;
+        }
+        let bytes = self.credit.tell(flow);
+        // A number: there is nothing in it that could be refused.
+        let _ = self.send(0, stream, Body::Credit { bytes });
+    }
+
+    /// Tells what is owed for all conversations together, if that is worth it and there is room.
+    pub(super) fn pay_connection(&mut self) {
+        if self.dialect == Dialect::V2
+            && !self.is_congested()
+            && let Some((messages, replies)) = self.credit.tell_in_all()
+        {
+            // Numbers: there is nothing in them that could be refused.
+            let _ = self.send(0, StreamId::CONTROL, Body::ConnectionCredit { messages, replies });
+        }
     }
 
     /// How many bytes of answers a 1.0 link may hold back: as many as may be queued, and always

@@ -1,6 +1,7 @@
 //! The commands: what the embedder asks of the connection, between any two polls.
 
 mod acceptor;
+mod credit;
 mod offers;
 mod opener;
 

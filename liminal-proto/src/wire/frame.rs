@@ -261,6 +261,14 @@ pub enum Body<S, B> {
     /// terms of the client: what becomes of it when its participant exits, how long it may last, and how long
     /// nothing may be said in it, in milliseconds.
     Open { on_exit: OnExit, total_ms: Option<u32>, idle_ms: Option<u32>, subject: S },
+    /// 0x8D, once from each side, before anything else: the longest payload of a frame that it takes, and how
+    /// many bytes of messages may be on their way to it, of each conversation and of all of them.
+    Windows { payload_max: u32, conversation: u32, connection: u32 },
+    /// 0x95: in the conversation of this stream the other side may say so many bytes more.
+    Credit { bytes: u32 },
+    /// 0x96: in all conversations together the other side may say so many bytes more of messages, and so many
+    /// more of replies.
+    ConnectionCredit { messages: u32, replies: u32 },
     /// Any type that the dialect does not know. It decodes on any stream and is ignored.
     Unknown { type_id: u8, payload: B },
 }

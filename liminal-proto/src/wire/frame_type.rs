@@ -107,6 +107,9 @@ frame_types! {
     Withdrawn = 0x8A, V2, Application;
     Invite = 0x8B, V2, Application;
     Open = 0x8C, V2, Application;
+    Windows = 0x8D, V2, Control;
+    Credit = 0x95, V2, Application;
+    ConnectionCredit = 0x96, V2, Control;
 }
 
 impl FrameType {

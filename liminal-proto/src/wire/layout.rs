@@ -52,6 +52,9 @@ macro_rules! with_layouts {
         Withdrawn {}
         Invite { pid: pid, subject: str }
         Open { on_exit: on_exit, total_ms: opt_u32, idle_ms: opt_u32, subject: str }
+        Windows { payload_max: nonzero_u32, conversation: nonzero_u32, connection: nonzero_u32 }
+        Credit { bytes: u32 }
+        ConnectionCredit { messages: u32, replies: u32 }
     } };
 }
 

@@ -84,7 +84,7 @@ impl Pair {
         }
     }
 
-    fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.to_server.len() + self.to_client.len() + self.client.output_len() + self.server.output_len()
     }
 }

@@ -10,7 +10,7 @@ use liminal_proto::wire::{
     Body, CausalContext, Dialect, Envelope, Frame, FrameBuf, FrameRef, SchemaId, Version, decode_shared,
     encode,
 };
-use liminal_proto::{ConversationId, MessageId, ReasonCode, StreamId};
+use liminal_proto::{ConversationId, Limits, MessageId, ReasonCode, StreamId};
 
 use crate::WAIT;
 
@@ -140,6 +140,17 @@ impl Raw {
         assert_eq!(next, None, "the stream should have ended");
     }
 
+    /// The next frame, which must come, that does not only give credit.
+    #[track_caller]
+    pub fn expect_beside_credit(&mut self) -> FrameBuf {
+        loop {
+            let frame = self.expect();
+            if !matches!(frame.body, Body::Credit { .. } | Body::ConnectionCredit { .. }) {
+                return frame;
+            }
+        }
+    }
+
     /// The server refuses the connection with this code, and closes it.
     #[track_caller]
     pub fn expect_refusal(&mut self, code: ReasonCode) {
@@ -177,13 +188,31 @@ impl Raw {
             "no ConnectAck but {answer:?}"
         );
         self.dialect = dialect;
+        self.exchange_windows();
     }
+
+    /// In 2.0 both sides say what they take, this one as much as there is.
+    fn exchange_windows(&mut self) {
+        if self.dialect == Dialect::V2 {
+            self.send(0, 0, Self::WINDOWS);
+            let answer = self.expect().body;
+            assert!(matches!(answer, Body::Windows { .. }), "no Windows but {answer:?}");
+        }
+    }
+
+    /// What takes as much as there is (2.0).
+    pub const WINDOWS: Body<&'static str, &'static [u8]> = Body::Windows {
+        payload_max: Limits::FRAME_HARD_MAX,
+        conversation: Limits::CREDIT_MAX,
+        connection: Limits::CREDIT_MAX,
+    };
 
     /// Shakes hands as a server that selects this version.
     pub fn accept_hands(&mut self, selected: Version) -> (Version, Version) {
         let Body::Connect { min_version, max_version, .. } = self.expect().body else { panic!("no Connect") };
         self.send(0, 0, Body::ConnectAck { selected_version: selected, capabilities: 0 });
-        self.dialect = if selected >= Version::V2_0 { Dialect::V2 } else { Dialect::V1 };
+        self.dialect = if selected == Version::V2_0 { Dialect::V2 } else { Dialect::V1 };
+        self.exchange_windows();
         (min_version, max_version)
     }
 

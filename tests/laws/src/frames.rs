@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use liminal_proto::wire::{Body, CausalContext, Dialect, Envelope, Frame, FrameBuf, SchemaId, Version};
 use liminal_proto::wire::{decode_shared, encode, flag};
-use liminal_proto::{ConversationId, MessageId, ReasonCode, StreamId};
+use liminal_proto::{ConversationId, Limits, MessageId, ReasonCode, StreamId};
 
 /// The id of a conversation.
 pub fn conversation(id: u64) -> ConversationId {
@@ -41,6 +41,19 @@ pub fn connect(min: (u16, u16), max: (u16, u16), token: &[u8]) -> Vec<u8> {
 /// The answer of a server that has chosen this version.
 pub fn connect_ack(major: u16) -> Vec<u8> {
     frame(0, 0, Body::ConnectAck { selected_version: Version { major, minor: 0 }, capabilities: 0 })
+}
+
+/// What a side says that it takes (2.0).
+pub fn windows(limits: &Limits) -> Vec<u8> {
+    let payload_max = limits.frame_payload_max.min(Limits::FRAME_HARD_MAX);
+    let (conversation, connection) = (limits.conversation_window, limits.connection_window);
+    frame(0, 0, Body::Windows { payload_max, conversation, connection })
+}
+
+/// All that the other side must have heard before it hears of anything else, from a client after this version was
+/// chosen, with the default limits.
+pub fn greeting(major: u16) -> Vec<u8> {
+    if major == 2 { windows(&Limits::default()) } else { Vec::new() }
 }
 
 /// A ping.

@@ -9,7 +9,7 @@ use liminal_proto::{
     Pid, Reply, Wants,
 };
 
-use crate::frames::{connect, connect_ack, frames};
+use crate::frames::{connect, connect_ack, frames, greeting, windows};
 
 /// When everything begins.
 pub const START: Instant = Instant::ORIGIN;
@@ -87,19 +87,23 @@ pub fn said(connection: &mut Connection) -> Vec<Body<String, Bytes>> {
 
 /// A server whose client has connected with this major version.
 pub fn server_of(version: u16, config: Config) -> Connection {
+    let own = if version == 2 { windows(&config.limits) } else { Vec::new() };
     let mut server = Connection::server(START, config);
-    let events = feed(&mut server, START, &connect((version, 0), (version, 0), b""));
+    let hello = [connect((version, 0), (version, 0), b""), greeting(version)].concat();
+    let events = feed(&mut server, START, &hello);
     assert!(matches!(events[..], [Event::Connected { .. }]), "{events:?}");
-    assert_eq!(output(&mut server), connect_ack(version));
+    assert_eq!(output(&mut server), [connect_ack(version), own].concat());
     server
 }
 
 /// A client whose server has chosen this major version.
 pub fn client_of(version: u16, config: Config) -> Connection {
+    let own = if version == 2 { windows(&config.limits) } else { Vec::new() };
     let mut client = Connection::client(START, config);
     output(&mut client);
-    let events = feed(&mut client, START, &connect_ack(version));
+    let events = feed(&mut client, START, &[connect_ack(version), greeting(version)].concat());
     assert!(matches!(events[..], [Event::Connected { .. }]), "{events:?}");
+    assert_eq!(output(&mut client), own);
     client
 }
 

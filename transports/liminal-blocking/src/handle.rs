@@ -324,6 +324,7 @@ impl Conversation {
     pub fn receive_reply(&self, timeout: Duration) -> Result<Reply, ReceiveError> {
         let (topic, id) = (Topic::Conversation(self.id), self.id);
         let next = self.owner.link.wait(topic, within(timeout), |client, _| client.receive_reply(id));
+        self.owner.link.flush();
         next.unwrap_or(Err(ReceiveError::Timeout))
     }
 

@@ -121,19 +121,28 @@ impl Link {
         result
     }
 
-    /// Has the client send something as soon as there is room.
+    /// Has the client send something as soon as there is room and credit.
     pub(crate) fn send<T, E>(
         &self,
         patience: &mut Patience,
         mut send: impl FnMut(&mut Client) -> Option<Result<T, E>>,
     ) -> Option<Result<T, E>> {
-        if let Some(sent) = self.act(patience, &mut send) {
-            return Some(sent);
+        let mut attempt = |client: &mut Client| send(client).ok_or_else(|| client.wanting());
+        let mut tried = self.act(patience, &mut attempt);
+        loop {
+            let topic = match tried {
+                Ok(sent) => return Some(sent),
+                Err(topic) => topic,
+            };
+            // Once it has what it waited for, something else may be wanting.
+            let waited = self.wait(topic, *patience, |client, _| {
+                let tried = attempt(client);
+                (tried.as_ref().err() != Some(&topic)).then_some(tried)
+            });
+            patience.since = Instant::now();
+            self.act(patience, |_| ());
+            tried = waited?;
         }
-        let sent = self.wait(Topic::Room, *patience, |client, _| send(client));
-        patience.since = Instant::now();
-        self.act(patience, |_| ());
-        sent
     }
 
     /// Wakes the driver, if it would look too late at what has changed.

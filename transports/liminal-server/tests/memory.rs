@@ -88,5 +88,7 @@ fn ask_for_much(address: &str, in_v2: bool) -> TcpStream {
 
 fn connect_in_v2() -> Vec<u8> {
     let (min_version, max_version) = (Version::V1_0, Version::V2_0);
-    frame(0, 0, Body::Connect { min_version, max_version, auth_token: Bytes::new() })
+    let connect = frame(0, 0, Body::Connect { min_version, max_version, auth_token: Bytes::new() });
+    let windows = Body::Windows { payload_max: 1 << 20, conversation: 1 << 20, connection: 1 << 20 };
+    [connect, frame(0, 0, windows)].concat()
 }

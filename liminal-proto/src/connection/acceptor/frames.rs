@@ -2,6 +2,7 @@
 
 use super::super::ConversationPhase as Phase;
 use super::super::conversation::{Trigger, next};
+use super::super::credit::Said;
 use super::super::opener::of_stream;
 use super::super::sender::Sender;
 use super::{
@@ -43,8 +44,8 @@ impl Acceptor {
             refuse_open(sender, key, stream, reason, None);
             return Ok(if reason == ReasonCode::BUSY { Taken::Nothing } else { Taken::Refused });
         }
-        self.remove(sender.dialect, key);
-        self.insert(sender.dialect, key, stream);
+        self.remove(sender, key);
+        self.insert(sender, key, stream);
         Ok(Taken::Event(Event::Open { conversation: key, subject: subject.into(), terms }))
     }
 
@@ -69,7 +70,7 @@ impl Acceptor {
             () if self.conversations.len() >= limits.conversations_max => ReasonCode::LIMIT,
             () if sender.refuses_work() => ReasonCode::BUSY,
             () => {
-                self.insert(Dialect::V2, key, stream);
+                self.insert(sender, key, stream);
                 return Ok(Taken::Event(Event::Invite { conversation: key, pid, subject: subject.into() }));
             }
         };
@@ -78,9 +79,9 @@ impl Acceptor {
         Ok(if capacity == 0 { Taken::Refused } else { Taken::Nothing })
     }
 
-    fn insert(&mut self, dialect: Dialect, key: ConversationId, stream: StreamId) {
-        let conversation = Conversation::new(stream);
-        self.account.replace(Account::default(), conversation.account(dialect));
+    fn insert(&mut self, sender: &Sender, key: ConversationId, stream: StreamId) {
+        let conversation = Conversation::new(stream, sender.credit.flow());
+        self.account.replace(Account::default(), conversation.account(sender.dialect));
         self.conversations.insert(key, conversation);
     }
 
@@ -106,11 +107,20 @@ impl Acceptor {
             Dialect::V2 => id,
         };
         let refusal = self.refusal(sender, limits, key, expects);
-        let Some(conversation) = self.conversations.get_mut(&key) else {
+        let mut conversation = self.conversations.get_mut(&key);
+        if sender.dialect == Dialect::V2 {
+            let flow = conversation.as_mut().map(|conversation| &mut conversation.flow);
+            sender.credit.receive(Said::Message, flow, payload.len())?;
+        }
+        let Some(conversation) = conversation else {
+            sender.pay_connection();
             return Ok(self.on_message_to_nobody(sender, key, stream, id));
         };
         if sender.dialect == Dialect::V2 {
             conversation.check_message(id)?;
+            if refusal.is_some() || sender.credit.is_given_when_polled() {
+                sender.give_back(Said::Message, stream, &mut conversation.flow, payload.len());
+            }
         }
         if let Some(reason) = refusal {
             match (sender.dialect, &conversation.exit) {
@@ -122,7 +132,8 @@ impl Acceptor {
             return Ok(Taken::Nothing);
         }
         if expects == Expects::Reply {
-            conversation.requests.add(id);
+            let is_open = sender.dialect == Dialect::V2 && !sender.credit.is_given_when_polled();
+            conversation.requests.add(id, is_open.then_some(payload.len()));
             self.account.outstanding += 1;
         }
         Ok(Taken::Event(Event::Message(Message {
@@ -171,7 +182,9 @@ impl Acceptor {
             Phase::Closing | Phase::Closed => Some(ReasonCode::CLOSING),
             Phase::Opening | Phase::Open => {
                 let full = expects == Expects::Reply && self.account.outstanding >= limits.requests_max;
-                (full || sender.refuses_work()).then_some(ReasonCode::BUSY)
+                // In 2.0 a client that does not read has no credit for more.
+                let unread = sender.dialect == Dialect::V1 && sender.refuses_work();
+                (full || unread).then_some(ReasonCode::BUSY)
             }
         }
     }

@@ -22,6 +22,8 @@ pub(super) struct Requests {
 
 struct Pending {
     id: MessageId,
+    /// Its length, when the other side may say as much again as soon as it has ended (2.0).
+    len: Option<usize>,
     /// What is held back on a 1.0 link: parts until the reply is whole, and an answer until those
     /// before it are given, because there the order is the correlation.
     parts: BytesMut,
@@ -47,37 +49,26 @@ impl Requests {
         self.pending.iter().map(Pending::held).sum()
     }
 
-    pub(super) fn add(&mut self, id: MessageId) {
-        self.pending.push_back(Pending { id, parts: BytesMut::new(), answer: None });
+    pub(super) fn add(&mut self, id: MessageId, len: Option<usize>) {
+        self.pending.push_back(Pending { id, len, parts: BytesMut::new(), answer: None });
     }
 
-    /// Forgets a request, if it is one.
-    pub(super) fn take(&mut self, id: MessageId) {
-        if let Some(at) = self.position(id) {
-            self.pending.remove(at);
-        }
+    /// Whether this is a request that is not answered.
+    ///
+    /// # Errors
+    ///
+    /// It is not.
+    pub(super) fn check(&self, id: MessageId) -> Result<(), CommandError> {
+        self.position(id).map(|_| ()).ok_or(CommandError::NotOutstanding)
+    }
+
+    /// Forgets a request, if it is one, and gives the length that it was added with.
+    pub(super) fn take(&mut self, id: MessageId) -> Option<usize> {
+        self.pending.remove(self.position(id)?)?.len
     }
 
     fn position(&self, id: MessageId) -> Option<usize> {
         position(&self.pending, id, |pending| pending.id)
-    }
-
-    pub(super) fn reply_v2(
-        &mut self,
-        sender: &mut Sender,
-        stream: StreamId,
-        reply: &Reply,
-    ) -> Result<(), CommandError> {
-        let at = self.position(reply.answers).ok_or(CommandError::NotOutstanding)?;
-        let flags = flag::ANSWERS | if reply.last { 0 } else { flag::MORE };
-        let message_id = MessageId::new(reply.record.map_or(0, |record| record.get()));
-        let (answers, payload) = (Some(reply.answers), reply.payload.clone());
-        let body = Body::Message { message_id, answers, timeout_ms: None, redelivered: None, payload };
-        sender.send_payload(flags, stream, body)?;
-        if reply.last {
-            self.pending.remove(at);
-        }
-        Ok(())
     }
 
     /// 1.0 has no parts: they are joined, and the reply goes out whole, in the order of the requests.

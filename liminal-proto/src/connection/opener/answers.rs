@@ -6,10 +6,13 @@ use alloc::collections::VecDeque;
 use bytes::Bytes;
 
 use super::super::conversation::{Trigger, next};
+use super::super::credit::Said;
 use super::super::sender::Sender;
 use super::{Conversation, Opener, Pending, is_awaited, of_stream, outcome_of};
 use crate::wire::Dialect;
-use crate::{ConversationId, Event, Exit, Expects, MessageId, Outcome, Pid, ReasonCode, Reply, StreamId};
+use crate::{
+    ConversationId, Event, Exit, Expects, MessageId, Outcome, Pid, ReasonCode, Reply, StreamId, Violation,
+};
 
 impl Opener {
     // ── 2.0 frames ──────────────────────────────────────────────────────────────────────────────
@@ -22,7 +25,7 @@ impl Opener {
 
     pub(in crate::connection) fn on_refused(
         &mut self,
-        sender: &Sender,
+        sender: &mut Sender,
         owed: &mut VecDeque<Event>,
         key: ConversationId,
         reason: ReasonCode,
@@ -34,7 +37,7 @@ impl Opener {
         }
         // The text is told once, not again for each of the requests.
         self.end_requests(owed, key, &Outcome::Refused { reason, text: None });
-        self.conversations.remove(&key);
+        self.forget(sender, key);
         Some(Event::Refused { conversation: key, reason, text: sender.kept_text(text) })
     }
 
@@ -78,13 +81,14 @@ impl Opener {
 
     pub(in crate::connection) fn on_closed(
         &mut self,
+        sender: &mut Sender,
         owed: &mut VecDeque<Event>,
         key: ConversationId,
     ) -> Option<Event> {
         self.step(key, Trigger::Ended)?;
         let cancelled = Outcome::Refused { reason: ReasonCode::CANCELLED, text: None };
         self.end_requests(owed, key, &cancelled);
-        self.conversations.remove(&key);
+        self.forget(sender, key);
         owed.push_back(Event::Ended { conversation: key });
         None
     }
@@ -110,16 +114,31 @@ impl Opener {
         None
     }
 
-    pub(in crate::connection) fn on_reply(&mut self, reply: Reply) -> Option<Event> {
-        let pending = self.pending(reply.conversation, reply.answers);
-        if pending.is_none_or(|pending| pending.expects != Expects::Reply) {
+    pub(in crate::connection) fn on_reply(
+        &mut self,
+        sender: &mut Sender,
+        reply: Reply,
+    ) -> Result<Option<Event>, Violation> {
+        let (key, len) = (reply.conversation, reply.payload.len());
+        let pending = self.pending(key, reply.answers);
+        let awaited = pending.is_some_and(|pending| pending.expects == Expects::Reply);
+        let mut flow = self.flow_mut(key);
+        sender.credit.receive(Said::Reply, flow.as_mut().map(|(_, flow)| &mut **flow), len)?;
+        match flow {
+            Some((stream, flow)) if !awaited || sender.credit.is_given_when_polled() => {
+                sender.give_back(Said::Reply, stream, flow, len);
+            }
+            Some(_) => {}
+            None => sender.pay_connection(),
+        }
+        if !awaited {
             self.strays += 1;
-            return None;
+            return Ok(None);
         }
         if reply.last {
-            self.take_pending(reply.conversation, reply.answers);
+            self.take_pending(key, reply.answers);
         }
-        Some(Event::Reply(reply))
+        Ok(Some(Event::Reply(reply)))
     }
 
     // ── 1.0 frames ──────────────────────────────────────────────────────────────────────────────
@@ -145,7 +164,7 @@ impl Opener {
     /// its open.
     pub(in crate::connection) fn on_error_v1(
         &mut self,
-        sender: &Sender,
+        sender: &mut Sender,
         owed: &mut VecDeque<Event>,
         key: ConversationId,
         stream: StreamId,

@@ -115,7 +115,8 @@ fn faults_are_found_where_they_are() {
 #[test]
 fn types_are_held_to_their_streams() {
     for &frame_type in FrameType::ALL {
-        let control = frame_type.id() <= 0x04 || matches!(frame_type.id(), 0x13 | 0x14 | 0x17 | 0x18);
+        let control =
+            frame_type.id() <= 0x04 || matches!(frame_type.id(), 0x13 | 0x14 | 0x17 | 0x18 | 0x8D | 0x96);
         for stream in [0, 1, 2] {
             let result = decode(Dialect::V2, LIMIT, &bytes(frame_type, 0, stream, &[])).map(drop);
             let stream = StreamId::new(u32::from(stream));

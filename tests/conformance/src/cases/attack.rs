@@ -314,7 +314,7 @@ pub fn a_client_reads_on_while_it_writes(transport: &dyn Transport) {
                     // Far more than the sockets hold, before the first byte of a request is read.
                     (0..STRAYS).for_each(|_| answer(&mut raw, 401, 9, &[3; 100_000]));
                     for _ in 0..5 {
-                        let request = raw.expect();
+                        let request = raw.expect_beside_credit();
                         let id = if let Body::Message { message_id, .. } = request.body {
                             message_id.get()
                         } else {
@@ -324,7 +324,9 @@ pub fn a_client_reads_on_while_it_writes(transport: &dyn Transport) {
                     }
                     raw
                 });
-                let config = Config { max_dialect: dialect, ..Config::default() };
+                let mut config = Config { max_dialect: dialect, ..Config::default() };
+                // The server may send them all.
+                config.limits.connection_window = 64 << 20;
                 let handle = transport.connect(&address, config, driven).unwrap();
                 let conversation = handle.open("anything").unwrap();
                 thread::scope(|scope| {

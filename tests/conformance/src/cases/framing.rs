@@ -157,7 +157,11 @@ pub fn a_second_connect_is_out_of_place(transport: &dyn Transport) {
             later.expect_refusal(ReasonCode::INVALID_STATE);
             let mut at_once = world.raw();
             at_once.send_bytes(&at_once.bytes_of(0, 0, connect).repeat(2));
+            at_once.dialect = dialect;
             assert!(matches!(at_once.expect().body, Body::ConnectAck { .. }));
+            if dialect == Dialect::V2 {
+                assert!(matches!(at_once.expect().body, Body::Windows { .. }));
+            }
             at_once.expect_refusal(ReasonCode::INVALID_STATE);
         }
     });

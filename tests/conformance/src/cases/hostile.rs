@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use liminal_proto::wire::{Body, Dialect, Version};
-use liminal_proto::{ConversationId, MessageId, ReasonCode};
+use liminal_proto::{ConversationId, Limits, MessageId, ReasonCode};
 
 use crate::WAIT;
 use crate::puppet::{Host, Seen, say};
@@ -175,7 +175,13 @@ pub fn a_client_of_2_0_that_does_not_read_is_closed(transport: &dyn Transport) {
 
 fn does_not_read(transport: &dyn Transport, dialect: Dialect) {
     let world = Stage::default()
-        .options(|options| options.connection.limits.write_stall_time = Duration::from_secs(1))
+        .options(|options| {
+            let limits = &mut options.connection.limits;
+            limits.write_stall_time = Duration::from_secs(1);
+            // All that it says: what it is given credit for is not what ends it.
+            limits.conversation_window = Limits::CREDIT_MAX;
+            limits.connection_window = Limits::CREDIT_MAX;
+        })
         .serve(transport, Setup::V2);
     beside_a_neighbour(&world, || {
         let mut hostile = Host::ALL.map(|host| {

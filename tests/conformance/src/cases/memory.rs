@@ -28,6 +28,9 @@ pub fn those_who_hold_much_wait_while_memory_is_short(transport: &dyn Transport)
                 options.bus.reply_time = 4 * WAIT;
                 options.connection.limits.write_stall_time = 4 * WAIT;
                 options.connection.limits.unfinished_frame_time = 4 * WAIT;
+                // More than that: with credit, who does not read is told too little to make memory short.
+                options.connection.limits.conversation_window = 32 << 20;
+                options.connection.limits.connection_window = 32 << 20;
                 options.connection.keepalive = None;
             })
             .serve(transport, Setup::V2);
@@ -88,7 +91,7 @@ impl Greedy {
     /// The reply to a request, or `None`: it was refused.
     fn end_of_request(&mut self) -> Option<bytes::Bytes> {
         loop {
-            match self.raw.expect().body {
+            match self.raw.expect_beside_credit().body {
                 Body::Opened { .. } => {}
                 Body::Message { payload, .. } => return Some(payload),
                 Body::ConversationMessage { envelope, .. } => return Some(envelope.payload),

@@ -4,6 +4,7 @@ pub mod admission;
 pub mod attack;
 pub mod conversation;
 pub mod crash;
+pub mod credit;
 pub mod driver;
 pub mod framing;
 pub mod hostile;
@@ -122,8 +123,14 @@ macro_rules! for_every_case {
                 ten_mib_both_ways_on_one_connection
                 ten_mib_both_ways_in_the_largest_frames
                 large_requests_are_pipelined
-                more_than_fits_is_refused_and_nothing_else_suffers
+                more_than_fits_is_refused_in_1_0_and_nothing_else_suffers
                 many_messages_one_way
+            }
+            credit {
+                one_unread_conversation_of_a_thousand_holds_up_no_other
+                an_asker_that_does_not_read_holds_up_nobody_else_of_its_responder
+                a_message_that_finds_no_credit_is_sent_when_there_is_some
+                credit_that_is_exceeded_ends_the_connection
             }
             narrow {
                 ten_mib_both_ways_through_small_buffers
@@ -238,6 +245,7 @@ mod tests {
         let files = [
             include_str!("conversation.rs"),
             include_str!("crash.rs"),
+            include_str!("credit.rs"),
             include_str!("policy.rs"),
             include_str!("stop.rs"),
             include_str!("large.rs"),

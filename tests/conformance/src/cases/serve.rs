@@ -326,8 +326,8 @@ pub fn a_slow_responder_with_large_messages_stops_nobody(transport: &dyn Transpo
     let _slow = responder.serve("slow".into(), Role::Async(Arc::new(slow)), MANY).unwrap();
     let handle = world.connect();
     let large = vec![7; 900 << 10];
-    let slow = handle.open("slow").unwrap();
-    for _ in 0..2 {
+    let slow = [(); 2].map(|()| handle.open("slow").unwrap());
+    for slow in &slow {
         slow.request(large.clone().into(), WAIT).unwrap();
     }
     let quick = handle.open("work").unwrap();
@@ -335,7 +335,7 @@ pub fn a_slow_responder_with_large_messages_stops_nobody(transport: &dyn Transpo
         assert_eq!(quick.ask(vec![1; 1000].into(), WAIT).unwrap(), "quick");
     }
     gate.add_permits(2);
-    for _ in 0..2 {
+    for slow in &slow {
         assert_eq!(slow.receive_reply(WAIT).unwrap().payload, large);
     }
 }

@@ -32,6 +32,10 @@ pub enum Op {
     Full { link: u8 },
     /// It has room again.
     Ready { link: u8 },
+    /// A client does not read one of its conversations.
+    Unread { link: u8, id: u8 },
+    /// It does again.
+    Read { link: u8, id: u8 },
     /// Polls, so many times at most.
     Poll { times: u8 },
     /// One more participant serves the subject on which conversations go on.
@@ -43,7 +47,7 @@ pub enum Op {
 impl Op {
     /// The operation that comes next on a tape.
     pub fn read(tape: &mut Tape<'_>) -> Self {
-        match tape.below(48) {
+        match tape.below(50) {
             0..=9 => Self::Poll { times: 1 + tape.below(19) },
             10 | 11 => Self::Connect,
             12..=15 => {
@@ -63,6 +67,8 @@ impl Op {
             43 => Self::Full { link: tape.byte() },
             44 => Self::Ready { link: tape.byte() },
             45 => Self::Register,
+            46 => Self::Unread { link: tape.byte(), id: tape.below(4) },
+            47 => Self::Read { link: tape.byte(), id: tape.below(4) },
             _ => Self::Unregister { offer: tape.byte() },
         }
     }

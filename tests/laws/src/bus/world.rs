@@ -192,7 +192,9 @@ impl World {
             | Op::Close { link, .. }
             | Op::Lose { link }
             | Op::Full { link }
-            | Op::Ready { link } => {
+            | Op::Ready { link }
+            | Op::Unread { link, .. }
+            | Op::Read { link, .. } => {
                 if let Some(link) = pick(&self.links, link) {
                     self.apply_to(link, op);
                 }
@@ -255,6 +257,16 @@ impl World {
             Op::Ready { .. } => {
                 self.bus.link_ready(link);
                 self.reference.set_full(link, false);
+            }
+            Op::Unread { id, .. } => {
+                let id = ConversationId::new(id.into());
+                self.bus.conversation_full(link, id);
+                self.reference.set_unread(link, id, true);
+            }
+            Op::Read { id, .. } => {
+                let id = ConversationId::new(id.into());
+                self.bus.conversation_ready(link, id);
+                self.reference.set_unread(link, id, false);
             }
             _ => {}
         }
@@ -332,7 +344,7 @@ impl World {
                 assert!(self.open.contains(&key), "Q2: a reply to what is not open: {reply:?}");
                 reply.last.then_some(key)
             }
-            Command::Outcome { outcome: Outcome::Accepted { .. }, .. } => None,
+            Command::Outcome { outcome: Outcome::Accepted { .. }, .. } | Command::Consumed { .. } => None,
             Command::Outcome { conversation, message, .. } => Some((link, *conversation, message.get())),
             Command::Exited { exit, .. } if exit.goes_on => None,
             Command::Exited { conversation, .. } | Command::Failed { conversation } => {
@@ -353,6 +365,9 @@ impl World {
         let links = self.links.clone();
         for link in &links {
             self.apply_to(*link, &Op::Ready { link: 0 });
+            for id in 0..4 {
+                self.apply_to(*link, &Op::Read { link: 0, id });
+            }
         }
         self.idle();
         assert!(self.open.is_empty(), "Q1: never ended: {:?}", self.open);

@@ -71,6 +71,8 @@ pub enum Call {
     /// A server says something in a conversation as the message with this number, what it wants to hear of it
     /// (nothing, its acceptance, a reply), and its length.
     Deliver(u64, u64, u8, usize),
+    /// It is through with something of this length in a conversation.
+    Consumed(u64, usize),
 }
 
 impl Call {
@@ -196,6 +198,7 @@ impl Calls<'_> {
             6 => Call::RefuseOffer(self.stream()),
             7 => Call::Withdrawn(self.stream()),
             8..=10 => Call::Invite(self.tape.number()),
+            14 | 15 => Call::Consumed(self.tape.number(), self.length()),
             _ => {
                 let (at, message, expects) = (self.tape.number(), self.tape.number(), self.tape.below(3));
                 Call::Deliver(at, message, expects, self.length())

@@ -9,7 +9,7 @@ mod splits;
 mod written;
 
 use liminal_proto::wire::Dialect;
-use liminal_proto::{Config, Connection, Side};
+use liminal_proto::{Config, Connection, CreditGiven, Side};
 
 pub use call::Call;
 pub use ends::Ends;
@@ -58,7 +58,7 @@ impl Beginning {
 /// Small bounds, so that they are met.
 #[must_use]
 pub fn small() -> Config {
-    limited(|limits| {
+    let config = limited(|limits| {
         limits.frame_payload_max = 4096;
         limits.output_soft_max = 6000;
         limits.output_hard_max = 12_000;
@@ -66,7 +66,10 @@ pub fn small() -> Config {
         limits.conversations_max = 6;
         limits.offers_max = 3;
         limits.requests_max = 6;
-    })
+        limits.conversation_window = 3000;
+        limits.connection_window = 9000;
+    });
+    Config { credit: CreditGiven::Consumed, ..config }
 }
 
 /// Fuzz target: any calls on either side, in either version, before or after its handshake.

@@ -63,15 +63,17 @@ fn from_server(tape: &mut Tape<'_>) -> Vec<u8> {
     frame(0, stream, body)
 }
 
-/// What concerns offers and invitations.
+/// What concerns offers, invitations and credit.
 fn of_serving(tape: &mut Tape<'_>) -> Vec<u8> {
     let stream = stream(tape);
-    let body = match tape.below(6) {
+    let body = match tape.below(8) {
         0 | 1 => Body::Invite { pid: Pid::new(tape.number()), subject: "subject" },
         2 => Body::Serve { capacity: 1 + u32::from(tape.below(4)), subject: text(tape) },
         3 => Body::Serving,
         4 => return frame(tape.below(2), stream, Body::Withdraw),
-        _ => Body::Withdrawn,
+        5 => Body::Withdrawn,
+        6 => Body::Credit { bytes: amount(tape) },
+        _ => return frame(0, 0, Body::ConnectionCredit { messages: amount(tape), replies: amount(tape) }),
     };
     frame(0, stream, body)
 }
@@ -91,7 +93,7 @@ fn message_of_either(tape: &mut Tape<'_>) -> Vec<u8> {
 }
 
 fn control(tape: &mut Tape<'_>) -> Vec<u8> {
-    let body = match tape.below(6) {
+    let body = match tape.below(7) {
         0 => return ping(),
         1 => Body::Pong,
         2 => {
@@ -100,6 +102,10 @@ fn control(tape: &mut Tape<'_>) -> Vec<u8> {
         }
         3 => Body::ConnectAck { selected_version: version(tape), capabilities: 0 },
         4 => Body::ConnectError { reason_code: reason(tape), message: text(tape) },
+        5 => {
+            let [payload_max, conversation, connection] = [(); 3].map(|()| amount(tape).max(1));
+            Body::Windows { payload_max, conversation, connection }
+        }
         _ => return disconnect(),
     };
     frame(0, 0, body)
@@ -113,6 +119,14 @@ fn arbitrary_frame(tape: &mut Tape<'_>) -> Vec<u8> {
 
 fn noise(tape: &mut Tape<'_>) -> Vec<u8> {
     short_bytes(tape).to_vec()
+}
+
+/// How much credit: little, some, or more than anybody may have.
+fn amount(tape: &mut Tape<'_>) -> u32 {
+    match tape.byte() {
+        255 => u32::MAX,
+        some => u32::from(some).pow(2),
+    }
 }
 
 fn stream(tape: &mut Tape<'_>) -> u32 {

@@ -161,6 +161,10 @@ impl Player {
         let was_closed = self.connection.phase() == Phase::Closed;
         let taken = match command {
             Call::Ping => self.connection.ping(self.latest).is_ok(),
+            Call::Consumed(at, len) => {
+                self.connection.consumed(self.latest, ConversationId::new(at), len);
+                false
+            }
             Call::Disconnect => {
                 self.connection.disconnect(self.latest);
                 false

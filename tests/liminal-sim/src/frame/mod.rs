@@ -30,12 +30,7 @@ impl AnyFrame {
 
     /// A frame of these parts. What would make the encoder refuse it is put right.
     fn new(dialect: Dialect, flags: u8, stream: u32, mut body: Body<String, Bytes>) -> Self {
-        if let Body::Subscribe { max_in_flight, .. } = &mut body {
-            *max_in_flight = (*max_in_flight).max(1);
-        }
-        if let Body::Serve { capacity, .. } = &mut body {
-            *capacity = (*capacity).max(1);
-        }
+        not_zero(&mut body);
         let stream = match body.frame_type().map(FrameType::stream_rule) {
             Some(StreamRule::Control) => 0,
             Some(StreamRule::Application) => stream.max(1),
@@ -43,6 +38,18 @@ impl AnyFrame {
         };
         let frame = Frame { flags: agreeing(flags, &body), stream: StreamId::new(stream), body };
         Self { dialect, frame }
+    }
+}
+
+/// Raises the numbers that must not be 0.
+fn not_zero(body: &mut Body<String, Bytes>) {
+    let raise = |number: &mut u32| *number = (*number).max(1);
+    match body {
+        Body::Subscribe { max_in_flight: number, .. } | Body::Serve { capacity: number, .. } => raise(number),
+        Body::Windows { payload_max, conversation, connection } => {
+            [payload_max, conversation, connection].into_iter().for_each(raise);
+        }
+        _ => {}
     }
 }
 
@@ -114,6 +121,9 @@ macro_rules! with_fields {
             Withdrawn {}
             Invite { pid, subject }
             Open { on_exit, total_ms, idle_ms, subject }
+            Windows { payload_max, conversation, connection }
+            Credit { bytes }
+            ConnectionCredit { messages, replies }
         }
     };
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use liminal_core::Node;
 use liminal_proto::wire::{Body, Dialect};
-use liminal_proto::{CloseReason, Limits, LinkError, ReasonCode, TimerReason, Violation};
+use liminal_proto::{CloseReason, Config, Limits, LinkError, ReasonCode, TimerReason, Violation};
 use liminal_sim::{Encounter, Hostile};
 
 use crate::frames::*;
@@ -72,7 +72,15 @@ fn a_reader_that_stops_while_it_pings_owes_a_number_and_no_more() {
         for _ in 0..200 {
             hostile = hostile.write(ping()).wait(Duration::from_millis(20));
         }
-        Attack::new(hostile.wait(Duration::from_secs(60))).holding(AFTER).check(given_up_as_slow);
+        // It has credit for all that it says: it is what it does not read that it is given up for.
+        let window = |config: &mut Config| {
+            config.limits.conversation_window = Limits::CREDIT_MAX;
+            config.limits.connection_window = Limits::CREDIT_MAX;
+        };
+        Attack::new(hostile.wait(Duration::from_secs(60)))
+            .config(window)
+            .holding(AFTER)
+            .check(given_up_as_slow);
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use liminal_proto::wire::{
     Body, CausalContext, Dialect, Envelope, Frame, FrameBuf, FrameRef, SchemaId, decode_shared, encode,
 };
-use liminal_proto::{ConversationId, MessageId, StreamId};
+use liminal_proto::{ConversationId, Limits, MessageId, StreamId};
 
 pub(crate) const DIALECTS: [Dialect; 2] = [Dialect::V1, Dialect::V2];
 
@@ -37,7 +37,12 @@ pub(crate) fn connect(dialect: Dialect) -> Vec<u8> {
 
 pub(crate) fn connect_with(dialect: Dialect, auth_token: &[u8]) -> Vec<u8> {
     let version = dialect.version();
-    frame(Dialect::V1, 0, 0, Body::Connect { min_version: version, max_version: version, auth_token })
+    let connect =
+        frame(Dialect::V1, 0, 0, Body::Connect { min_version: version, max_version: version, auth_token });
+    let max = Limits::CREDIT_MAX;
+    let windows = Body::Windows { payload_max: max, conversation: max, connection: max };
+    let greeting = if dialect == Dialect::V2 { frame(dialect, 0, 0, windows) } else { Vec::new() };
+    [connect, greeting].concat()
 }
 
 pub(crate) fn ping() -> Vec<u8> {

@@ -103,6 +103,15 @@ fn known(frame_type: FrameType, fields: &Object<'_>) -> Result<Body<String, Byte
             referenced_message_id: fields.text("referenced_message_id")?,
             reason: fields.opt("reason", Object::text)?,
         },
+        FrameType::Windows => Body::Windows {
+            payload_max: fields.u32("payload_max")?,
+            conversation: fields.u32("conversation")?,
+            connection: fields.u32("connection")?,
+        },
+        FrameType::Credit => Body::Credit { bytes: fields.u32("bytes")? },
+        FrameType::ConnectionCredit => {
+            Body::ConnectionCredit { messages: fields.u32("messages")?, replies: fields.u32("replies")? }
+        }
         FrameType::Ping => Body::Ping,
         FrameType::Pong => Body::Pong,
         FrameType::Push => {

@@ -52,6 +52,15 @@ fn fields(body: &Body<&str, &[u8]>) -> Value {
             "idle_ms": idle_ms,
             "subject": subject,
         }),
+        Body::Windows { payload_max, conversation, connection } => json!({
+            "payload_max": payload_max,
+            "conversation": conversation,
+            "connection": connection,
+        }),
+        Body::Credit { bytes } => json!({ "bytes": bytes }),
+        Body::ConnectionCredit { messages, replies } => {
+            json!({ "messages": messages, "replies": replies })
+        }
         Body::Invite { pid, subject } => json!({ "pid": pid.get(), "subject": subject }),
         Body::Subscribe { channel, accepted_schemas, max_in_flight } => json!({
             "channel": channel,

@@ -319,7 +319,9 @@ impl Conversation {
     pub async fn receive_reply(&self, timeout: Duration) -> Result<Reply, ReceiveError> {
         let id = self.id;
         let next = Waiting::new(&self.owner.link, Topic::Conversation(id), |client| client.receive_reply(id));
-        self.within(timeout, next).await.unwrap_or(Err(ReceiveError::Timeout))
+        let next = self.within(timeout, next).await.unwrap_or(Err(ReceiveError::Timeout));
+        self.owner.link.flush(None);
+        next
     }
 
     /// Whether a participant is known to have exited. Reads what has arrived, and never waits.

@@ -169,17 +169,26 @@ impl Link {
         result
     }
 
-    /// Has the client send something as soon as there is room.
+    /// Has the client send something as soon as there is room and credit.
     pub(crate) async fn send<T, E>(
         &self,
         mut send: impl FnMut(&mut Client) -> Option<Result<T, E>> + Unpin,
     ) -> Result<T, E> {
-        if let Some(sent) = self.act(None, &mut send) {
-            return sent;
+        let mut attempt = |client: &mut Client| send(client).ok_or_else(|| client.wanting());
+        let mut tried = self.act(None, &mut attempt);
+        loop {
+            let topic = match tried {
+                Ok(sent) => return sent,
+                Err(topic) => topic,
+            };
+            // Once it has what it waited for, something else may be wanting.
+            tried = Waiting::new(self, topic, |client| {
+                let tried = attempt(client);
+                (tried.as_ref().err() != Some(&topic)).then_some(tried)
+            })
+            .await;
+            self.flush(None);
         }
-        let sent = Waiting::new(self, Topic::Room, send).await;
-        self.flush(None);
-        sent
     }
 
     /// Takes the turn to write, if it is free, and writes what the transport takes without waiting.

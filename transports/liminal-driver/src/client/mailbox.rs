@@ -89,22 +89,27 @@ impl Mailbox {
         }
     }
 
-    pub(super) fn on_reply(&mut self, reply: Reply, bytes_max: usize) {
+    /// A reply has come. Says whether it is kept until it is [received](Self::receive).
+    pub(super) fn on_reply(&mut self, reply: Reply, bytes_max: usize) -> bool {
         if let Some(slot) = self.slots.get_mut(&reply.answers) {
             slot.on_reply(reply, bytes_max);
+            false
         } else if self.requests.contains(&reply.answers) {
             if reply.last {
                 self.requests.remove(&reply.answers);
             }
-            self.keep(reply, bytes_max);
+            self.keep(reply, bytes_max)
+        } else {
+            false
         }
     }
 
     /// Keeps a reply until it is received. One that finds no room ends its request as refused, so that
     /// a reader that stops costs a bounded number of bytes and is told what it missed.
-    fn keep(&mut self, reply: Reply, bytes_max: usize) {
+    fn keep(&mut self, reply: Reply, bytes_max: usize) -> bool {
         let len = reply.payload.len();
-        if self.unclaimed_bytes + len <= bytes_max {
+        let fits = self.unclaimed_bytes + len <= bytes_max;
+        if fits {
             self.unclaimed_bytes += len;
             self.unclaimed.push_back(Ok(reply));
         } else {
@@ -112,6 +117,7 @@ impl Mailbox {
             let refusal = unclaimed(len);
             self.unclaimed.push_back(Err(ReceiveError::Refused { request: reply.answers, refusal }));
         }
+        fits
     }
 
     /// A message has ended. `failed`: so has its conversation, with the participant.

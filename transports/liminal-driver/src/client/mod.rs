@@ -14,8 +14,9 @@ use bytes::Bytes;
 use liminal_core::transcript::OpenerId;
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
-    CloseReason, CommandError, Config, Connection, ConversationId, ConversationPhase, Event, Exit, Expects,
-    LinkError, Message, MessageId, Next, Phase, Pid, Rejected, Reply, StreamId, Version, Wake, Wants,
+    CloseReason, CommandError, Config, Connection, ConversationId, ConversationPhase, CreditGiven, Event,
+    Exit, Expects, LinkError, Message, MessageId, Next, Phase, Pid, Rejected, Reply, StreamId, Version, Wake,
+    Wants,
 };
 
 use self::mailbox::{Awaited, Ended, Mailbox, Opening};
@@ -49,6 +50,8 @@ pub struct Client {
     pongs: u64,
     end: Option<CloseReason>,
     recording: Option<Recording>,
+    /// What the last command that could not be said waits for.
+    wanting: Topic,
     /// What it serves, since it first did.
     services: Option<Box<Services>>,
 }
@@ -58,8 +61,10 @@ pub struct Client {
 pub enum Topic {
     /// Something of the connection as a whole: its handshake, a pong.
     Connection,
-    /// Room in the output.
+    /// Room in the output, or credit for all conversations together.
     Room,
+    /// Credit in one conversation.
+    Credit(ConversationId),
     /// Anything of one conversation.
     Conversation(ConversationId),
     /// The end of one message.
@@ -93,7 +98,7 @@ impl Client {
 
     fn with_clock(config: Config, clock: Clock) -> Self {
         Self {
-            connection: Connection::client(clock.now(), config),
+            connection: Connection::client(clock.now(), Config { credit: CreditGiven::Consumed, ..config }),
             clock,
             version: None,
             mailboxes: BTreeMap::new(),
@@ -103,6 +108,7 @@ impl Client {
             pongs: 0,
             end: None,
             recording: None,
+            wanting: Topic::Room,
             services: None,
         }
     }
@@ -230,9 +236,24 @@ impl Client {
                 self.end = Some(reason.clone());
                 self.on_arrival(Event::Closed(reason));
             }
+            Event::Room { conversation } => return self.on_room(conversation),
             event => return self.on_conversation_event(event),
         }
         self.wake_all();
+    }
+
+    /// The peer has given credit.
+    fn on_room(&mut self, conversation: Option<ConversationId>) {
+        match conversation {
+            Some(conversation) if self.mailboxes.contains_key(&conversation) => {
+                self.wake(Topic::Credit(conversation));
+            }
+            Some(_) => self.on_arrival(Event::Room { conversation }),
+            None => {
+                self.wake(Topic::Room);
+                self.on_arrival(Event::Room { conversation });
+            }
+        }
     }
 
     fn on_conversation_event(&mut self, event: Event) {
@@ -245,8 +266,13 @@ impl Client {
                 self.with(conversation, |mailbox| mailbox.opening = Opening::Refused(refusal));
             }
             Event::Reply(reply) => {
-                self.wake(Topic::Message(reply.conversation, reply.answers));
-                self.with(reply.conversation, |mailbox| mailbox.on_reply(reply, UNCLAIMED_BYTES_MAX));
+                let (conversation, len) = (reply.conversation, reply.payload.len());
+                self.wake(Topic::Message(conversation, reply.answers));
+                let mut kept = false;
+                self.with(conversation, |mailbox| kept = mailbox.on_reply(reply, UNCLAIMED_BYTES_MAX));
+                if !kept {
+                    self.connection.consumed(self.connection.now(), conversation, len);
+                }
             }
             Event::Outcome { conversation, message, outcome } => {
                 self.wake(Topic::Message(conversation, message));
@@ -277,6 +303,9 @@ impl Client {
         if let Some(mailbox) = self.mailboxes.get_mut(&conversation) {
             change(mailbox);
             self.wake(Topic::Conversation(conversation));
+            if self.standing(conversation).is_err() {
+                self.wake(Topic::Credit(conversation));
+            }
         }
     }
 
@@ -315,7 +344,7 @@ impl Client {
                 self.pings += 1;
                 Ok(Some(self.pings))
             }
-            Err(CommandError::Full) => Ok(None),
+            Err(reason) if waits(&reason) => Ok(self.wants(&reason)),
             Err(_) => Err(Lost(self.end.clone().unwrap_or(CloseReason::Local))),
         }
     }
@@ -338,7 +367,7 @@ impl Client {
         let now = self.clock.now();
         let conversation = match (self.connection.open(now, subject), &self.end) {
             (Ok(conversation), _) => conversation,
-            (Err(CommandError::Full), None) => return Ok(None),
+            (Err(reason), None) if waits(&reason) => return Ok(self.wants(&reason)),
             (Err(_), Some(end)) => return Err(OpenError::Lost(end.clone())),
             (Err(error), None) => return Err(OpenError::Rejected(error)),
         };
@@ -365,7 +394,7 @@ impl Client {
         }
     }
 
-    /// Sends a message that wants no reply. `Ok(None)`: there is no room now. On a 2.0 link its
+    /// Sends a message that wants no reply. `Ok(None)`: there is no room or no credit now. On a 2.0 link its
     /// acceptance is told by [`accepted`](Self::accepted); on a 1.0 link nobody tells it.
     ///
     /// # Errors
@@ -386,7 +415,7 @@ impl Client {
                 }
                 Ok(Some(message))
             }
-            Err(Rejected { reason: CommandError::Full, .. }) => Ok(None),
+            Err(Rejected { reason, .. }) if waits(&reason) => Ok(self.wants(&reason)),
             Err(rejected) => Err(self.failure(conversation, rejected.reason).of_message()),
         }
     }
@@ -405,7 +434,7 @@ impl Client {
     }
 
     /// Sends a request whose reply one caller waits for, or `receiver`s receive. Its time begins `now`.
-    /// `Ok(None)`: there is no room now.
+    /// `Ok(None)`: there is no room or no credit now.
     ///
     /// # Errors
     ///
@@ -435,7 +464,7 @@ impl Client {
                 self.with(conversation, |mailbox| mailbox.expect(message, awaited));
                 Ok(Some(message))
             }
-            Err(Rejected { reason: CommandError::Full, .. }) => Ok(None),
+            Err(Rejected { reason, .. }) if waits(&reason) => Ok(self.wants(&reason)),
             Err(rejected) => Err(self.failure(conversation, rejected.reason).of_ask()),
         }
     }
@@ -450,12 +479,17 @@ impl Client {
         Some(ended.map_err(|failed| failed.of_ask()))
     }
 
-    /// The next reply to any request whose reply nobody awaits alone.
+    /// The next reply to any request whose reply nobody awaits alone. Something may be to be written afterwards:
+    /// that the peer may say more.
     pub fn receive_reply(&mut self, conversation: ConversationId) -> Option<Result<Reply, ReceiveError>> {
         let Some(mailbox) = self.mailboxes.get_mut(&conversation) else {
             return Some(Err(ReceiveError::Closed));
         };
         if let Some(next) = mailbox.receive() {
+            if let Ok(reply) = &next {
+                // What had no room for it on the other side may come now.
+                self.connection.consumed(self.clock.now(), conversation, reply.payload.len());
+            }
             return Some(next);
         }
         match self.standing(conversation) {
@@ -570,6 +604,21 @@ impl Client {
         self.connection.disconnect(self.clock.now());
     }
 
+    /// What the last command that could not be said waits for.
+    #[must_use]
+    pub const fn wanting(&self) -> Topic {
+        self.wanting
+    }
+
+    /// A command cannot be said now, for this reason. There is nothing to say of it but that.
+    const fn wants<T>(&mut self, reason: &CommandError) -> Option<T> {
+        self.wanting = match reason {
+            CommandError::NoCredit(Some(conversation)) => Topic::Credit(*conversation),
+            _ => Topic::Room,
+        };
+        None
+    }
+
     fn said_message(
         &mut self,
         conversation: ConversationId,
@@ -678,6 +727,11 @@ impl Failed {
             Self::Lost(end) => AskError::Lost(end),
         }
     }
+}
+
+/// Whether a command that was not taken for this reason may be taken later.
+const fn waits(reason: &CommandError) -> bool {
+    matches!(reason, CommandError::Full | CommandError::NoCredit(_))
 }
 
 /// What the protocol calls an error of the operating system.

@@ -3,17 +3,17 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use liminal_core::{Command, LinkId, OfferId, RegisterError, Settings, Subject};
-use liminal_proto::{CommandError, Config, Instant, LinkError};
+use liminal_core::{Command, LinkId, OfferId, Outbox, RegisterError, Settings, Subject};
+use liminal_proto::{CommandError, Config, ConversationId, Event, Instant, LinkError};
 
 use super::Client;
 use crate::Clock;
 use crate::asynchronous::Sleeper;
 use crate::error::ServeError;
 use crate::server::{
-    AdmissionOptions, Connected, Hub, Kind, Outbox, Outlet, Pool, ServerOptions, Spawn, StopOptions,
+    AdmissionOptions, Connected, Hub, Kind, Outlet, Pool, ServerOptions, Spawn, StopOptions,
 };
 
 /// What participants may hold of messages that they are not through with, in bytes with their charge: as much
@@ -83,14 +83,22 @@ impl Participants {
     pub fn attend(&self, client: &impl SharedClient) {
         let (hub, outlet) = (self.hub(), self.connected.link());
         let mut again = false;
+        let mut credited = false;
         loop {
             let mut arrived = None;
             client.with(&mut |client| arrived = client.take_arrived(again));
-            let Some(arrived) = arrived else { break };
+            let Some(mut arrived) = arrived else { break };
             again = true;
+            arrived.retain(|event| match event {
+                Event::Room { conversation } => {
+                    credited |= outlet.outbox().credited(*conversation);
+                    false
+                }
+                _ => true,
+            });
             hub.events(hub.clock().now(), outlet.id, arrived);
         }
-        if outlet.is_full() {
+        if credited || outlet.is_full() {
             hub.flush_at(hub.clock().now(), outlet);
         }
     }
@@ -161,11 +169,16 @@ impl ClientOutlet {
         Self { id, client, outbox: Mutex::default(), full: AtomicBool::new(false) }
     }
 
-    /// Moves commands into the connection. Says whether it has become full by that, or is no more.
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves commands into the connection. Says whether it has become full by that, or is no more, or whether
+    /// conversations have.
     fn apply(&self, client: &mut Client, now: Instant, held_max: usize) -> bool {
-        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-        outbox.apply(|command| command.apply(now, &mut client.connection));
-        let (held, bytes) = (outbox.is_held(), outbox.bytes());
+        let mut outbox = self.outbox();
+        outbox.apply(now, &mut client.connection);
+        let (held, bytes, changes) = (outbox.is_held(), outbox.bytes(), outbox.has_changes());
         drop(outbox);
         if bytes > held_max {
             client.connection.link_lost(now, LinkError::TimedOut);
@@ -173,7 +186,7 @@ impl ClientOutlet {
         if let Some(services) = &mut client.services {
             services.crowded = held;
         }
-        self.full.swap(held, Ordering::AcqRel) != held
+        self.full.swap(held, Ordering::AcqRel) != held || changes
     }
 }
 
@@ -183,7 +196,7 @@ impl Outlet for ClientOutlet {
     }
 
     fn push(&self, command: Command) -> bool {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner).push(command)
+        self.outbox().push(command)
     }
 
     fn flush(&self, now: Instant, held_max: usize) -> bool {
@@ -192,7 +205,7 @@ impl Outlet for ClientOutlet {
         loop {
             let mut queued = 0;
             client.with(&mut |client| {
-                changed ^= self.apply(client, now, held_max);
+                changed |= self.apply(client, now, held_max);
                 queued = client.connection.output_len();
             });
             client.flush();
@@ -208,6 +221,10 @@ impl Outlet for ClientOutlet {
 
     fn is_full(&self) -> bool {
         self.full.load(Ordering::Acquire)
+    }
+
+    fn take_changes(&self) -> Vec<(ConversationId, bool)> {
+        self.outbox().take_changes()
     }
 
     fn drop_transport(&self, now: Instant) {

@@ -60,7 +60,7 @@ impl Client {
                 Ok(Some(offer))
             }
             (Err(_), Some(end)) => Err(ServeError::Lost(end.clone())),
-            (Err(CommandError::Full), None) => Ok(None),
+            (Err(reason), None) if super::waits(&reason) => Ok(self.wants(&reason)),
             (Err(CommandError::NeedsVersion2), None) => Err(ServeError::NeedsVersion2),
             (Err(error), None) => Err(ServeError::Rejected(error)),
         }

@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use liminal_core::{Command, Held, LinkId};
-use liminal_proto::{CloseReason, Connection, Event, Instant, LinkError, Next, Phase, Wants};
+use liminal_core::{Command, LinkId, Outbox};
+use liminal_proto::{CloseReason, Connection, ConversationId, Event, Instant, LinkError, Next, Phase, Wants};
 
 use smallvec::SmallVec;
 
-use super::outbox::Outbox;
 use super::{Admitted, Hub, MemoryAccount, MemoryBudget, Outlet};
 use crate::unsent::Unsent;
 
@@ -50,7 +49,7 @@ pub struct ServerLink {
     state: Mutex<State>,
     /// What the bus has to say, in its order. Filled while the bus is locked, and so by itself.
     outbox: Mutex<Outbox>,
-    /// Whether something was put into the outbox since it was last emptied.
+    /// Whether something was put into the outbox since it was last emptied, or what waited there has credit.
     said: AtomicBool,
     /// Whether the bus has given its participants something that it does not know to be taken.
     given: AtomicBool,
@@ -141,15 +140,19 @@ impl ServerLink {
     ) -> (Wants, Instant) {
         let mut step = Some(step);
         let mut flushed = false;
+        let mut credited = false;
         let mut now = hub.clock().now();
         loop {
-            let (events, wants) = self.poll(now, step.take());
+            let (events, wants) = self.poll(now, step.take(), &mut credited);
             match wants {
-                Some(wants) if events.is_empty() && (flushed || !wants.write) => return (wants, now),
+                Some(wants) if events.is_empty() && !credited && (flushed || !wants.write) => {
+                    return (wants, now);
+                }
                 _ if events.is_empty() => {
                     // Writing may end a pause, and what it finds may end the connection: look again.
                     hub.flush_at(now, self);
                     flushed = true;
+                    credited = false;
                 }
                 _ => now = hub.events(now, self.id, events),
             }
@@ -160,6 +163,7 @@ impl ServerLink {
         &self,
         now: Instant,
         step: Option<impl FnOnce(&mut Connection, Instant)>,
+        credited: &mut bool,
     ) -> (Events, Option<Wants>) {
         let mut state = self.lock();
         if let Some(step) = step {
@@ -169,6 +173,7 @@ impl ServerLink {
         let (mut events, mut wants) = (Events::new(), None);
         while events.len() < EVENTS_MAX && wants.is_none() {
             match state.connection.poll() {
+                Next::Event(Event::Room { conversation }) => *credited |= self.on_room(conversation),
                 Next::Event(event) => events.push(event),
                 Next::Wait(wait) => wants = Some(wait),
             }
@@ -192,6 +197,16 @@ impl ServerLink {
         }
         events.iter().for_each(|event| self.note(event));
         (events, wants)
+    }
+
+    /// The peer has given credit. Says whether something waited for it.
+    fn on_room(&self, conversation: Option<ConversationId>) -> bool {
+        let mut outbox = self.outbox();
+        let waited = outbox.credited(conversation);
+        if waited {
+            self.said.store(true, Ordering::Release);
+        }
+        waited
     }
 
     /// How many bytes of input the connection has room for.
@@ -218,19 +233,24 @@ impl ServerLink {
         self.lock().dropped
     }
 
-    /// Moves commands into the connection, and says whether there were any. One that finds no room holds
-    /// back those of its own conversation and no others. Of those that are held there may be `held_max`
-    /// bytes.
-    fn apply(&self, state: &mut State, now: Instant, held_max: usize, held: &mut bool) -> bool {
+    /// Moves commands into the connection, and says whether there were any. Of those that are held there may be
+    /// `held_max` bytes.
+    fn apply(&self, state: &mut State, now: Instant, held_max: usize, held: &mut Held) -> bool {
         // Whoever pushes into an empty outbox flushes, so nothing is missed by not looking.
-        if !self.said.swap(false, Ordering::AcqRel) && !*held {
+        if !self.said.swap(false, Ordering::AcqRel) && !held.in_link {
             return false;
         }
-        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-        let some = outbox.apply(|command| state.tell(command, now));
-        *held = outbox.is_held();
+        let phase = state.connection.phase();
+        let mut outbox = self.outbox();
+        let some = outbox.apply(now, &mut state.connection);
+        held.in_link = outbox.is_held();
+        held.conversations |= outbox.has_changes();
         state.outbox_bytes = outbox.bytes();
         drop(outbox);
+        if state.connection.phase() != phase {
+            // A disconnect changes what time has to do, which the reader minds.
+            state.wake_reader();
+        }
         let too_much = state.outbox_bytes > held_max;
         if too_much {
             state.lose(now, LinkError::TimedOut);
@@ -254,6 +274,10 @@ impl ServerLink {
         }
     }
 
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -268,14 +292,14 @@ impl Outlet for ServerLink {
         if matches!(command, Command::Deliver(_)) {
             self.given.store(true, Ordering::Release);
         }
-        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outbox = self.outbox();
         self.said.store(true, Ordering::Release);
         outbox.push(command)
     }
 
     fn flush(&self, now: Instant, held_max: usize) -> bool {
         let mut state = self.lock();
-        let mut held = self.is_full();
+        let mut held = Held { in_link: self.is_full(), conversations: false };
         let mut moved = false;
         loop {
             moved |= self.apply(&mut state, now, held_max, &mut held);
@@ -311,11 +335,16 @@ impl Outlet for ServerLink {
         }
         self.memory.hold_in_connection(state.held_bytes());
         state.tell_if_over();
-        self.full.swap(held, Ordering::AcqRel) != held
+        let changed = self.full.swap(held.in_link, Ordering::AcqRel) != held.in_link;
+        changed || held.conversations
     }
 
     fn is_full(&self) -> bool {
         self.full.load(Ordering::Acquire)
+    }
+
+    fn take_changes(&self) -> Vec<(ConversationId, bool)> {
+        self.outbox().take_changes()
     }
 
     fn takes_given(&self) -> bool {
@@ -336,16 +365,6 @@ impl Outlet for ServerLink {
 }
 
 impl State {
-    /// Has the connection say it. A disconnect changes what time has to do, which the reader minds.
-    fn tell(&mut self, command: Command, now: Instant) -> Result<(), Held> {
-        let disconnects = matches!(command, Command::Disconnect);
-        command.apply(now, &mut self.connection)?;
-        if disconnects {
-            self.wake_reader();
-        }
-        Ok(())
-    }
-
     /// What the connection and its outbox hold.
     const fn held_bytes(&self) -> usize {
         self.connection.held_bytes() + self.outbox_bytes
@@ -402,6 +421,14 @@ impl State {
             self.wake_reader();
         }
     }
+}
+
+/// What the outbox could not say.
+struct Held {
+    /// Something, for want of room.
+    in_link: bool,
+    /// Conversations have become full, or are so no more.
+    conversations: bool,
 }
 
 /// The turn to write: the half to write to, and who is woken when it takes more.

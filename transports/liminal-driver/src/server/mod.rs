@@ -10,7 +10,6 @@ mod kind;
 mod link;
 mod machine;
 mod memory;
-mod outbox;
 mod outlet;
 mod pool;
 mod recording;
@@ -26,7 +25,6 @@ pub use memory::MemoryBudget;
 
 use crate::Recorder;
 use memory::MemoryAccount;
-pub(crate) use outbox::Outbox;
 pub(crate) use outlet::Outlet;
 pub use pool::{Job, Pool, PoolSeat};
 

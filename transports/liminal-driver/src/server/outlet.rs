@@ -3,7 +3,7 @@
 use std::time;
 
 use liminal_core::{Command, LinkId};
-use liminal_proto::Instant;
+use liminal_proto::{ConversationId, Instant};
 
 /// A link of the bus, as its hub sees it: a connection of a server, or the connection of a client that serves.
 pub(crate) trait Outlet: Send + Sync {
@@ -15,11 +15,16 @@ pub(crate) trait Outlet: Send + Sync {
     fn push(&self, command: Command) -> bool;
 
     /// Says what there is to say, as far as there is room, and writes as far as the stream takes it. Of what
-    /// finds no room there may be `held_max` bytes. Says whether [`is_full`](Self::is_full) has changed.
+    /// finds no room or no credit there may be `held_max` bytes. Says whether [`is_full`](Self::is_full) has changed,
+    /// or there are [changes](Self::take_changes) of conversations.
     fn flush(&self, now: Instant, held_max: usize) -> bool;
 
     /// Whether something that was said finds no room.
     fn is_full(&self) -> bool;
+
+    /// Conversations that have become full, because something that was said in them waits for credit, or are so no
+    /// more. Called while the bus is locked.
+    fn take_changes(&self) -> Vec<(ConversationId, bool)>;
 
     /// Whether participants of this link were given something since this was asked last: the bus gives them more
     /// when it knows that this was taken.

@@ -93,7 +93,22 @@ impl Reference {
         if let Some(said) = self.conversations[at].hand.clone().filter(|said| said.deadline.is_some()) {
             self.end(at, said.record, Outcome::Refused { reason, text });
         }
-        self.conversations[at].hand = None;
+        self.drop_hand(at);
+    }
+
+    fn drop_hand(&mut self, at: usize) {
+        if let Some(said) = self.conversations[at].hand.take() {
+            self.consumed(at, said.asked, said.len);
+        }
+    }
+
+    /// Of what is dealt with and wanted no reply its sender is told, as long as the conversation is not over.
+    pub(super) fn consumed(&mut self, at: usize, asked: bool, len: usize) {
+        let it = &self.conversations[at];
+        let (link, conversation) = (it.link, it.id);
+        if !asked && matches!(it.phase, Phase::Created | Phase::Active | Phase::Completing) {
+            self.tell(link, conversation, Command::Consumed { conversation, len });
+        }
     }
 
     fn wait(&mut self, at: usize, time: Duration, kind: Kind) {
@@ -159,7 +174,8 @@ impl Reference {
         let asked = it.queue.iter().chain(&it.hand).map(|said| said.id.get()).max().unwrap_or(0);
         let completing = it.phase == Phase::Completing;
         it.queue.clear();
-        it.hand = None;
+        self.drop_hand(at);
+        let it = &mut self.conversations[at];
         it.close_by = None;
         it.present = false;
         it.phase = Phase::Failed;
@@ -240,20 +256,24 @@ impl Reference {
             Some(hand) if hand.deadline.is_some() && hand.parted => {
                 self.end(at, hand.record, Outcome::Exited);
             }
-            Some(hand) if hand.deadline.is_some() => it.queue.insert(0, hand),
+            Some(hand) if hand.deadline.is_some() => {
+                it.queue.insert(0, hand);
+                it.hand = None;
+            }
             _ => {}
         }
-        self.conversations[at].hand = None;
+        self.drop_hand(at);
         for mut said in std::mem::take(&mut self.conversations[at].queue) {
             let spent = said.moves == self.settings.moves_max;
             said.moves += 1;
-            let (number, open) = (said.record, said.deadline.is_some());
+            let (number, open, len) = (said.record, said.deadline.is_some(), said.len);
             self.conversations[at].queue.push(said);
             if spent {
                 if open {
                     self.end(at, number, Outcome::Exited);
                 }
                 self.conversations[at].queue.pop();
+                self.consumed(at, open, len);
             }
         }
     }

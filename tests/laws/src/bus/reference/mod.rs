@@ -132,6 +132,8 @@ struct Conversation {
     hand: Option<Said>,
     close_by: Option<Instant>,
     records: u64,
+    /// Its owner does not read it.
+    unread: bool,
     subject: &'static str,
     policy: Policy,
     offer: Option<OfferId>,
@@ -167,7 +169,7 @@ impl Conversation {
         match self.phase {
             Phase::Created | Phase::Active | Phase::Completing if self.to_join => Some(Kind::Join),
             Phase::Active | Phase::Completing if self.present && !self.queue.is_empty() => {
-                Some(Kind::Message)
+                Some(Kind::Message).filter(|_| !self.unread)
             }
             Phase::Closed if self.present => Some(Kind::Leave),
             _ => None,
@@ -227,6 +229,12 @@ impl Reference {
     pub(super) fn set_full(&mut self, link: LinkId, full: bool) {
         let link = self.links.get_mut(&link).unwrap();
         link.full = full && !link.lost;
+    }
+
+    pub(super) fn set_unread(&mut self, link: LinkId, id: ConversationId, unread: bool) {
+        if let Some(at) = self.find(link, id).filter(|_| self.is_alive(link)) {
+            self.conversations[at].unread = unread;
+        }
     }
 
     pub(super) fn tick(&mut self, now: Instant) {
@@ -397,6 +405,7 @@ impl Reference {
             hand: None,
             close_by: None,
             records: 0,
+            unread: false,
             subject,
             policy,
             offer: None,
@@ -461,7 +470,8 @@ impl Reference {
         if let Some(reason) = refusal {
             let text = it.exited.or(it.pid).filter(|_| reason == ReasonCode::EXITED);
             let text = text.map(|pid| format!("participant {pid} has exited"));
-            return self.refuse_message(link, &message, reason, text);
+            self.refuse_message(link, &message, reason, text);
+            return self.consumed(at, asks, message.payload.len());
         }
         let record = self.record(at);
         if message.expects == Expects::Acceptance {
@@ -475,6 +485,8 @@ impl Reference {
             let said = Said { id: message.id, record, asked: asks, deadline, len, moves: 0, parted: false };
             self.conversations[at].queue.push(said);
             self.settle(at);
+        } else {
+            self.consumed(at, asks, message.payload.len());
         }
     }
 

@@ -15,7 +15,7 @@ use std::time::{self, Duration};
 use liminal_core::{
     Answer, Bus, ConversationKey, CrashPolicy, LinkId, OfferId, RegisterError, Subject, Ticket, Uncompensated,
 };
-use liminal_proto::{CloseReason, Event, ExitReason, Instant, LinkError, Pid};
+use liminal_proto::{CloseReason, CreditGiven, Event, ExitReason, Instant, LinkError, Pid};
 use smallvec::SmallVec;
 
 pub(super) use self::core::Instance;
@@ -120,11 +120,13 @@ impl Hub {
     /// The same, told the time by this clock.
     pub(crate) fn with_clock(
         clock: Clock,
-        options: ServerOptions,
+        mut options: ServerOptions,
         spawn: Box<dyn Spawn>,
         sleeper: Arc<dyn Sleeper>,
         pool: Arc<Pool>,
     ) -> Arc<Self> {
+        // The bus says what it is through with.
+        options.connection.credit = CreditGiven::Consumed;
         let recording = options.recorder.as_ref().map(Recording::new);
         let mut settings = options.bus.clone();
         settings.recording = recording.is_some();
@@ -414,9 +416,16 @@ impl Hub {
                 core.bus.link_full(link.id());
             } else {
                 core.bus.link_ready(link.id());
-                // Each looks for itself whether the room is for it.
-                std::mem::take(&mut core.crowded).into_values().for_each(Waker::wake);
             }
+            for (conversation, full) in link.take_changes() {
+                if full {
+                    core.bus.conversation_full(link.id(), conversation);
+                } else {
+                    core.bus.conversation_ready(link.id(), conversation);
+                }
+            }
+            // Each looks for itself whether there is room for it.
+            std::mem::take(&mut core.crowded).into_values().for_each(Waker::wake);
             core.collect(round);
         }
     }

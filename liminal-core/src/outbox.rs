@@ -1,0 +1,175 @@
+//! What the bus has said to one link and its connection has not.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use liminal_proto::{Connection, ConversationId, Instant};
+
+use crate::{Command, Held, Lacks};
+
+/// What the bus has said to one link and its connection has not, in the order of the bus.
+///
+/// A command that finds no room in the output of the connection waits until some of that was written; one that
+/// finds no credit in its conversation waits until the peer has given some. Either holds back what comes after it in
+/// the same conversation, and nothing else.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Not tried yet.
+    commands: VecDeque<Command>,
+    /// What found no room, by conversation, each with what comes after it in the same one.
+    held: BTreeMap<ConversationId, VecDeque<Command>>,
+    /// The same for what found no credit.
+    starved: BTreeMap<ConversationId, VecDeque<Command>>,
+    /// Conversations of which somebody was told that they are full.
+    full: BTreeSet<ConversationId>,
+    /// What has become of conversations since that was last asked.
+    changes: Vec<(ConversationId, bool)>,
+    /// What all of it costs.
+    bytes: usize,
+}
+
+impl Outbox {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The bus says something more. Says whether it is the first since everything was last tried.
+    pub fn push(&mut self, command: Command) -> bool {
+        let first = self.commands.is_empty();
+        self.bytes += command.charge();
+        self.commands.push_back(command);
+        first
+    }
+
+    /// Whether something found no room in the output at the last try. What only waits for credit does not count.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// What everything in it is charged, in bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The same, counted afresh. Always equals [`bytes`](Self::bytes); for tests.
+    #[must_use]
+    pub fn recount(&self) -> usize {
+        let waiting = self.held.values().chain(self.starved.values()).flatten();
+        self.commands.iter().chain(waiting).map(Command::charge).sum()
+    }
+
+    /// The peer has given credit: in this conversation, or for all of them together
+    /// ([`Event::Room`](liminal_proto::Event::Room)). What waited for it is tried at the next
+    /// [`apply`](Self::apply). Says whether anything did.
+    pub fn credited(&mut self, conversation: Option<ConversationId>) -> bool {
+        let Some(conversation) = conversation else { return self.is_held() };
+        let starved = self.starved.remove(&conversation);
+        let waited = starved.is_some();
+        self.held.extend(starved.map(|commands| (conversation, commands)));
+        waited
+    }
+
+    /// Has the connection say what it can, and says whether that was anything.
+    pub fn apply(&mut self, now: Instant, connection: &mut Connection) -> bool {
+        let retried = self.retry(now, connection);
+        let mut some = retried;
+        while let Some(command) = self.commands.pop_front() {
+            some |= self.first_try(now, connection, command);
+        }
+        some
+    }
+
+    /// Whether [`take_changes`](Self::take_changes) has any.
+    #[must_use]
+    pub const fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// Conversations that have become full, because something in them waits for credit, or are so no more.
+    pub fn take_changes(&mut self) -> Vec<(ConversationId, bool)> {
+        core::mem::take(&mut self.changes)
+    }
+
+    /// Tries again what found no room, until something finds none again.
+    fn retry(&mut self, now: Instant, connection: &mut Connection) -> bool {
+        let mut some = false;
+        while let Some((conversation, mut commands)) = self.held.pop_first() {
+            let lacks = self.say_all(now, connection, &mut commands, &mut some);
+            match lacks {
+                None => self.empties(conversation),
+                Some(Lacks::Credit) => self.starves(conversation, commands),
+                Some(Lacks::Output) => {
+                    self.held.insert(conversation, commands);
+                    break;
+                }
+            }
+        }
+        some
+    }
+
+    /// Says the commands of one conversation. Says what the first of those that are left lacks.
+    fn say_all(
+        &mut self,
+        now: Instant,
+        connection: &mut Connection,
+        commands: &mut VecDeque<Command>,
+        some: &mut bool,
+    ) -> Option<Lacks> {
+        while let Some(command) = commands.pop_front() {
+            let charge = command.charge();
+            if let Err(Held { command, lacks }) = command.apply(now, connection) {
+                commands.push_front(command);
+                return Some(lacks);
+            }
+            self.bytes -= charge;
+            *some = true;
+        }
+        None
+    }
+
+    fn first_try(&mut self, now: Instant, connection: &mut Connection, command: Command) -> bool {
+        let (charge, conversation) = (command.charge(), command.conversation());
+        if let Some(before) = conversation.and_then(|id| self.waiting_in(id)) {
+            before.push_back(command);
+            return false;
+        }
+        let Err(Held { command, lacks }) = command.apply(now, connection) else {
+            self.bytes -= charge;
+            return true;
+        };
+        // Only what a payload belongs to is held, and that has a conversation.
+        let conversation = conversation.unwrap_or_default();
+        let commands = VecDeque::from([command]);
+        match lacks {
+            Lacks::Credit => self.starves(conversation, commands),
+            Lacks::Output => {
+                self.held.insert(conversation, commands);
+            }
+        }
+        false
+    }
+
+    fn waiting_in(&mut self, conversation: ConversationId) -> Option<&mut VecDeque<Command>> {
+        if self.held.is_empty() && self.starved.is_empty() {
+            return None;
+        }
+        self.held.get_mut(&conversation).or_else(|| self.starved.get_mut(&conversation))
+    }
+
+    fn starves(&mut self, conversation: ConversationId, commands: VecDeque<Command>) {
+        self.starved.insert(conversation, commands);
+        if self.full.insert(conversation) {
+            self.changes.push((conversation, true));
+        }
+    }
+
+    fn empties(&mut self, conversation: ConversationId) {
+        if self.full.remove(&conversation) {
+            self.changes.push((conversation, false));
+        }
+    }
+}
