@@ -15,7 +15,7 @@ use liminal_driver::error::{
 };
 use liminal_driver::server::{Answers, Host};
 use liminal_driver::{Address, ServerOptions};
-use liminal_proto::{Config, MessageId, Pid, ReasonCode, Reply, Version};
+use liminal_proto::{Config, MessageId, Pid, ReasonCode, Reply, Terms, Version};
 
 /// A transport, as the suite sees it.
 pub trait Transport: Send + Sync + 'static {
@@ -68,6 +68,12 @@ pub trait Handle: Send + Sync {
     ///
     /// Those of the handle.
     fn open(&self, subject: &str) -> Result<Arc<dyn Conversation>, OpenError>;
+    /// See the handle of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the handle.
+    fn open_on(&self, subject: &str, terms: Terms) -> Result<Arc<dyn Conversation>, OpenError>;
     /// See the handle of the transport.
     ///
     /// # Errors

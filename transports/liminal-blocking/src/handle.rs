@@ -13,7 +13,9 @@ use liminal_driver::error::{
     ServeError, ServiceEnd,
 };
 use liminal_driver::server::{Host, Kind};
-use liminal_proto::{CloseReason, ConversationId, LinkError, MessageId, Pid, Reply, StreamId, Version};
+use liminal_proto::{
+    CloseReason, ConversationId, LinkError, MessageId, Pid, Reply, StreamId, Terms, Version,
+};
 
 use crate::link::{Link, Patience};
 
@@ -56,11 +58,26 @@ impl Handle {
     ///
     /// Refused, or the connection takes no more conversations.
     pub fn open(&self, subject: &str) -> Result<Conversation, OpenError> {
+        self.open_by(|client| client.open(subject))
+    }
+
+    /// [Opens](Self::open) a conversation on terms of one's own: what becomes of it when its participant exits, how
+    /// long it may last in all, and how long nothing may be said in it. What the server allows is never exceeded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open), and a server that speaks 1.0, where nobody can say so.
+    pub fn open_on(&self, subject: &str, terms: Terms) -> Result<Conversation, OpenError> {
+        self.open_by(|client| client.open_on(subject, terms))
+    }
+
+    fn open_by(
+        &self,
+        mut open: impl FnMut(&mut Client) -> Result<Option<ConversationId>, OpenError>,
+    ) -> Result<Conversation, OpenError> {
         let link = &self.owner.link;
-        let id = forever(
-            link.send(&mut Patience::forever(), |client| client.open(subject).transpose()),
-            OpenError::Lost,
-        )?;
+        let id =
+            forever(link.send(&mut Patience::forever(), |client| open(client).transpose()), OpenError::Lost)?;
         let conversation = Conversation { owner: Arc::clone(&self.owner), id };
         forever(
             link.wait(Topic::Conversation(id), Patience::forever(), |client, _| client.opened(id)),

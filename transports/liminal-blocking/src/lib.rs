@@ -49,5 +49,5 @@ pub use liminal_core::participant::{
 pub use liminal_core::{Answer, Call, CrashPolicy, Invocation, RegisterError, Subject};
 pub use liminal_driver::server::{Answers, Host, Hosted, Kind};
 pub use liminal_driver::{Address, Recorder, ServerOptions, error};
-pub use liminal_proto::Config;
+pub use liminal_proto::{Config, OnExit, Terms};
 pub use server::{Server, Stopper, bind, bind_with};

@@ -115,6 +115,9 @@ fn advice(error: &io::Error) -> &'static str {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OpenError {
+    /// The peer speaks 1.0, in which conversations are opened on the terms of the server.
+    #[error("this needs protocol version 2.0, and the server speaks 1.0")]
+    NeedsVersion2,
     /// The server refused.
     #[error("refused: {0}")]
     Refused(Refusal),

@@ -18,7 +18,7 @@ use liminal_driver::error::{
 };
 use liminal_driver::server::Kind;
 use liminal_driver::{Address, ServerOptions};
-use liminal_proto::{CloseReason, Config, MessageId, Pid, Reply, Version};
+use liminal_proto::{CloseReason, Config, MessageId, Pid, Reply, Terms, Version};
 
 use crate::futures::Pump;
 use crate::threads::Threads;
@@ -204,6 +204,10 @@ impl Handle for Connected {
 
     fn open(&self, subject: &str) -> Result<Arc<dyn Conversation>, OpenError> {
         Ok(Arc::new(Open(wait(self.handle.open(subject))?)))
+    }
+
+    fn open_on(&self, subject: &str, terms: Terms) -> Result<Arc<dyn Conversation>, OpenError> {
+        Ok(Arc::new(Open(wait(self.handle.open_on(subject, terms))?)))
     }
 
     fn serve(&self, subject: Subject, role: Role, capacity: u32) -> Result<Arc<dyn Service>, ServeError> {

@@ -10,7 +10,7 @@ use liminal_blocking::error::{
     OpenError, ReceiveError, ServeError, ServiceEnd,
 };
 use liminal_blocking::{Address, Config, Driver, Kind, ServerOptions, Stopper, Subject};
-use liminal_proto::{MessageId, Pid, Reply, Version};
+use liminal_proto::{MessageId, Pid, Reply, Terms, Version};
 
 use crate::threads::Threads;
 use crate::transport::{
@@ -93,6 +93,10 @@ impl Handle for Connected {
 
     fn open(&self, subject: &str) -> Result<Arc<dyn Conversation>, OpenError> {
         Ok(Arc::new(Open(self.handle.open(subject)?)))
+    }
+
+    fn open_on(&self, subject: &str, terms: Terms) -> Result<Arc<dyn Conversation>, OpenError> {
+        Ok(Arc::new(Open(self.handle.open_on(subject, terms)?)))
     }
 
     fn serve(&self, subject: Subject, role: Role, capacity: u32) -> Result<Arc<dyn Service>, ServeError> {

@@ -15,6 +15,7 @@ pub mod policy;
 pub mod serve;
 pub mod siege;
 pub mod stop;
+pub mod terms;
 pub mod wire_1_0;
 pub mod wire_2_0;
 
@@ -107,6 +108,12 @@ macro_rules! for_every_case {
                 large_replies_of_a_responder_find_their_way
                 replies_that_find_no_room_wait_for_it
                 a_server_that_stops_ends_services
+            }
+            terms {
+                the_opener_says_what_an_exit_is
+                a_conversation_ends_when_its_time_is_over
+                who_waits_for_a_reply_is_not_idle
+                terms_need_version_2
             }
             stop {
                 idle_clients_are_asked_to_go
@@ -253,6 +260,7 @@ mod tests {
             include_str!("framing.rs"),
             include_str!("siege.rs"),
             include_str!("serve.rs"),
+            include_str!("terms.rs"),
         ];
         for file in files {
             let cases = file.lines().filter_map(|line| line.strip_prefix("pub fn ")?.split('(').next());

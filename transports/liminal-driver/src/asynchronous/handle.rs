@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use liminal_core::participant::AsyncFactory;
 use liminal_core::{Factory, Subject};
-use liminal_proto::{ConversationId, MessageId, Pid, Reply, StreamId, Version};
+use liminal_proto::{ConversationId, MessageId, Pid, Reply, StreamId, Terms, Version};
 
 use super::link::{Link, Waiting};
 use crate::client::{Client, Registration, Topic};
@@ -62,8 +62,25 @@ impl Handle {
     ///
     /// Refused, or the connection takes no more conversations.
     pub async fn open(&self, subject: &str) -> Result<Conversation, OpenError> {
+        self.open_by(|client| client.open(subject)).await
+    }
+
+    /// [Opens](Self::open) a conversation on terms of one's own: what becomes of it when its participant exits, how
+    /// long it may last in all, and how long nothing may be said in it. What the server allows is never exceeded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open), and a server that speaks 1.0, where nobody can say so.
+    pub async fn open_on(&self, subject: &str, terms: Terms) -> Result<Conversation, OpenError> {
+        self.open_by(|client| client.open_on(subject, terms)).await
+    }
+
+    async fn open_by(
+        &self,
+        mut open: impl FnMut(&mut Client) -> Result<Option<ConversationId>, OpenError> + Unpin,
+    ) -> Result<Conversation, OpenError> {
         let link = &self.owner.link;
-        let id = link.send(|client| client.open(subject).transpose()).await?;
+        let id = link.send(|client| open(client).transpose()).await?;
         let conversation = Conversation { owner: Arc::clone(&self.owner), id };
         Waiting::new(link, Topic::Conversation(id), |client| client.opened(id)).await?;
         Ok(conversation)

@@ -15,7 +15,7 @@ use liminal_core::transcript::OpenerId;
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
     CloseReason, CommandError, Config, Connection, ConversationId, ConversationPhase, Event, Exit, Expects,
-    LinkError, Message, MessageId, Next, Phase, Pid, Rejected, Reply, StreamId, Version, Wake, Wants,
+    LinkError, Message, MessageId, Next, Phase, Pid, Rejected, Reply, StreamId, Terms, Version, Wake, Wants,
 };
 
 use self::mailbox::{Awaited, Ended, Mailbox, Opening};
@@ -335,22 +335,38 @@ impl Client {
     ///
     /// The connection does not take the command.
     pub fn open(&mut self, subject: &str) -> Result<Option<ConversationId>, OpenError> {
-        let now = self.clock.now();
-        let conversation = match (self.connection.open(now, subject), &self.end) {
+        let opened = self.connection.open(self.clock.now(), subject);
+        self.on_open(opened, subject, Terms::default())
+    }
+
+    /// Opens a conversation on terms of one's own. `Ok(None)`: there is no room now.
+    ///
+    /// # Errors
+    ///
+    /// The peer speaks 1.0, or the connection does not take the command.
+    pub fn open_on(&mut self, subject: &str, terms: Terms) -> Result<Option<ConversationId>, OpenError> {
+        let opened = self.connection.open_on(self.clock.now(), subject, terms);
+        self.on_open(opened, subject, terms)
+    }
+
+    fn on_open(
+        &mut self,
+        opened: Result<ConversationId, CommandError>,
+        subject: &str,
+        terms: Terms,
+    ) -> Result<Option<ConversationId>, OpenError> {
+        let conversation = match (opened, &self.end) {
             (Ok(conversation), _) => conversation,
             (Err(CommandError::Full), None) => return Ok(None),
             (Err(_), Some(end)) => return Err(OpenError::Lost(end.clone())),
+            (Err(CommandError::NeedsVersion2), None) => return Err(OpenError::NeedsVersion2),
             (Err(error), None) => return Err(OpenError::Rejected(error)),
         };
         let silent = self.version == Some(Version::V1_0);
         let opening = if silent { Opening::Open(None) } else { Opening::Asked };
         self.mailboxes.insert(conversation, Mailbox::new(opening));
         if self.recording.is_some() {
-            self.said(Event::Open {
-                conversation,
-                subject: subject.to_owned(),
-                terms: liminal_proto::Terms::default(),
-            });
+            self.said(Event::Open { conversation, subject: subject.to_owned(), terms });
         }
         Ok(Some(conversation))
     }

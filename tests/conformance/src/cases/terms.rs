@@ -1,0 +1,84 @@
+//! Conversations on terms of whoever opens them.
+
+use std::time::Duration;
+
+use liminal_core::CrashPolicy;
+use liminal_driver::error::{AskError, Exited, OpenError, ReceiveError};
+use liminal_proto::{OnExit, Terms};
+
+use crate::WAIT;
+use crate::puppet::{Fault, Host, NAP, say};
+use crate::stage::{Setup, Stage, eventually};
+use crate::transport::Transport;
+
+const fn on_exit(on_exit: OnExit) -> Terms {
+    Terms { on_exit, total: None, idle: None }
+}
+
+/// What the opener wants of an exit stands above what the server has set for the subject.
+pub fn the_opener_says_what_an_exit_is(transport: &dyn Transport) {
+    for policy in [CrashPolicy::Fail, CrashPolicy::RouteToNext] {
+        for host in Host::ALL {
+            let stage = Stage::empty().puppet(host, "work", Fault::None).on_crash("work", policy.clone());
+            let world = stage.serve(transport, Setup::V2);
+            let handle = world.connect();
+            let ask = |terms| handle.open_on("work", terms).unwrap().ask(say::REROUTED.into(), WAIT);
+            let fails = |asked| match asked {
+                Err(AskError::Exited(Exited::Crash(crash))) => !crash.goes_on,
+                Ok(reply) => {
+                    assert_eq!(reply, "1", "{host:?} {policy:?}");
+                    false
+                }
+                other => panic!("{host:?} {policy:?}: {other:?}"),
+            };
+            assert!(fails(ask(on_exit(OnExit::Fail))), "{host:?} {policy:?}");
+            assert!(!fails(ask(on_exit(OnExit::Next))), "{host:?} {policy:?}");
+            assert_eq!(fails(ask(Terms::default())), policy == CrashPolicy::Fail, "{host:?}");
+        }
+    }
+}
+
+/// A conversation that may last only so long ends by itself, also while nothing is said in it.
+pub fn a_conversation_ends_when_its_time_is_over(transport: &dyn Transport) {
+    let world = Stage::default().serve(transport, Setup::V2);
+    let handle = world.connect();
+    for terms in [
+        Terms { total: Some(NAP), ..Terms::default() },
+        Terms { idle: Some(NAP), ..Terms::default() },
+        Terms { total: Some(Duration::ZERO), idle: Some(WAIT), ..Terms::default() },
+    ] {
+        for host in Host::ALL {
+            let conversation = handle.open_on(host.subject(), terms).unwrap();
+            assert_eq!(conversation.receive_reply(WAIT), Err(ReceiveError::Closed), "{host:?} {terms:?}");
+            assert_eq!(conversation.ask("too late".into(), WAIT), Err(AskError::Closed));
+            world.await_left();
+        }
+    }
+}
+
+/// While a request is outstanding a conversation is not idle, however long that takes.
+pub fn who_waits_for_a_reply_is_not_idle(transport: &dyn Transport) {
+    let world = Stage::default().serve(transport, Setup::V2);
+    let handle = world.connect();
+    for host in Host::ALL {
+        // The reply takes two naps. Who is slow to ask has been idle for one before.
+        let terms = Terms { idle: Some(NAP), ..Terms::default() };
+        eventually(|| {
+            let conversation = handle.open_on(host.subject(), terms).unwrap();
+            conversation.ask(say::BULK_LATER.into(), WAIT).is_ok_and(|reply| reply.len() == say::BULK)
+        });
+    }
+}
+
+/// 1.0 has no words for terms, whichever side speaks no more.
+pub fn terms_need_version_2(transport: &dyn Transport) {
+    for &setup in Setup::all(transport).iter().filter(|setup| setup.is_v1()) {
+        let world = Stage::default().serve(transport, setup);
+        let handle = world.connect();
+        for terms in [on_exit(OnExit::Next), Terms::default()] {
+            let opened = handle.open_on("inline", terms);
+            assert_eq!(opened.err(), Some(OpenError::NeedsVersion2), "{setup:?}");
+        }
+        assert_eq!(handle.open("inline").unwrap().ask("hello".into(), WAIT).unwrap(), "hello");
+    }
+}
