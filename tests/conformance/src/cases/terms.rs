@@ -1,15 +1,18 @@
 //! Conversations on terms of whoever opens them.
 
+use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
-use liminal_core::CrashPolicy;
-use liminal_driver::error::{AskError, Exited, OpenError, ReceiveError};
+use liminal_core::participant::{AsyncContext, AsyncParticipant, Pending};
+use liminal_core::{CrashPolicy, Leaving, Received};
+use liminal_driver::error::{AskError, AwaitCrashError, Exited, OpenError, ReceiveError};
 use liminal_proto::{OnExit, Terms};
 
 use crate::WAIT;
 use crate::puppet::{Fault, Host, NAP, say};
 use crate::stage::{Setup, Stage, eventually};
-use crate::transport::Transport;
+use crate::transport::{Role, Transport};
 
 const fn on_exit(on_exit: OnExit) -> Terms {
     Terms { on_exit, total: None, idle: None }
@@ -49,11 +52,39 @@ pub fn a_conversation_ends_when_its_time_is_over(transport: &dyn Transport) {
     ] {
         for host in Host::ALL {
             let conversation = handle.open_on(host.subject(), terms).unwrap();
+            // Whoever was in time to say something was told so by a participant, which leaves.
+            let was_in_time = conversation.ask("in time?".into(), WAIT).is_ok();
             assert_eq!(conversation.receive_reply(WAIT), Err(ReceiveError::Closed), "{host:?} {terms:?}");
             assert_eq!(conversation.ask("too late".into(), WAIT), Err(AskError::Closed));
-            world.await_left();
+            if was_in_time {
+                assert_eq!(world.await_left(), Leaving::Closed);
+            }
         }
     }
+}
+
+/// Takes for ever to join.
+struct Hesitant;
+
+impl AsyncParticipant for Hesitant {
+    fn joined<'a>(&'a mut self, _: AsyncContext) -> Pending<'a> {
+        Box::pin(pending())
+    }
+
+    fn message<'a>(&'a mut self, _: AsyncContext, _: Received) -> Pending<'a> {
+        Box::pin(pending())
+    }
+}
+
+/// The time of a conversation begins when it is opened, and may be over before its participant has joined.
+pub fn a_conversation_may_be_over_before_it_has_begun(transport: &dyn Transport) {
+    let role = Role::Async(Arc::new(|| Hesitant));
+    let world = Stage::empty().role("work", role).serve(transport, Setup::V2);
+    let terms = Terms { total: Some(NAP), ..Terms::default() };
+    let conversation = world.connect().open_on("work", terms).unwrap();
+    assert_eq!(conversation.ask("hello".into(), WAIT), Err(AskError::Closed));
+    assert_eq!(conversation.await_crash(WAIT), Err(AwaitCrashError::Closed));
+    conversation.close().unwrap();
 }
 
 /// While a request is outstanding a conversation is not idle, however long that takes.

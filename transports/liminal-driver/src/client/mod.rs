@@ -371,13 +371,14 @@ impl Client {
         Ok(Some(conversation))
     }
 
-    /// How the opening ended.
+    /// How the opening ended. A conversation whose time was over before that was open, and is closed.
     #[must_use]
     pub fn opened(&self, conversation: ConversationId) -> Option<Result<(), OpenError>> {
-        match self.mailboxes.get(&conversation).map(|mailbox| &mailbox.opening) {
-            Some(Opening::Open(_)) => Some(Ok(())),
-            Some(Opening::Refused(refusal)) => Some(Err(OpenError::Refused(refusal.clone()))),
-            Some(Opening::Asked) | None => self.end.clone().map(|end| Err(OpenError::Lost(end))),
+        let mailbox = self.mailboxes.get(&conversation);
+        match mailbox.map(|mailbox| (&mailbox.opening, mailbox.ended)) {
+            Some((Opening::Open(_), _) | (Opening::Asked, true)) => Some(Ok(())),
+            Some((Opening::Refused(refusal), _)) => Some(Err(OpenError::Refused(refusal.clone()))),
+            Some((Opening::Asked, false)) | None => self.end.clone().map(|end| Err(OpenError::Lost(end))),
         }
     }
 
