@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt as _;
-use liminal_core::{Answer, Call, Invocation};
+use liminal_core::{Answer, Call, ConversationKey, Invocation};
 use liminal_driver::server::{Answers, Host};
 use liminal_proto::{Pid, ReasonCode};
 use smol::Executor;
@@ -109,18 +109,21 @@ pub struct Participants {
 }
 
 /// Where the calls of each participant go.
-type Living = Mutex<BTreeMap<Pid, Sender<Called>>>;
+type Living = Mutex<BTreeMap<Whom, Sender<Called>>>;
+
+/// One participant. Servers count pids alike, and a client may serve at one after the other.
+type Whom = (ConversationKey, Pid);
 
 impl Participants {
-    fn begin(&self, pid: Pid, joining: Called) {
+    fn begin(&self, whom: Whom, joining: Called) {
         let shared = &self.processes.shared;
-        let Some(seat) = Seat::take(shared, &self.living, pid) else {
+        let Some(seat) = Seat::take(shared, &self.living, whom) else {
             let (_, mut answers) = joining;
             let text = format!("all {} processes of this server are taken", shared.options.processes_max);
             return answers.answer(Answer::Refused { reason: ReasonCode::BUSY, text: Some(text) });
         };
         let (calls, called) = unbounded();
-        lock(&self.living).insert(pid, calls);
+        lock(&self.living).insert(whom, calls);
         let attended = attend(Arc::clone(shared), Arc::clone(&self.command), joining, called);
         let task = async move {
             // What panics in here is a fault of ours; it takes no other child down.
@@ -133,11 +136,11 @@ impl Participants {
 
 impl Host for Participants {
     fn call(&self, invocation: Invocation, answers: Answers) {
-        let pid = invocation.pid;
+        let whom = (invocation.conversation, invocation.pid);
         if let Call::Join { .. } = invocation.what {
-            return self.begin(pid, (invocation, answers));
+            return self.begin(whom, (invocation, answers));
         }
-        let calls = lock(&self.living).get(&pid).cloned();
+        let calls = lock(&self.living).get(&whom).cloned();
         let refused = match calls {
             Some(calls) => calls.try_send((invocation, answers)).map_err(TrySendError::into_inner),
             None => Err((invocation, answers)),
@@ -153,29 +156,29 @@ impl Host for Participants {
 struct Seat {
     shared: Arc<Shared>,
     living: Arc<Living>,
-    pid: Pid,
+    whom: Whom,
 }
 
 impl Seat {
-    fn take(shared: &Arc<Shared>, living: &Arc<Living>, pid: Pid) -> Option<Self> {
+    fn take(shared: &Arc<Shared>, living: &Arc<Living>, whom: Whom) -> Option<Self> {
         let mut processes = shared.lock();
         if *processes >= shared.options.processes_max {
             return None;
         }
         *processes += 1;
-        Some(Self { shared: Arc::clone(shared), living: Arc::clone(living), pid })
+        Some(Self { shared: Arc::clone(shared), living: Arc::clone(living), whom })
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        lock(&self.living).remove(&self.pid);
+        lock(&self.living).remove(&self.whom);
         *self.shared.lock() -= 1;
         self.shared.changed.notify_all();
     }
 }
 
-fn lock(living: &Living) -> MutexGuard<'_, BTreeMap<Pid, Sender<Called>>> {
+fn lock(living: &Living) -> MutexGuard<'_, BTreeMap<Whom, Sender<Called>>> {
     living.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
