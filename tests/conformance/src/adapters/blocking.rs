@@ -7,9 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use liminal_blocking::error::{
     AskError, AwaitCrashError, BindError, CloseError, ConnectError, Crash, Lost, MessageError, NeedsVersion2,
-    OpenError, ReceiveError, ServeError, ServiceEnd,
+    OpenError, ReceiveError, ReconnectError, ServeError, ServiceEnd,
 };
-use liminal_blocking::{Address, Config, Driver, Kind, ServerOptions, Stopper, Subject};
+use liminal_blocking::{
+    Address, Config, Connectivity, Driver, Kind, Reconnect, ServerOptions, Standing, Stopper, Subject,
+};
 use liminal_proto::{MessageId, Pid, Reply, Terms, Version};
 
 use crate::threads::Threads;
@@ -115,6 +117,18 @@ impl Handle for Connected {
         self.handle.ping()
     }
 
+    fn reconnect(&self, how: Reconnect) -> Result<(), ReconnectError> {
+        self.handle.reconnect(how)
+    }
+
+    fn connectivity(&self) -> Connectivity {
+        self.handle.connectivity()
+    }
+
+    fn connectivity_changed(&self, from: &Connectivity) -> Connectivity {
+        self.handle.connectivity_changed(from)
+    }
+
     fn disconnect(&self) {
         self.handle.disconnect();
     }
@@ -133,6 +147,14 @@ impl Service for Offered {
 
     fn drain(&self) {
         self.0.drain();
+    }
+
+    fn standing(&self) -> Standing {
+        self.0.standing()
+    }
+
+    fn standing_changed(&self, from: &Standing) -> Standing {
+        self.0.standing_changed(from)
     }
 
     fn ended(&self) -> ServiceEnd {

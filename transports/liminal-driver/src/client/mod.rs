@@ -1,10 +1,13 @@
 //! One client: its connection, and what has arrived for its conversations. No I/O: the transports move
 //! the bytes, and whoever waits leaves a [`Waker`].
 
+mod line;
 mod mailbox;
 mod participants;
+mod reconnect;
 mod recording;
 mod services;
+mod standing;
 
 use std::collections::BTreeMap;
 use std::task::Waker;
@@ -18,10 +21,14 @@ use liminal_proto::{
     LinkError, Message, MessageId, Next, Phase, Pid, Rejected, Reply, StreamId, Terms, Version, Wake, Wants,
 };
 
+pub use self::line::{Line, Look, OfferOn, ServiceId, ToOffer, Watch};
 use self::mailbox::{Awaited, Ended, Mailbox, Opening};
-pub use self::participants::{Participants, Registration, SharedClient};
+pub use self::participants::{Linked, Participants, Registration, SharedClient};
+pub use self::reconnect::{Backoff, Reconnect};
 use self::recording::Recording;
+pub use self::services::Offered;
 use self::services::Services;
+pub use self::standing::{Connectivity, Outage, Standing};
 use crate::error::{
     AskError, AwaitCrashError, CloseError, Crash, Exited, Lost, MessageError, NeedsVersion2, OpenError,
     ReceiveError, Refusal,
@@ -91,7 +98,9 @@ impl Client {
         this
     }
 
-    fn with_clock(config: Config, clock: Clock) -> Self {
+    /// The same, told the time by this clock: the one of the client whose connection was lost.
+    #[must_use]
+    pub fn with_clock(config: Config, clock: Clock) -> Self {
         Self {
             connection: Connection::client(clock.now(), config),
             clock,
