@@ -16,7 +16,7 @@ use smol::Executor;
 use smol::channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
 use crate::attend::attend;
-use crate::{Command, Options};
+use crate::{Command, Options, dialogue, per_message};
 
 /// How long [`Processes::close`] waits for the ends of processes that were killed. Only one that the
 /// operating system itself holds up takes longer.
@@ -25,7 +25,8 @@ const KILLED_TIME: Duration = Duration::from_secs(1);
 /// A call, and where its answers go.
 pub(crate) type Called = (Invocation, Answers);
 
-/// Child processes as participants: one for each conversation, for any number of subjects and servers.
+/// Child processes as participants: one for each conversation, or one for each message, for any number of subjects and
+/// servers.
 ///
 /// One thread attends to all of them. It ends with the last of this and of what it
 /// [serves](Self::serve) with.
@@ -117,18 +118,28 @@ type Whom = (ConversationKey, Pid);
 impl Participants {
     fn begin(&self, whom: Whom, joining: Called) {
         let shared = &self.processes.shared;
-        let Some(seat) = Seat::take(shared, &self.living, whom) else {
+        let dialogue = dialogue::begin(self.command.protocol(), &shared.options);
+        // One that has a process for each message has none yet.
+        let seat = dialogue.as_ref().and_then(|_| Seat::take(shared));
+        if dialogue.is_some() && seat.is_none() {
             let (_, mut answers) = joining;
             let text = format!("all {} processes of this server are taken", shared.options.processes_max);
             return answers.answer(Answer::Refused { reason: ReasonCode::BUSY, text: Some(text) });
-        };
+        }
         let (calls, called) = unbounded();
         lock(&self.living).insert(whom, calls);
-        let attended = attend(Arc::clone(shared), Arc::clone(&self.command), joining, called);
+        let place = Place { living: Arc::clone(&self.living), whom };
+        let (shared, command) = (Arc::clone(shared), Arc::clone(&self.command));
+        let attended = async move {
+            match dialogue {
+                Some(dialogue) => attend(shared, command, dialogue, joining, called).await,
+                None => per_message::attend(shared, command, joining, called).await,
+            }
+        };
         let task = async move {
             // What panics in here is a fault of ours; it takes no other child down.
             let _ = AssertUnwindSafe(attended).catch_unwind().await;
-            drop(seat);
+            drop((place, seat));
         };
         self.processes.executor.spawn(task).detach();
     }
@@ -152,27 +163,37 @@ impl Host for Participants {
     }
 }
 
-/// A process that is there, or about to be.
-struct Seat {
-    shared: Arc<Shared>,
+/// That a participant is called. Dropped, it is not any more.
+struct Place {
     living: Arc<Living>,
     whom: Whom,
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.living).remove(&self.whom);
+    }
+}
+
+/// A process that is there, or about to be.
+pub(crate) struct Seat {
+    shared: Arc<Shared>,
+}
+
 impl Seat {
-    fn take(shared: &Arc<Shared>, living: &Arc<Living>, whom: Whom) -> Option<Self> {
+    /// `None`: there are as many as there may be.
+    pub(crate) fn take(shared: &Arc<Shared>) -> Option<Self> {
         let mut processes = shared.lock();
         if *processes >= shared.options.processes_max {
             return None;
         }
         *processes += 1;
-        Some(Self { shared: Arc::clone(shared), living: Arc::clone(living), whom })
+        Some(Self { shared: Arc::clone(shared) })
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        lock(&self.living).remove(&self.whom);
         *self.shared.lock() -= 1;
         self.shared.changed.notify_all();
     }
