@@ -14,7 +14,7 @@ use crate::{ConversationKey, Leaving, OfferId};
 /// A conversation has at most one call out at any time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invocation {
-    /// Whom. One participant in one conversation, never used again.
+    /// Whom. One participant in one conversation, never used again by the server that named it.
     pub pid: Pid,
     /// What it was registered as.
     pub offer: OfferId,

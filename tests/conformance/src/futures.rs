@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::TcpListener;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
@@ -17,11 +18,14 @@ use liminal_core::Received;
 use liminal_core::participant::{AsyncContext, async_fn};
 use liminal_driver::Address;
 use liminal_driver::asynchronous::{Conversation, Driver, Handle, Server, Stopper};
-use liminal_driver::error::{BindError, ConnectError};
+use liminal_driver::client::{Connectivity, Reconnect, Standing};
+use liminal_driver::error::{BindError, ConnectError, OpenError};
 use liminal_proto::wire::Dialect;
 use liminal_proto::{CloseReason, Config, ExitReason};
 
 use crate::adapters::Run;
+use crate::cases::reconnect::{LATER, SOON};
+use crate::wire::Wire;
 use crate::{WAIT, in_time};
 
 /// A transport on the pump of `liminal_driver::asynchronous`, with its futures as they are.
@@ -63,6 +67,9 @@ macro_rules! futures {
             asks_that_are_given_up_confuse_nobody
             serving_may_be_dropped_at_every_await
             what_is_served_ends_with_its_driver
+            a_driver_that_dials_may_be_dropped_at_every_await
+            who_waits_for_a_connection_may_be_dropped_at_every_await
+            a_driver_that_dials_ends_with_the_last_handle
         }
     };
 }
@@ -411,6 +418,99 @@ pub fn what_is_served_ends_with_its_driver(pump: &'static dyn Pump) {
             drop(service);
         });
         driving.join().unwrap();
+    });
+}
+
+/// A client on a wire that leads nowhere, which has lost its connection or is about to find that out.
+fn away(world: &World, how: Reconnect) -> (Wire, Handle, Driver) {
+    let wire = Wire::to(&world.address, 64 << 10);
+    let (handle, driver) = block_on(world.pump.connect(wire.address(), Config::default())).unwrap();
+    handle.reconnect(how).unwrap();
+    wire.lead_to(None);
+    wire.cut();
+    (wire, handle, driver)
+}
+
+/// When a driver is dropped while it pauses, dials or shakes hands, nobody waits for a connection any more; when it
+/// had one, it is as good as new.
+pub fn a_driver_that_dials_may_be_dropped_at_every_await(pump: &'static dyn Pump) {
+    in_time(move || {
+        let world = World::new(pump);
+        for leads in [false, true] {
+            for times in 0..20 {
+                let (wire, handle, driver) = away(&world, SOON);
+                wire.lead_to(Some(&world.address).filter(|_| leads));
+                block_on(async {
+                    assert!(polled(times, driver.run()).await.is_none());
+                    match handle.open("echo").await {
+                        Ok(conversation) => is_sound(&handle, &conversation).await,
+                        Err(error) => {
+                            let closed = handle.closed().await;
+                            assert_eq!(error, OpenError::Lost(closed.0.clone()));
+                            assert_eq!(handle.connectivity(), Connectivity::Closed(closed.0));
+                        }
+                    }
+                });
+            }
+        }
+    });
+}
+
+/// Calls that wait for a connection may be given up wherever they await, and when there is one it is as good as new.
+pub fn who_waits_for_a_connection_may_be_dropped_at_every_await(pump: &'static dyn Pump) {
+    in_time(move || {
+        let world = World::new(pump);
+        let (wire, handle, driver) = away(&world, SOON);
+        wire.lead_to(Some(&world.address));
+        pump.spawn(driver);
+        block_on(async {
+            // Until it is known that there is no connection, what is sent is lost with it.
+            handle.connectivity_changed(&Connectivity::Connected { connection: 1 }).await;
+            let service = handle.serve_inline("work", || echo, 10).await.unwrap();
+            for _ in 0..3 {
+                wire.lead_to(None);
+                wire.cut();
+                for times in 0..6 {
+                    assert!(polled(times, handle.open("echo")).await.is_none_or(|opened| opened.is_err()));
+                    polled(times, handle.ping()).await;
+                    polled(times, handle.serve_inline("more work", || echo, 10)).await;
+                    polled(times, handle.connectivity_changed(&handle.connectivity())).await;
+                    polled(times, handle.closed()).await;
+                    polled(times, service.standing_changed(&service.standing())).await;
+                    polled(times, service.ended()).await;
+                }
+                wire.lead_to(Some(&world.address));
+                is_sound(&handle, &handle.open("echo").await.unwrap()).await;
+                let mut standing = service.standing();
+                while !matches!(standing, Standing::Serving { .. }) {
+                    standing = service.standing_changed(&standing).await;
+                }
+                assert_eq!(handle.open("work").await.unwrap().ask("hello", WAIT).await.unwrap(), "hello");
+            }
+        });
+    });
+}
+
+/// Whether it pauses or dials.
+pub fn a_driver_that_dials_ends_with_the_last_handle(pump: &'static dyn Pump) {
+    in_time(move || {
+        let world = World::new(pump);
+        // Somebody who takes connections and never shakes hands.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let silent = Address::from(listener.local_addr().unwrap());
+        for (how, to) in [(LATER, None), (SOON, Some(&silent))] {
+            let (wire, handle, driver) = away(&world, how);
+            wire.lead_to(to);
+            let ended = pump.spawn(driver);
+            block_on(async {
+                let first = Connectivity::Connected { connection: 1 };
+                assert!(matches!(handle.connectivity_changed(&first).await, Connectivity::Reconnecting(_)));
+                // Until it has had time to dial.
+                smol::Timer::after(Duration::from_millis(50)).await;
+            });
+            drop(handle);
+            assert_eq!(ended.recv_timeout(WAIT).unwrap(), CloseReason::Local);
+        }
     });
 }
 

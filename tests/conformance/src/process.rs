@@ -2,14 +2,19 @@
 //! checks are for a test program of their own, one after the other. Linux only.
 
 use std::fs;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use liminal_driver::client::{Connectivity, Reconnect};
+use liminal_proto::Config;
+
 use crate::WAIT;
+use crate::cases::reconnect::LATER;
 use crate::puppet::say;
-use crate::stage::{Setup, Stage};
-use crate::transport::{Conversation, Transport};
+use crate::stage::{Setup, Stage, World};
+use crate::transport::{Conversation, Handle, Transport};
+use crate::wire::Wire;
 
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -56,8 +61,18 @@ fn await_threads(most: usize) {
     }
 }
 
-/// [`CONNECTIONS`] that have nothing to do, each with a driver, and one that waits for something long: for
-/// a second nothing wakes anybody. Each has `threads_max` threads at most, those of its driver included.
+/// A client that has lost its connection, and pauses before it dials again.
+fn away(transport: &dyn Transport, world: &World<'_>) -> Arc<dyn Handle> {
+    let wire = Wire::to(world.address(), 4096);
+    let handle = transport.connect(&wire.address(), Config::default(), true).unwrap();
+    handle.reconnect(LATER).unwrap();
+    wire.cut();
+    handle.connectivity_changed(&Connectivity::Connected { connection: 1 });
+    handle
+}
+
+/// [`CONNECTIONS`] that have nothing to do, each with a driver, one that waits for something long, and a client that
+/// has no connection and pauses: for a second nothing wakes anybody. Each has `threads_max` threads at most, those of its driver included.
 pub fn idle_connections_wake_nobody(transport: &dyn Transport, threads_max: usize) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     // Executors and reactors start threads of their own once.
@@ -65,9 +80,11 @@ pub fn idle_connections_wake_nobody(transport: &dyn Transport, threads_max: usiz
     let world = Stage::default().serve(transport, Setup::V2);
     let before = threads();
     let clients: Vec<_> = (0..CONNECTIONS).map(|_| world.open("inline")).collect();
-    for (_, conversation) in &clients {
+    for (handle, conversation) in &clients {
         assert_eq!(conversation.ask("hello".into(), WAIT).unwrap(), "hello");
+        handle.reconnect(Reconnect::default()).unwrap();
     }
+    let _away = away(transport, &world);
     let more = threads().saturating_sub(before);
     assert!(more <= threads_max * CONNECTIONS + 8, "{more} threads for {CONNECTIONS} connections");
     // A runtime may look after itself now and then. What connections do to stay alive they do in every second.
@@ -104,6 +121,7 @@ pub fn no_thread_stays_behind(transport: &dyn Transport) {
         for (_, conversation) in &clients {
             assert_eq!(conversation.ask("hello".into(), WAIT).unwrap(), "hello");
         }
+        drop(away(transport, &world));
         drop(clients);
         world.finish();
     };

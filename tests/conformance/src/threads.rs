@@ -9,11 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use liminal_core::participant::AnswerSink;
-use liminal_core::{Answer, Call, Factory, Invocation, invoke};
+use liminal_core::{Answer, Call, ConversationKey, Factory, Invocation, invoke};
 use liminal_driver::server::{Answers, Host};
 use liminal_proto::{ExitReason, Pid};
 
 use crate::puppet::{PLANNED, say};
+
+/// One participant.
+type Whom = (ConversationKey, Pid);
 
 /// A call, and where its answers go.
 type Called = (Invocation, Answers);
@@ -21,7 +24,7 @@ type Called = (Invocation, Answers);
 /// Gives every participant a thread.
 pub struct Threads {
     factory: Arc<dyn Factory>,
-    participants: Arc<Mutex<BTreeMap<Pid, Sender<Called>>>>,
+    participants: Arc<Mutex<BTreeMap<Whom, Sender<Called>>>>,
 }
 
 impl Threads {
@@ -39,18 +42,18 @@ impl fmt::Debug for Threads {
 
 impl Host for Threads {
     fn call(&self, invocation: Invocation, answers: Answers) {
-        let pid = invocation.pid;
+        let whom = (invocation.conversation, invocation.pid);
         let mut participants = self.participants.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(invocation.what, Call::Join { .. }) {
             let (calls, called) = channel();
-            participants.insert(pid, calls);
+            participants.insert(whom, calls);
             let (factory, participants) = (Arc::clone(&self.factory), Arc::clone(&self.participants));
             thread::spawn(move || {
                 live(&*factory, &called);
-                participants.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
+                participants.lock().unwrap_or_else(PoisonError::into_inner).remove(&whom);
             });
         }
-        if let Some(calls) = participants.get(&pid) {
+        if let Some(calls) = participants.get(&whom) {
             // To one that is gone already there is nothing to say.
             drop(calls.send((invocation, answers)));
         }

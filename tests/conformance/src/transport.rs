@@ -9,13 +9,14 @@ use liminal_core::participant::{AsyncFactory, AsyncParticipant, Pending};
 use liminal_core::{
     Answer, Context, CrashPolicy, Factory, Invocation, Leaving, Participant, Received, Subject,
 };
+use liminal_driver::client::{Connectivity, Reconnect, Standing};
 use liminal_driver::error::{
     AskError, AwaitCrashError, BindError, CloseError, ConnectError, Crash, Lost, MessageError, NeedsVersion2,
-    OpenError, ReceiveError, ServeError, ServiceEnd,
+    OpenError, ReceiveError, ReconnectError, ServeError, ServiceEnd,
 };
 use liminal_driver::server::{Answers, Host};
 use liminal_driver::{Address, ServerOptions};
-use liminal_proto::{Config, MessageId, Pid, ReasonCode, Reply, Version};
+use liminal_proto::{Config, MessageId, Pid, ReasonCode, Reply, Terms, Version};
 
 /// A transport, as the suite sees it.
 pub trait Transport: Send + Sync + 'static {
@@ -73,6 +74,12 @@ pub trait Handle: Send + Sync {
     /// # Errors
     ///
     /// Those of the handle.
+    fn open_on(&self, subject: &str, terms: Terms) -> Result<Arc<dyn Conversation>, OpenError>;
+    /// See the handle of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the handle.
     fn serve(&self, subject: Subject, role: Role, capacity: u32) -> Result<Arc<dyn Service>, ServeError>;
     /// See the handle of the transport.
     ///
@@ -80,6 +87,16 @@ pub trait Handle: Send + Sync {
     ///
     /// Those of the handle.
     fn ping(&self) -> Result<Duration, Lost>;
+    /// See the handle of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the handle.
+    fn reconnect(&self, how: Reconnect) -> Result<(), ReconnectError>;
+    /// See the handle of the transport.
+    fn connectivity(&self) -> Connectivity;
+    /// See the handle of the transport.
+    fn connectivity_changed(&self, from: &Connectivity) -> Connectivity;
     /// See the handle of the transport.
     fn disconnect(&self);
     /// See the handle of the transport.
@@ -92,6 +109,10 @@ pub trait Service: Send + Sync {
     fn withdraw(&self);
     /// See the service of the transport.
     fn drain(&self);
+    /// See the service of the transport.
+    fn standing(&self) -> Standing;
+    /// See the service of the transport.
+    fn standing_changed(&self, from: &Standing) -> Standing;
     /// See the service of the transport.
     fn ended(&self) -> ServiceEnd;
 }

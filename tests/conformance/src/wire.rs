@@ -1,5 +1,6 @@
 //! A wire between clients and a server that carries little at a time: both sides read and write in small
-//! pieces and have little room between them, whatever their own sockets would hold.
+//! pieces and have little room between them, whatever their own sockets would hold. It can be cut, and lead to
+//! another server.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -17,6 +18,7 @@ const BUFFER: usize = 4096;
 #[derive(Debug)]
 pub struct Wire {
     address: SocketAddr,
+    to: Arc<Mutex<Option<SocketAddr>>>,
     gone: Arc<AtomicBool>,
     carried: Arc<Mutex<Vec<TcpStream>>>,
 }
@@ -25,25 +27,32 @@ impl Wire {
     /// A wire to a TCP server that carries at most `grain` bytes at a time.
     #[must_use]
     pub fn to(server: &Address, grain: usize) -> Self {
-        let Address::Tcp(server) = server else { panic!("a wire leads to TCP, not to {server}") };
-        let server = server.parse().expect("a server says where it listens");
+        let to = Arc::new(Mutex::new(Some(socket_address(server))));
         let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
         narrow(&SockRef::from(&listener)).expect("a buffer may be small");
         let address = listener.local_addr().expect("a listener has an address");
         let gone = Arc::new(AtomicBool::new(false));
         let carried = Arc::<Mutex<Vec<TcpStream>>>::default();
-        let (is_gone, carries) = (Arc::clone(&gone), Arc::clone(&carried));
+        let (is_gone, carries, leads_to) = (Arc::clone(&gone), Arc::clone(&carried), Arc::clone(&to));
         thread::spawn(move || {
             while let Ok((client, _)) = listener.accept()
                 && !is_gone.load(Ordering::Acquire)
             {
+                // Before it is looked where it leads: what is cut from now on is cut.
+                let mut carries = carries.lock().unwrap_or_else(PoisonError::into_inner);
+                let server = *leads_to.lock().unwrap_or_else(PoisonError::into_inner);
                 // One that cannot be carried is cut off, as a wire does that.
-                if let Ok(both) = carry(client, server, grain) {
-                    carries.lock().unwrap_or_else(PoisonError::into_inner).extend(both);
+                if let Some(Ok(both)) = server.map(|server| carry(client, server, grain)) {
+                    carries.extend(both);
                 }
             }
         });
-        Self { address, gone, carried }
+        Self { address, to, gone, carried }
+    }
+
+    /// Leads to another server from now on, or nowhere. What it carries goes on.
+    pub fn lead_to(&self, server: Option<&Address>) {
+        *self.to.lock().unwrap_or_else(PoisonError::into_inner) = server.map(socket_address);
     }
 
     /// Ends all that it carries, under both sides.
@@ -67,6 +76,11 @@ impl Drop for Wire {
         // Wakes who accepts.
         let _ = TcpStream::connect(self.address);
     }
+}
+
+fn socket_address(server: &Address) -> SocketAddr {
+    let Address::Tcp(server) = server else { panic!("a wire leads to TCP, not to {server}") };
+    server.parse().expect("a server says where it listens")
 }
 
 fn narrow(socket: &SockRef<'_>) -> io::Result<()> {

@@ -49,9 +49,10 @@ pub use liminal_core::participant::{
 };
 pub use liminal_core::{Answer, Call, CrashPolicy, Invocation, RegisterError, Subject};
 pub use liminal_driver::asynchronous::{Conversation, Driver, Handle, Server, Service, Stopper};
+pub use liminal_driver::client::{Backoff, Connectivity, Outage, Reconnect, Standing};
 pub use liminal_driver::server::{Answers, Host, Hosted, Kind};
 pub use liminal_driver::{Address, Recorder, ServerOptions, error};
-pub use liminal_proto::Config;
+pub use liminal_proto::{Config, OnExit, Terms};
 
 /// The timers of async-std.
 #[derive(Clone, Copy, Debug, Default)]

@@ -5,12 +5,13 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use liminal_driver::client::{Client, Topic};
+use liminal_driver::client::{Client, Line, Topic};
 use liminal_driver::error::ConnectError;
-use liminal_driver::{Address, Recorder};
+use liminal_driver::{Address, Clock, Recorder};
 use liminal_proto::Config;
 use liminal_proto::wire::Dialect;
 
+use crate::crew::Crew;
 use crate::driver::Driver;
 use crate::handle::Handle;
 use crate::link::{Link, Patience};
@@ -26,17 +27,20 @@ pub fn connect(address: impl Into<Address>) -> Result<(Handle, Driver), ConnectE
 }
 
 /// Connects with a configuration: a token, versions, limits, keepalive. A server that selects a 1.x which
-/// this side does not speak is dialled once more, with an offer of 1.0 alone.
+/// this side does not speak is dialled once more, with an offer of 1.0 alone. Told to
+/// [reconnect](Handle::reconnect), the driver dials again in the same way.
 ///
 /// # Errors
 ///
 /// Nobody there, or the handshake failed.
 pub fn connect_with(address: impl Into<Address>, config: Config) -> Result<(Handle, Driver), ConnectError> {
-    connect_as(address.into(), config, None)
+    let dialer = Dialer { address: address.into(), config };
+    let link = dialer.dial(Clock::new(), &dialer.crew()?)?;
+    Ok(begin(link, Some(dialer)))
 }
 
 /// Connects, and has what this side says and is told written down, when a server of the same recorder runs at
-/// the address. Whoever is recorded dials one after the other, and nobody else meanwhile.
+/// the address. Whoever is recorded dials one after the other, and nobody else meanwhile. It does not reconnect.
 ///
 /// # Errors
 ///
@@ -46,35 +50,64 @@ pub fn connect_recorded(
     config: Config,
     recorder: &Recorder,
 ) -> Result<(Handle, Driver), ConnectError> {
-    connect_as(address.into(), config, Some(recorder))
+    let dialer = Dialer { address: address.into(), config };
+    let link = dialer.dial_as(*recorder.clock(), Some(recorder), &dialer.crew()?)?;
+    Ok(begin(link, None))
 }
 
-fn connect_as(
+fn begin(link: Arc<Link>, dialer: Option<Dialer>) -> (Handle, Driver) {
+    let address = dialer.as_ref().map(|dialer| dialer.address.clone());
+    let line = Arc::new(Line::new(link, address));
+    (Handle::new(Arc::clone(&line)), Driver::new(line, dialer))
+}
+
+/// Where a client connects, and how: as often as it is told to.
+#[derive(Debug)]
+pub(crate) struct Dialer {
     address: Address,
-    mut config: Config,
-    recorder: Option<&Recorder>,
-) -> Result<(Handle, Driver), ConnectError> {
-    loop {
-        // Before it dials: the next link that a server of the recorder accepts is its.
-        let recorded = recorder.map(|recorder| Client::recorded(config.clone(), recorder));
-        let socket = dial(&address, config.limits.handshake_time)
-            .map_err(|source| ConnectError::Unreachable { address: address.clone(), source })?;
-        let client = recorded.unwrap_or_else(|| Client::new(config.clone()));
-        let link = Link::new(client, socket)
-            .map_err(|source| ConnectError::Unreachable { address: address.clone(), source })?;
-        let link = Arc::new(link);
-        match link.wait(Topic::Connection, Patience::forever(), |client, _| client.connected()) {
-            Some(Ok(_)) => return Ok((Handle::new(Arc::clone(&link)), Driver::new(link))),
-            _ if link.lock().client.suggests_redial(&config) => {
-                config.min_dialect = Dialect::V1;
-                config.max_dialect = Dialect::V1;
-            }
-            Some(Err(reason)) => return Err(ConnectError::Handshake { address, reason }),
-            None => {
-                let source = io::ErrorKind::TimedOut.into();
-                return Err(ConnectError::Unreachable { address, source });
+    config: Config,
+}
+
+impl Dialer {
+    fn crew(&self) -> Result<Crew, ConnectError> {
+        Crew::new().map_err(|source| self.unreachable(source))
+    }
+
+    /// Dials for a client that is told the time by this clock.
+    pub(crate) fn dial(&self, clock: Clock, crew: &Crew) -> Result<Arc<Link>, ConnectError> {
+        self.dial_as(clock, None, crew)
+    }
+
+    fn dial_as(
+        &self,
+        clock: Clock,
+        recorder: Option<&Recorder>,
+        crew: &Crew,
+    ) -> Result<Arc<Link>, ConnectError> {
+        let mut config = self.config.clone();
+        loop {
+            // Before it dials: the next link that a server of the recorder accepts is its.
+            let recorded = recorder.map(|recorder| Client::recorded(config.clone(), recorder));
+            let socket = dial(&self.address, config.limits.handshake_time);
+            let socket = socket.map_err(|source| self.unreachable(source))?;
+            let client = recorded.unwrap_or_else(|| Client::with_clock(config.clone(), clock));
+            let link = Arc::new(Link::new(client, socket, crew.clone()));
+            match link.wait(Topic::Connection, Patience::forever(), |client, _| client.connected()) {
+                Some(Ok(_)) => return Ok(link),
+                _ if link.lock().client.suggests_redial(&config) => {
+                    config.min_dialect = Dialect::V1;
+                    config.max_dialect = Dialect::V1;
+                }
+                Some(Err(reason)) => {
+                    return Err(ConnectError::Handshake { address: self.address.clone(), reason });
+                }
+                None => return Err(self.unreachable(io::ErrorKind::TimedOut.into())),
             }
         }
+    }
+
+    fn unreachable(&self, source: io::Error) -> ConnectError {
+        ConnectError::Unreachable { address: self.address.clone(), source }
     }
 }
 

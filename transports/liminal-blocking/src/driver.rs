@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use liminal_driver::client::{Client, wake_at};
+use liminal_driver::client::{Client, Line, Look, ToOffer, wake_at};
+use liminal_driver::error::ServeError;
 use liminal_proto::{CloseReason, LinkError};
 
-use crate::link::{Link, Vigil};
+use crate::connect::Dialer;
+use crate::crew::Serving;
+use crate::handle::forever;
+use crate::link::{Link, Patience, Vigil};
 use crate::park::earlier;
 
 /// How long the driver leaves the turn to read to handles after one of them had it: a program that asks
@@ -22,33 +26,54 @@ const LINGER: Duration = Duration::from_millis(20);
 /// What the client [serves](crate::Handle::serve) needs it: participants that are inline run where something is
 /// read, which is here while nobody waits, and it minds the time of all of them. When it is dropped, what is
 /// served is withdrawn.
+///
+/// A handle that is told to [reconnect](crate::Handle::reconnect) needs it, too: it is here that the server is dialled
+/// again. While it dials it does nothing else, which takes a handshake's time at most: 5 s unless configured.
 #[derive(Debug)]
 #[must_use = "a driver does nothing unless it runs"]
 pub struct Driver {
+    line: Arc<Line<Link>>,
+    /// The connection that is driven.
     link: Arc<Link>,
+    /// How to get another.
+    dialer: Option<Dialer>,
 }
 
 impl Driver {
-    pub(crate) const fn new(link: Arc<Link>) -> Self {
-        Self { link }
+    pub(crate) fn new(line: Arc<Line<Link>>, dialer: Option<Dialer>) -> Self {
+        let link = line.last();
+        Self { line, link, dialer }
     }
 
-    /// Drives the connection to its end, and says how it ended. Participants of this side have left then,
-    /// unless that takes one of them more than 5 s.
-    pub fn run(self) -> CloseReason {
+    /// Drives the connection to its end, and those that follow it where the handle
+    /// [reconnects](crate::Handle::reconnect), and says how it ended. Participants of this side have left then, unless
+    /// that takes one of them more than 5 s.
+    pub fn run(mut self) -> CloseReason {
+        loop {
+            self.drive();
+            if !self.come_back() {
+                break;
+            }
+        }
+        self.let_participants_leave();
+        match self.line.look() {
+            Look::Over(end) => end,
+            Look::Connected(_) | Look::Away(_) => CloseReason::Link(LinkError::Dropped),
+        }
+    }
+
+    /// Drives one connection to its end.
+    fn drive(&self) {
         let link = &*self.link;
         let mut turns = link.lock().turns;
         loop {
             link.flush();
-            let due = link.serving().and_then(|serving| serving.mind(link));
+            let due = self.mind_participants();
             let mut state = link.lock();
             let wants = state.client.take_events();
             if wants.finished {
-                let end = state.client.ended();
                 drop(state);
-                link.shutdown();
-                self.let_participants_leave();
-                return end.unwrap_or(CloseReason::Link(LinkError::Dropped));
+                return link.shutdown();
             }
             if wants.write && !state.is_writing() && !state.has_rest() {
                 continue;
@@ -66,16 +91,80 @@ impl Driver {
         }
     }
 
+    /// The connection has ended. Dials until there is another, and says whether there is.
+    fn come_back(&mut self) -> bool {
+        let next = self.line.lose();
+        let Some(link) = next.and_then(|next| self.redial(next)) else { return false };
+        if !self.line.renew(Arc::clone(&link)) {
+            link.act_at_once(Client::disconnect);
+            return false;
+        }
+        self.link = link;
+        self.serve_again();
+        true
+    }
+
+    /// Dials at these moments until there is a connection. `None`: nobody wants one any more, or the server does not.
+    fn redial(&self, mut next: Instant) -> Option<Arc<Link>> {
+        let dialer = self.dialer.as_ref()?;
+        let clock = *self.link.lock().client.clock();
+        while self.pause_until(next) {
+            match dialer.dial(clock, &self.link.crew) {
+                Ok(link) => return Some(link),
+                Err(error) => next = self.line.fail(error)?,
+            }
+        }
+        None
+    }
+
+    /// Minds participants until this moment. False: nobody wants a connection any more.
+    fn pause_until(&self, next: Instant) -> bool {
+        let bell = self.link.crew.waker();
+        let mut watch = self.line.watch();
+        loop {
+            watch.wait(&bell);
+            let due = self.mind_participants();
+            if !self.line.is_wanted() {
+                return false;
+            }
+            if Instant::now() >= next {
+                return true;
+            }
+            self.link.wait_for_bell(earlier(due, Some(next)));
+        }
+    }
+
+    /// Offers again what is served.
+    fn serve_again(&self) {
+        let link = &self.link;
+        for ToOffer { service, subject, capacity } in self.line.to_offer() {
+            link.serves();
+            let send = |client: &mut Client| client.serve(&subject, capacity).transpose();
+            let offer = forever(link.send(&mut Patience::forever(), send), ServeError::Lost);
+            let made = offer.as_ref().ok().copied();
+            if !self.line.offered_again(service, Arc::clone(link), offer)
+                && let Some(offer) = made
+            {
+                link.act_at_once(|client| client.release_service(offer));
+            }
+        }
+    }
+
+    /// Does for participants what is due, and says when there is more to do at the latest.
+    fn mind_participants(&self) -> Option<Instant> {
+        self.link.attend();
+        self.link.crew.serving().and_then(Serving::mind)
+    }
+
     fn let_participants_leave(&self) {
-        let link = &*self.link;
-        let Some(serving) = link.serving() else { return };
+        let Some(serving) = self.link.crew.serving() else { return };
         let late = Instant::now() + serving.participants.hub().options().stop.time;
         loop {
-            let due = serving.mind(link);
+            let due = self.mind_participants();
             if serving.have_left() || Instant::now() >= late {
                 return;
             }
-            link.wait_for_bell(earlier(due, Some(late)));
+            self.link.wait_for_bell(earlier(due, Some(late)));
         }
     }
 
@@ -94,7 +183,8 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        if self.link.serving().is_some() {
+        self.line.lose_driver();
+        if self.link.crew.serving().is_some() {
             self.link.act_at_once(Client::withdraw_all);
         }
     }

@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use liminal_core::participant::AsyncFactory;
 use liminal_core::{Factory, Subject};
-use liminal_driver::client::{Client, Registration, Topic};
+use liminal_driver::client::{Client, Connectivity, Line, Look, Reconnect, Topic};
 use liminal_driver::error::{
     AskError, AwaitCrashError, CloseError, Crash, Lost, MessageError, NeedsVersion2, OpenError, ReceiveError,
-    ServeError, ServiceEnd,
+    ReconnectError, ServeError,
 };
 use liminal_driver::server::{Host, Kind};
-use liminal_proto::{CloseReason, ConversationId, LinkError, MessageId, Pid, Reply, StreamId, Version};
+use liminal_proto::{CloseReason, ConversationId, LinkError, MessageId, Pid, Reply, Terms, Version};
 
 use crate::link::{Link, Patience};
+use crate::park::{park_until, waker};
+use crate::service::Service;
 
 /// A connection to a server. Cheap to clone; when the last clone, the last conversation and the last service are
 /// gone, the connection closes gracefully.
@@ -25,28 +27,43 @@ pub struct Handle {
 }
 
 /// Closes the connection when nobody holds it any more.
-struct Owner {
-    link: Arc<Link>,
+pub(crate) struct Owner {
+    pub(crate) line: Arc<Line<Link>>,
+}
+
+impl Owner {
+    /// The connection. Waits for one while there is none, and no longer than it was told.
+    fn link(&self) -> Result<Arc<Link>, CloseReason> {
+        let found = || match self.line.look() {
+            Look::Connected(link) => Ok(Ok(link)),
+            Look::Over(end) => Ok(Err(end)),
+            Look::Away(outage) => Err(outage.lost),
+        };
+        let lost = match found() {
+            Ok(found) => return found,
+            Err(lost) => lost,
+        };
+        let late = Instant::now().checked_add(self.line.wait_time());
+        until(&self.line, late, || found().ok()).unwrap_or(Err(lost))
+    }
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.link.act_at_once(Client::disconnect);
+        self.line.close();
+        self.line.last().act_at_once(Client::disconnect);
     }
 }
 
 impl Handle {
-    pub(crate) fn new(link: Arc<Link>) -> Self {
-        Self { owner: Arc::new(Owner { link }) }
+    pub(crate) fn new(line: Arc<Line<Link>>) -> Self {
+        Self { owner: Arc::new(Owner { line }) }
     }
 
     /// The version that was negotiated. On a 1.0 link what needs pids or exits says so.
     #[must_use]
     pub fn version(&self) -> Version {
-        match self.owner.link.lock().client.connected() {
-            Some(Ok(version)) => version,
-            _ => Version::V1_0,
-        }
+        self.owner.line.last().version()
     }
 
     /// Opens a conversation with whoever serves `subject`. On a 1.0 link success is silent, so this
@@ -56,14 +73,31 @@ impl Handle {
     ///
     /// Refused, or the connection takes no more conversations.
     pub fn open(&self, subject: &str) -> Result<Conversation, OpenError> {
-        let link = &self.owner.link;
-        let id = forever(
-            link.send(&mut Patience::forever(), |client| client.open(subject).transpose()),
-            OpenError::Lost,
-        )?;
-        let conversation = Conversation { owner: Arc::clone(&self.owner), id };
+        self.open_by(|client| client.open(subject))
+    }
+
+    /// [Opens](Self::open) a conversation on terms of one's own: what becomes of it when its participant exits, how
+    /// long it may last in all, and how long nothing may be said in it. What the server allows is never exceeded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open), and a server that speaks 1.0, where nobody can say so.
+    pub fn open_on(&self, subject: &str, terms: Terms) -> Result<Conversation, OpenError> {
+        self.open_by(|client| client.open_on(subject, terms))
+    }
+
+    fn open_by(
+        &self,
+        mut open: impl FnMut(&mut Client) -> Result<Option<ConversationId>, OpenError>,
+    ) -> Result<Conversation, OpenError> {
+        let link = self.owner.link().map_err(OpenError::Lost)?;
+        let id =
+            forever(link.send(&mut Patience::forever(), |client| open(client).transpose()), OpenError::Lost)?;
+        let conversation = Conversation { link, id, _owner: Arc::clone(&self.owner) };
         forever(
-            link.wait(Topic::Conversation(id), Patience::forever(), |client, _| client.opened(id)),
+            conversation
+                .link
+                .wait(Topic::Conversation(id), Patience::forever(), |client, _| client.opened(id)),
             OpenError::Lost,
         )?;
         Ok(conversation)
@@ -89,16 +123,17 @@ impl Handle {
         kind: Kind,
         capacity: u32,
     ) -> Result<Service, ServeError> {
-        if self.version() == Version::V1_0 {
+        let (link, subject) = (self.owner.link().map_err(ServeError::Lost)?, subject.into());
+        if link.version() == Version::V1_0 {
             return Err(ServeError::NeedsVersion2);
         }
-        let (link, subject) = (&self.owner.link, subject.into());
-        let registration = link.serves().participants.register(subject.clone(), kind)?;
+        let registration = link.serves().register(subject.clone(), kind)?;
         let offer =
             link.send(&mut Patience::forever(), |client| client.serve(&subject, capacity).transpose());
         let offer = forever(offer, ServeError::Lost)?;
-        let service = Service { owner: Arc::clone(&self.owner), registration, offer };
-        link.bell.ring();
+        let id = self.owner.line.serve(subject, capacity, Arc::clone(&link), offer);
+        let service = Service::new(Arc::clone(&self.owner), registration, id);
+        link.crew.bell.ring();
         let stands = link.wait(Topic::Offer(offer), Patience::forever(), |client, _| client.serving(offer));
         forever(stands, ServeError::Lost)?;
         Ok(service)
@@ -169,16 +204,68 @@ impl Handle {
     ///
     /// The connection was lost.
     pub fn ping(&self) -> Result<Duration, Lost> {
-        let link = &self.owner.link;
+        let link = self.owner.link().map_err(Lost)?;
         let sent = Instant::now();
         let number = forever(link.send(&mut Patience::forever(), |client| client.ping().transpose()), Lost)?;
         forever(link.wait(Topic::Connection, Patience::forever(), |client, _| client.pong(number)), Lost)?;
         Ok(sent.elapsed())
     }
 
-    /// Closes the connection gracefully, and waits until the server has answered.
+    /// Has the handle come back when its connection is lost: its [`Driver`](crate::Driver) dials again, after pauses
+    /// that grow, until it is connected, the handle is closed, or the server refuses it in a way that trying again
+    /// does not help, such as for its token. To be told at any time while there is a connection; told again, it is
+    /// the last that counts.
+    ///
+    /// * **Conversations end with the connection that they were opened on**, as without this: whoever waits in one is
+    ///   told that it is lost, and whether what was asked was served is not known. None is ever resumed.
+    /// * **What is [served](Self::serve) is offered again**, with the same participants and the same capacity, unless
+    ///   it was withdrawn.
+    /// * **Calls that need a connection wait for one**: [`open`](Self::open), [`serve`](Self::serve) and
+    ///   [`ping`](Self::ping), [`Reconnect::wait_time`] at most; then they fail as lost. One that was sent is never
+    ///   sent again.
+    /// * A server that stops is one that may be back, so its goodbye is a loss as well.
+    ///
+    /// [`connectivity`](Self::connectivity) says how it is going.
+    ///
+    /// # Errors
+    ///
+    /// The connection has ended, and its driver with it; or it can be dialled nowhere, because it is recorded.
+    pub fn reconnect(&self, how: Reconnect) -> Result<(), ReconnectError> {
+        self.owner.line.reconnect(how)
+    }
+
+    /// Whether there is a connection. Reads what is known, and never waits.
+    #[must_use]
+    pub fn connectivity(&self) -> Connectivity {
+        self.owner.line.connectivity()
+    }
+
+    /// Waits until the connection stands otherwise than it did, and says how.
+    #[must_use]
+    pub fn connectivity_changed(&self, from: &Connectivity) -> Connectivity {
+        let line = &self.owner.line;
+        let changed = || Some(line.connectivity()).filter(|now| now != from);
+        loop {
+            let look = line.look();
+            match (changed(), look) {
+                (Some(now), _) => return now,
+                // Its end is told to those who wait for it there.
+                (None, Look::Connected(link)) => {
+                    link.wait(Topic::Connection, Patience::forever(), |client, _| client.ended());
+                }
+                (None, Look::Away(_) | Look::Over(_)) => {
+                    if let Some(now) = until(line, None, changed) {
+                        return now;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Closes the connection gracefully, and waits until the server has answered. It does not come back.
     pub fn disconnect(&self) {
-        let link = &self.owner.link;
+        self.owner.line.close();
+        let link = self.owner.line.last();
         link.act(&mut Patience::forever(), Client::disconnect);
         link.wait(Topic::Connection, Patience::forever(), |client, _| client.ended());
     }
@@ -187,65 +274,26 @@ impl Handle {
     /// those who speak below conversations: what is opened like this belongs to no [`Conversation`], and what is
     /// told of it nobody hears who does not read it from a [`Recorder`](liminal_driver::Recorder).
     pub fn act<R>(&self, act: impl FnOnce(&mut Client) -> R) -> R {
-        self.owner.link.act_at_once(act)
+        self.owner.line.last().act_at_once(act)
     }
 
-    /// Waits for the end of the connection.
+    /// Waits for the end of the connection. Where the handle [reconnects](Self::reconnect), for the end after which
+    /// it does not.
     #[must_use]
     pub fn closed(&self) -> Lost {
-        let end = self.owner.link.wait(Topic::Connection, Patience::forever(), |client, _| client.ended());
-        Lost(end.unwrap_or(DROPPED))
+        let mut connectivity = self.connectivity();
+        loop {
+            if let Connectivity::Closed(end) = connectivity {
+                return Lost(end);
+            }
+            connectivity = self.connectivity_changed(&connectivity);
+        }
     }
 }
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("version", &self.version()).finish_non_exhaustive()
-    }
-}
-
-/// A subject that this client serves. Dropping it [withdraws](Self::withdraw) it.
-pub struct Service {
-    owner: Arc<Owner>,
-    registration: Registration,
-    offer: StreamId,
-}
-
-impl Service {
-    /// Serves no more: whoever waits for one of its participants is told at once, or goes on with another one if
-    /// that is the policy of the subject. The participants leave; what they are at may take them 5 s.
-    pub fn withdraw(&self) {
-        self.take_back(false);
-    }
-
-    /// Takes no new conversations, and serves those that there are to their end.
-    pub fn drain(&self) {
-        self.take_back(true);
-    }
-
-    /// Waits until the subject is served no more and its conversations have ended, and says why.
-    pub fn ended(&self) -> ServiceEnd {
-        let (topic, offer) = (Topic::Offer(self.offer), self.offer);
-        let end = self.owner.link.wait(topic, Patience::forever(), |client, _| client.service_end(offer));
-        end.unwrap_or(ServiceEnd::Lost(DROPPED))
-    }
-
-    fn take_back(&self, drain: bool) {
-        self.registration.end();
-        self.owner.link.act_at_once(|client| client.withdraw(self.offer, drain));
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        self.registration.end();
-        self.owner.link.act_at_once(|client| client.release_service(self.offer));
-    }
-}
-
-impl fmt::Debug for Service {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Service").field("offer", &self.offer).finish_non_exhaustive()
     }
 }
 
@@ -257,8 +305,10 @@ impl fmt::Debug for Service {
 ///
 /// Its methods take `&self`: several threads may ask at once.
 pub struct Conversation {
-    owner: Arc<Owner>,
+    link: Arc<Link>,
     id: ConversationId,
+    /// The connection is there while somebody holds one.
+    _owner: Arc<Owner>,
 }
 
 impl Conversation {
@@ -275,7 +325,7 @@ impl Conversation {
     ///
     /// The participant has exited (the error names it), the server refused, or the connection was lost.
     pub fn message(&self, payload: impl Into<Bytes>) -> Result<(), MessageError> {
-        let (link, id, payload) = (&self.owner.link, self.id, payload.into());
+        let (link, id, payload) = (&self.link, self.id, payload.into());
         let sent = link.send(&mut Patience::forever(), |client| client.message(id, &payload).transpose());
         let sent = forever(sent, MessageError::Lost)?;
         let accepted =
@@ -290,7 +340,7 @@ impl Conversation {
     /// No reply in time, the participant has exited (the error names it and says why), it gave no
     /// reply, the server refused, or the connection was lost.
     pub fn ask(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<Bytes, AskError> {
-        let (link, id, payload, mut patience) = (&self.owner.link, self.id, payload.into(), within(timeout));
+        let (link, id, payload, mut patience) = (&self.link, self.id, payload.into(), within(timeout));
         let now = patience.since;
         let sent = link
             .send(&mut patience, |client| client.ask(now, id, &payload, Some(timeout), false).transpose());
@@ -309,7 +359,7 @@ impl Conversation {
     ///
     /// Those of [`ask`](Self::ask) that are known before the request is sent.
     pub fn request(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<MessageId, AskError> {
-        let (link, id, payload, mut patience) = (&self.owner.link, self.id, payload.into(), within(timeout));
+        let (link, id, payload, mut patience) = (&self.link, self.id, payload.into(), within(timeout));
         let now = patience.since;
         link.send(&mut patience, |client| client.ask(now, id, &payload, Some(timeout), true).transpose())
             .unwrap_or(Err(AskError::Timeout))
@@ -323,23 +373,23 @@ impl Conversation {
     /// or the connection is over.
     pub fn receive_reply(&self, timeout: Duration) -> Result<Reply, ReceiveError> {
         let (topic, id) = (Topic::Conversation(self.id), self.id);
-        let next = self.owner.link.wait(topic, within(timeout), |client, _| client.receive_reply(id));
-        self.owner.link.flush();
+        let next = self.link.wait(topic, within(timeout), |client, _| client.receive_reply(id));
+        self.link.flush();
         next.unwrap_or(Err(ReceiveError::Timeout))
     }
 
     /// Whether a participant is known to have exited. Reads what has arrived, and never waits.
     #[must_use]
     pub fn has_detected_crash(&self) -> bool {
-        let mut state = self.owner.link.lock();
+        let mut state = self.link.lock();
         if state.reading {
             return state.client.crash(self.id).is_some();
         }
         state.reading = true;
         drop(state);
-        let (state, _) = self.owner.link.read_what_is_there();
-        let (mut state, _) = self.owner.link.flush_from(state);
-        self.owner.link.release(&mut state);
+        let (state, _) = self.link.read_what_is_there();
+        let (mut state, _) = self.link.flush_from(state);
+        self.link.release(&mut state);
         state.client.crash(self.id).is_some()
     }
 
@@ -352,7 +402,7 @@ impl Conversation {
     /// No exit in that time, the conversation or the connection is over, or the server speaks 1.0.
     pub fn await_crash(&self, timeout: Duration) -> Result<Crash, AwaitCrashError> {
         let (topic, id) = (Topic::Conversation(self.id), self.id);
-        let crash = self.owner.link.wait(topic, within(timeout), |client, _| client.await_crash(id));
+        let crash = self.link.wait(topic, within(timeout), |client, _| client.await_crash(id));
         crash.unwrap_or(Err(AwaitCrashError::Timeout))
     }
 
@@ -364,7 +414,7 @@ impl Conversation {
     /// The conversation or the connection is over, or the server speaks 1.0.
     pub fn exited(&self) -> Result<Crash, AwaitCrashError> {
         let (topic, id) = (Topic::Conversation(self.id), self.id);
-        let crash = self.owner.link.wait(topic, Patience::forever(), |client, _| client.await_crash(id));
+        let crash = self.link.wait(topic, Patience::forever(), |client, _| client.await_crash(id));
         forever(crash, AwaitCrashError::Lost)
     }
 
@@ -375,7 +425,7 @@ impl Conversation {
     ///
     /// The server speaks 1.0, which has no pids.
     pub fn participant_pids(&self) -> Result<Vec<Pid>, NeedsVersion2> {
-        self.owner.link.lock().client.participant_pids(self.id)
+        self.link.lock().client.participant_pids(self.id)
     }
 
     /// Closes the conversation: takes no more messages, and waits until outstanding requests have ended.
@@ -385,7 +435,7 @@ impl Conversation {
     ///
     /// The connection was lost, and the conversation with it.
     pub fn close(self) -> Result<(), CloseError> {
-        let (link, id) = (&self.owner.link, self.id);
+        let (link, id) = (&self.link, self.id);
         link.act(&mut Patience::forever(), |client| client.close(id))?;
         forever(
             link.wait(Topic::Conversation(id), Patience::forever(), |client, _| client.closed(id)),
@@ -396,7 +446,7 @@ impl Conversation {
 
 impl Drop for Conversation {
     fn drop(&mut self) {
-        self.owner.link.act_at_once(|client| client.release(self.id));
+        self.link.act_at_once(|client| client.release(self.id));
     }
 }
 
@@ -409,8 +459,31 @@ impl fmt::Debug for Conversation {
 const DROPPED: CloseReason = CloseReason::Link(LinkError::Dropped);
 
 /// What was waited for without a deadline has come.
-fn forever<T, E>(outcome: Option<Result<T, E>>, lost: impl FnOnce(CloseReason) -> E) -> Result<T, E> {
+pub(crate) fn forever<T, E>(
+    outcome: Option<Result<T, E>>,
+    lost: impl FnOnce(CloseReason) -> E,
+) -> Result<T, E> {
     outcome.unwrap_or_else(|| Err(lost(DROPPED)))
+}
+
+/// Looks when something about the line changes, until `look` has an answer. `None`: it had none in time.
+pub(crate) fn until<T>(
+    line: &Line<Link>,
+    late: Option<Instant>,
+    mut look: impl FnMut() -> Option<T>,
+) -> Option<T> {
+    let mut watch = line.watch();
+    loop {
+        // Before it looks: what changes after that wakes it.
+        watch.wait(&waker());
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        if late.is_some_and(|late| late <= Instant::now()) {
+            return None;
+        }
+        park_until(late);
+    }
 }
 
 /// From now on until `timeout` has passed; for ever when nobody will see that.

@@ -29,25 +29,28 @@
 
 mod bell;
 mod connect;
+mod crew;
 mod driver;
 mod handle;
 mod link;
 mod listener;
 mod park;
 mod server;
-mod serving;
+mod service;
 mod socket;
 mod timers;
 mod writer;
 
 pub use connect::{connect, connect_and_spawn, connect_recorded, connect_with};
 pub use driver::Driver;
-pub use handle::{Conversation, Handle, Service};
+pub use handle::{Conversation, Handle};
 pub use liminal_core::participant::{
     AsyncContext, AsyncParticipant, Context, Participant, Received, async_fn, from_fn,
 };
 pub use liminal_core::{Answer, Call, CrashPolicy, Invocation, RegisterError, Subject};
+pub use liminal_driver::client::{Backoff, Connectivity, Outage, Reconnect, Standing};
 pub use liminal_driver::server::{Answers, Host, Hosted, Kind};
 pub use liminal_driver::{Address, Recorder, ServerOptions, error};
-pub use liminal_proto::Config;
+pub use liminal_proto::{Config, OnExit, Terms};
 pub use server::{Server, Stopper, bind, bind_with};
+pub use service::Service;

@@ -6,13 +6,12 @@ use std::net::Shutdown;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use liminal_driver::client::{Client, SharedClient, Topic, Waiter, wake_at};
+use liminal_driver::client::{Client, Linked, Participants, SharedClient, Topic, Waiter, wake_at};
 use liminal_driver::{Unsent, with_scratch};
-use liminal_proto::Wants;
+use liminal_proto::{Version, Wants};
 
-use crate::bell::Bell;
+use crate::crew::Crew;
 use crate::park::{earlier, park_until, waker};
-use crate::serving::Serving;
 use crate::socket::{Socket, Wait};
 
 /// One client's connection, shared.
@@ -20,10 +19,10 @@ use crate::socket::{Socket, Wait};
 pub(crate) struct Link {
     socket: Socket,
     state: Mutex<State>,
-    /// Tells the driver that there is something for it to do.
-    pub(crate) bell: Arc<Bell>,
-    /// Who serves, once somebody does.
-    serving: OnceLock<Serving>,
+    /// What it shares with the other connections of its handle.
+    pub(crate) crew: Crew,
+    /// That participants take part here.
+    linked: OnceLock<Linked>,
 }
 
 #[derive(Debug)]
@@ -72,7 +71,7 @@ impl Patience {
 }
 
 impl Link {
-    pub(crate) fn new(client: Client, socket: Socket) -> io::Result<Self> {
+    pub(crate) fn new(client: Client, socket: Socket, crew: Crew) -> Self {
         let state = State {
             client,
             unsent: Unsent::default(),
@@ -81,8 +80,7 @@ impl Link {
             turns: 0,
             vigil: None,
         };
-        let bell = Arc::new(Bell::new()?);
-        Ok(Self { socket, state: Mutex::new(state), bell, serving: OnceLock::new() })
+        Self { socket, state: Mutex::new(state), crew, linked: OnceLock::new() }
     }
 
     /// The state. A panic while it was held leaves nothing half done that the next call could not bear:
@@ -91,14 +89,30 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who serves, if somebody does.
-    pub(crate) fn serving(&self) -> Option<&Serving> {
-        self.serving.get()
+    /// The version that was negotiated.
+    pub(crate) fn version(&self) -> Version {
+        match self.lock().client.connected() {
+            Some(Ok(version)) => version,
+            _ => Version::V1_0,
+        }
     }
 
-    /// The same, from now on.
-    pub(crate) fn serves(self: &Arc<Self>) -> &Serving {
-        self.serving.get_or_init(|| Serving::new(self))
+    /// Has participants take part in conversations of this connection, from now on.
+    pub(crate) fn serves(self: &Arc<Self>) -> &Participants {
+        let clock = *self.lock().client.clock();
+        let participants = &self.crew.serves(clock).participants;
+        self.linked.get_or_init(|| {
+            let this: Arc<dyn SharedClient> = Arc::<Self>::clone(self);
+            participants.link(Arc::downgrade(&this))
+        });
+        participants
+    }
+
+    /// Tells participants what has arrived for them, and says what they could not say before.
+    pub(crate) fn attend(&self) {
+        if let Some(linked) = self.linked.get() {
+            linked.attend(self);
+        }
     }
 
     /// Lets the client do something and sends what came of it, waiting with `patience` for the socket to
@@ -155,7 +169,7 @@ impl Link {
         let unsent = wants.write || !state.unsent.is_empty();
         let unwritten = unsent && !vigil.writes && !state.writing;
         if late || unwritten || wants.finished || state.client.has_arrived() {
-            self.bell.ring();
+            self.crew.bell.ring();
         }
     }
 
@@ -186,7 +200,7 @@ impl Link {
                     state.unsent = taken;
                     state.client.wake(Topic::Room);
                     if state.client.is_crowded() {
-                        self.bell.ring();
+                        self.crew.bell.ring();
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -312,9 +326,7 @@ impl Link {
             return (state, wants);
         }
         drop(state);
-        if let Some(serving) = self.serving() {
-            serving.attend(self);
-        }
+        self.attend();
         self.look(true)
     }
 
@@ -322,7 +334,7 @@ impl Link {
     pub(crate) fn keep_vigil(&self, mut state: MutexGuard<'_, State>, vigil: Vigil) {
         state.vigil = Some(vigil);
         drop(state);
-        let what = Wait { read: vigil.reads, write: vigil.writes, bell: Some(&self.bell) };
+        let what = Wait { read: vigil.reads, write: vigil.writes, bell: Some(&self.crew.bell) };
         let waited = self.socket.wait(what, vigil.until);
         let mut state = self.lock();
         state.vigil = None;
@@ -333,7 +345,7 @@ impl Link {
 
     /// Waits until somebody rings for the driver.
     pub(crate) fn wait_for_bell(&self, until: Option<Instant>) {
-        let what = Wait { read: false, write: false, bell: Some(&self.bell) };
+        let what = Wait { read: false, write: false, bell: Some(&self.crew.bell) };
         // What can go wrong is that it looks too early.
         let _ = self.socket.wait(what, until);
     }
@@ -341,7 +353,7 @@ impl Link {
     /// Closes the socket, under whoever waits for it.
     pub(crate) fn shutdown(&self) {
         self.socket.shutdown(Shutdown::Both);
-        self.bell.ring();
+        self.crew.bell.ring();
     }
 
     /// Gives the turn to read back, and passes it on.
@@ -355,7 +367,7 @@ impl Link {
     fn pass_turn(&self, state: &State) {
         let rings = |vigil: Vigil| !vigil.reads && (!vigil.lingers || state.client.serves());
         if !state.client.pass_turn() && state.vigil.is_some_and(rings) {
-            self.bell.ring();
+            self.crew.bell.ring();
         }
     }
 }

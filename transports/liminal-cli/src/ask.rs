@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::io::{Read, Write};
 
 use bytes::Bytes;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use liminal_driver::asynchronous::Handle;
 use liminal_driver::error::AskError;
-use liminal_proto::Limits;
+use liminal_proto::{Limits, Terms};
 
+use crate::command::Protocol;
 use crate::connect::{Clock, Target, Work};
 use crate::error::Error;
 
@@ -22,18 +23,45 @@ pub(crate) struct Ask {
     payload: Option<OsString>,
     #[command(flatten)]
     target: Target,
+    /// What becomes of the conversation when its participant exits; without it, what the server has set for
+    /// SUBJECT
+    #[arg(long, value_name = "POLICY", value_enum)]
+    on_exit: Option<OnExit>,
     /// Print the bytes of the reply and nothing else, no newline either
     #[arg(long)]
     raw: bool,
 }
 
+/// What becomes of a conversation whose participant exits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnExit {
+    /// It fails: the exit is told, with exit code 3.
+    Fail,
+    /// The next that serves SUBJECT answers, or the exit is told if there is none.
+    Next,
+}
+
+impl OnExit {
+    fn terms(self) -> Terms {
+        let on_exit = match self {
+            Self::Fail => liminal_proto::OnExit::Fail,
+            Self::Next => liminal_proto::OnExit::Next,
+        };
+        Terms { on_exit, ..Terms::default() }
+    }
+}
+
 impl Ask {
     pub(crate) fn run(self, input: impl Read, out: &mut impl Write) -> Result<(), Error> {
+        if self.on_exit.is_some() && self.target.protocol == Protocol::V1 {
+            return Err(Error::NeedsVersion2 { option: "--on-exit" });
+        }
         let payload = match self.payload {
             Some(payload) => payload.into_encoded_bytes(),
             None => read_payload(input)?,
         };
-        let question = Question { subject: self.subject, payload: payload.into() };
+        let terms = self.on_exit.map(OnExit::terms);
+        let question = Question { subject: self.subject, terms, payload: payload.into() };
         let reply = self.target.run(question)?;
         out.write_all(&reply).map_err(Error::output)?;
         if !self.raw {
@@ -61,6 +89,8 @@ fn read_payload(input: impl Read) -> Result<Vec<u8>, Error> {
 
 struct Question {
     subject: String,
+    /// `None`: those of the server, which 1.0 can say, too.
+    terms: Option<Terms>,
     payload: Bytes,
 }
 
@@ -68,12 +98,20 @@ impl Work for Question {
     type Outcome = Bytes;
 
     fn block(self, handle: &liminal_blocking::Handle, clock: &Clock) -> Result<Bytes, Error> {
-        let conversation = handle.open(&self.subject).map_err(Error::Open)?;
+        let conversation = match self.terms {
+            Some(terms) => handle.open_on(&self.subject, terms),
+            None => handle.open(&self.subject),
+        };
+        let conversation = conversation.map_err(Error::Open)?;
         conversation.ask(self.payload, clock.left()).map_err(|error| why(error, clock))
     }
 
     async fn wait(self, handle: &Handle, clock: &Clock) -> Result<Bytes, Error> {
-        let conversation = handle.open(&self.subject).await.map_err(Error::Open)?;
+        let conversation = match self.terms {
+            Some(terms) => handle.open_on(&self.subject, terms).await,
+            None => handle.open(&self.subject).await,
+        };
+        let conversation = conversation.map_err(Error::Open)?;
         conversation.ask(self.payload, clock.left()).await.map_err(|error| why(error, clock))
     }
 }

@@ -17,7 +17,8 @@ use crate::program;
 use crate::respond::Respond;
 use crate::sim::{self, Sim};
 
-const NAME: &str = "liminal";
+/// What the command calls itself.
+pub(crate) const NAME: &str = "liminal";
 
 const HELP: &str = "\
 Examples:
@@ -52,7 +53,12 @@ Examples:
   liminal ask echo 'hello'
   date | liminal ask echo
   liminal ask echo --raw < picture.png > same.png
+  liminal ask work 'do it' --on-exit next      whoever else serves it answers when the first dies
   liminal ask echo -- --a-payload-that-looks-like-an-option
+
+When the participant exits before it answers, which may be by any signal that kills its process, that is told
+at once. With --on-exit next the next that serves SUBJECT answers instead, and the exit is told only when none is
+found while there is time to reply. This needs protocol 2.0.
 
 Exit codes:
   0  reply
@@ -76,8 +82,14 @@ Offers the server to take part in conversations on SUBJECT, whoever opens them. 
   liminal serving the subject \"shout\" at 127.0.0.1:5466 (blocking)
 Without a command it is an echo. With one it starts a process for each conversation: each message is a line on
 its stdin, and the line that it writes to stdout for it is the reply; it must not buffer that line. With
---frames it speaks frames instead. Its environment has LIMINAL_SUBJECT and LIMINAL_PID. Whoever asks is told
-when it dies, with its status or signal, and at once when this command is gone.
+--frames it speaks frames instead. With --per-message one is started for each message: the payload is its
+stdin, all of its stdout the reply, and a status other than 0 is its death. The environment of each has
+LIMINAL_SUBJECT and LIMINAL_PID. Whoever asks is told when it dies, with its status or signal, and at once when
+this command is gone.
+
+When the connection is lost it tries again, after pauses that grow to 10 s at most, and says so on stderr: one
+line when it is lost, and one when SUBJECT is served again. Conversations end with the connection. A server that
+refuses it then, for its subject or its token, ends it.
 
 SIGINT and SIGTERM end it when the conversations that there are have ended; a second signal ends it at once.
 
@@ -85,12 +97,13 @@ Examples:
   liminal respond echo
   liminal respond leet --capacity 8 -- sed -u y/elo/310/
   liminal respond worker --server bus.example:5466 --frames -- ./worker --fast
+  liminal respond count --per-message -- wc -c
 
 Exit codes:
   0    ended by a signal, when nothing was left to do
   1    wrong usage, or anything else
-  2    no connection to the server, or none any more
-  5    refused by the server
+  2    no connection to the server when it began; with --no-reconnect, or refused for good, none any more
+  5    the server does not let it serve
   130  ended by a second signal";
 
 const DECODE_HELP: &str = "\

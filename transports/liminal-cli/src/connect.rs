@@ -13,6 +13,7 @@ use liminal_driver::asynchronous::{Driver, Handle};
 use liminal_driver::error::ConnectError;
 use liminal_proto::Config;
 
+use crate::command::Protocol;
 use crate::error::Error;
 use crate::program::{self, Transport};
 
@@ -40,6 +41,9 @@ pub(crate) struct Target {
     /// What moves the bytes; the outcome is the same
     #[arg(long, value_enum, default_value_t = Transport::Blocking)]
     transport: Transport,
+    /// The highest version of the protocol to offer
+    #[arg(long, value_name = "VERSION", value_enum, default_value = "2.0")]
+    pub(crate) protocol: Protocol,
 }
 
 /// What is done with a connection, in the words of both worlds.
@@ -79,7 +83,7 @@ impl Clock {
 
 impl Target {
     pub(crate) const fn new(server: Address, timeout: Duration, transport: Transport) -> Self {
-        Self { server, timeout, transport }
+        Self { server, timeout, transport, protocol: Protocol::V2 }
     }
 
     /// Connects and does the work, on a thread of its own: whatever it hangs in, a name that does not
@@ -108,7 +112,7 @@ impl Target {
 
     fn connect_and<W: Work>(&self, work: W, clock: &Clock) -> Result<W::Outcome, Error> {
         let server = &self.server;
-        let mut config = Config::default();
+        let mut config = Config { max_dialect: self.protocol.dialect(), ..Config::default() };
         config.limits.handshake_time = self.timeout.saturating_add(SLACK);
         match self.transport {
             Transport::Blocking => {

@@ -7,13 +7,15 @@ use std::time::Duration;
 use liminal_blocking::RegisterError;
 use liminal_driver::Address;
 use liminal_driver::error::{
-    AskError, BindError, CloseError, ConnectError, Lost, OpenError, Refusal, ServeError, ServiceEnd,
+    AskError, BindError, CloseError, ConnectError, Lost, OpenError, ReconnectError, Refusal, ServeError,
+    ServiceEnd,
 };
 use liminal_proto::ReasonCode;
 use liminal_sim::{LocalOpener, NotAScenario, worlds};
 use thiserror::Error;
 
 use crate::frame_json::JsonError;
+use crate::program;
 
 /// How a command ends that could not do what it was asked to.
 #[derive(Debug, Error)]
@@ -24,6 +26,9 @@ pub(crate) enum Error {
     /// What is wrong stands on stdout already, as the last line.
     #[error("the fault stands in the last line of the output")]
     Fault,
+    /// Whoever sent a second signal knows.
+    #[error("ended by a second signal")]
+    EndedAtOnce,
     #[error("cannot read the input: {0}")]
     Input(io::Error),
     #[error("cannot write the output: {0}")]
@@ -46,6 +51,8 @@ pub(crate) enum Error {
     Timeout(Duration),
     #[error("the server gave the participant no more time to reply")]
     ServerTimeout,
+    #[error("{option} needs protocol 2.0; leave out --protocol 1.0")]
+    NeedsVersion2 { option: &'static str },
     #[error("not opened: {0}{hint}", hint = open_hint(.0))]
     Open(OpenError),
     #[error("{0}{hint}", hint = ask_hint(.0))]
@@ -64,6 +71,8 @@ pub(crate) enum Error {
     Serving(ServeError),
     #[error("served no more: {0}")]
     Served(ServiceEnd),
+    #[error("{0}")]
+    Reconnect(ReconnectError),
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
     #[cfg(unix)]
@@ -102,7 +111,10 @@ impl Error {
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
             Self::OutputClosed => 0,
-            Self::Connect(_) | Self::Serving(ServeError::Lost(_)) | Self::Served(ServiceEnd::Lost(_)) => 2,
+            Self::Connect(_)
+            | Self::Reconnect(_)
+            | Self::Serving(ServeError::Lost(_))
+            | Self::Served(ServiceEnd::Lost(_) | ServiceEnd::NotServed(ServeError::Lost(_))) => 2,
             Self::Ask(AskError::Exited(_)) => 3,
             Self::ConnectTimeout { .. }
             | Self::Timeout(_)
@@ -111,15 +123,17 @@ impl Error {
             Self::Open(OpenError::Refused(_))
             | Self::Ask(AskError::Refused(_))
             | Self::Serving(ServeError::Refused(_))
-            | Self::Served(_) => 5,
+            | Self::Served(ServiceEnd::Dismissed | ServiceEnd::NotServed(ServeError::Refused(_))) => 5,
             Self::Broken { .. } => 6,
             Self::Differs(_) => 7,
+            Self::EndedAtOnce => program::ENDED_AT_ONCE,
             Self::Fault
             | Self::Input(_)
             | Self::Output(_)
             | Self::PayloadTooLong { .. }
             | Self::NoDigit { .. }
             | Self::OddDigit
+            | Self::NeedsVersion2 { .. }
             | Self::NoJson { .. }
             | Self::NoFrame { .. }
             | Self::Open(_)
@@ -130,6 +144,7 @@ impl Error {
             | Self::Register(_)
             | Self::Serve(_)
             | Self::Serving(_)
+            | Self::Served(_)
             | Self::Signals(_)
             | Self::Answer { .. }
             | Self::Thread(_)
@@ -146,7 +161,7 @@ impl Error {
 
     /// Whether there is something to say on stderr.
     pub(crate) const fn is_silent(&self) -> bool {
-        matches!(self, Self::OutputClosed | Self::Fault)
+        matches!(self, Self::OutputClosed | Self::Fault | Self::EndedAtOnce)
     }
 
     /// What a failure to write means.
@@ -176,7 +191,11 @@ fn connect_hint(error: &ConnectError) -> &'static str {
 }
 
 fn open_hint(error: &OpenError) -> &'static str {
-    if let OpenError::Refused(refusal) = error { refusal_hint(refusal) } else { "" }
+    match error {
+        OpenError::Refused(refusal) => refusal_hint(refusal),
+        OpenError::NeedsVersion2 => "; leave out --on-exit",
+        _ => "",
+    }
 }
 
 fn ask_hint(error: &AskError) -> &'static str {

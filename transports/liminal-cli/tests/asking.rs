@@ -321,6 +321,9 @@ fn wrong_usage_is_exit_code_1() {
         (&["ask", "x", "--server", ""], "the host is missing"),
         (&["ask", "x", "--server", "here:there"], "\"there\" is no port"),
         (&["ask", "x", "--transport", "pigeon"], "blocking, smol, async-std"),
+        (&["ask", "x", "--on-exit", "never"], "fail, next"),
+        (&["ask", "x", "y", "--on-exit", "next", "--protocol", "1.0"], "--on-exit needs protocol 2.0"),
+        (&["ask", "x", "--protocol", "3.0"], "1.0, 2.0"),
         (&["ping", "x"], "'x'"),
         (&["decode", "--protocol", "3.0"], "1.0, 2.0"),
         (&["encode", "--hax"], "--hex"),
@@ -341,6 +344,27 @@ fn a_ping_says_how_long_it_took_and_which_version_was_agreed() {
             assert!(line.starts_with(&format!("{} answered in ", server.address)), "{line}");
             assert!(line.ends_with(&format!("s, protocol {version}")), "{line}");
         }
+    }
+}
+
+#[test]
+fn no_more_than_1_0_is_offered_to_a_server_that_speaks_2_0() {
+    let server = Running::start();
+    for transport in TRANSPORTS {
+        let more = ["--protocol", "1.0", "--transport", transport];
+        let ended = server.run(&[&["ping"], &more[..]].concat(), b"");
+        ended.succeeds();
+        assert!(ended.lines()[0].ends_with(", protocol 1.0"), "{ended:?}");
+        assert_eq!(server.run(&[&["ask", "echo", "x"], &more[..]].concat(), b"").succeeds(), b"x\n");
+    }
+}
+
+#[test]
+fn a_server_of_1_0_knows_no_terms() {
+    let server = Running::of_1_0();
+    for transport in TRANSPORTS {
+        let ask = ["ask", "echo", "x", "--on-exit", "fail", "--transport", transport];
+        server.run(&ask, b"").fails(1, "this needs protocol version 2.0, and the server speaks 1.0");
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod kit;
 
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::thread;
 
@@ -21,7 +22,11 @@ struct Bus {
 
 impl Bus {
     fn start(options: ServerOptions) -> Self {
-        let server = smol::block_on(liminal_smol::bind_with("127.0.0.1:0", options)).unwrap();
+        Self::on("127.0.0.1:0", options)
+    }
+
+    fn on(address: &str, options: ServerOptions) -> Self {
+        let server = smol::block_on(liminal_smol::bind_with(address, options)).unwrap();
         let (address, stopper) = (server.local_address().to_string(), server.stopper());
         let thread = Some(thread::spawn(move || smol::block_on(server.run()).unwrap()));
         Self { address, stopper, thread }
@@ -97,11 +102,168 @@ fn whoever_asks_is_told_of_the_death_of_a_command_and_of_a_responder() {
     finish(dying, Vec::new()).succeeds();
 }
 
+/// Where one server may be after the other: a Unix socket, whose path nobody else takes meanwhile.
+fn place(name: &str) -> String {
+    let path: PathBuf =
+        std::env::temp_dir().join(format!("liminal-responding-{}-{name}", std::process::id()));
+    format!("unix:{}", path.display())
+}
+
+/// What a responder says on stderr, a line at a time.
+fn says(child: &mut Child, hint: &str) {
+    let line = read_line(child.stderr.as_mut().unwrap());
+    assert!(line.starts_with("liminal: ") && line.contains(hint), "{line:?}, not {hint:?}");
+}
+
+/// A command that says when it was asked, and never answers. It ends when whoever started it has.
+const HANGS: [&str; 4] = ["--", "sh", "-c", "read line; echo asked >&2; read more"];
+
+/// A responder whose command hangs, and somebody who has asked it.
+fn asked(bus: &Bus, transport: &str, options: &[&str]) -> (Child, Child) {
+    let hangs = [&["work", "--transport", transport], &HANGS[..]].concat();
+    let (mut responder, _) = bus.respond(&hangs);
+    let ask = ["ask", "--server", &bus.address, "--timeout", "20s", "work", "hello"];
+    let asking = start(&[&ask, options].concat());
+    assert_eq!(read_line(responder.stderr.as_mut().unwrap()), "asked");
+    (responder, asking)
+}
+
 #[test]
-fn a_responder_ends_with_its_server_and_says_so() {
+fn any_signal_that_kills_a_responder_is_an_exit_for_the_asker() {
+    let bus = Bus::start(ServerOptions::default());
+    let signals = ["-KILL", "-SEGV", "-ABRT", "-BUS", "-ILL", "-FPE", "-HUP", "-QUIT", "-USR1", "-ALRM"];
+    for (signal, transport) in signals.iter().zip(TRANSPORTS.iter().cycle()) {
+        for policy in [&[][..], &["--on-exit", "fail"]] {
+            let (responder, asking) = asked(&bus, transport, policy);
+            // A first SIGSEGV or SIGBUS that no memory has caused the runtime of the language lets pass.
+            self::signal(&responder, signal);
+            self::signal(&responder, signal);
+            finish(asking, Vec::new()).fails(3, "lost its connection");
+            assert_eq!(finish(responder, Vec::new()).code, None, "{signal}");
+        }
+    }
+}
+
+#[test]
+fn who_wants_the_next_is_told_of_the_exit_when_nobody_else_serves() {
+    let bus = Bus::start(ServerOptions::default());
+    let (responder, asking) = asked(&bus, "blocking", &["--on-exit", "next"]);
+    signal(&responder, "-KILL");
+    // The server looks for another one for a while.
+    finish(asking, Vec::new()).fails(3, "lost its connection");
+    finish(responder, Vec::new());
+}
+
+#[test]
+fn a_second_signal_is_an_exit_for_the_asker_too() {
+    let bus = Bus::start(ServerOptions::default());
+    for transport in TRANSPORTS {
+        let (responder, asking) = asked(&bus, transport, &[]);
+        // It serves what it has to its end, and takes no more.
+        signal(&responder, "-INT");
+        let more = ["ask", "--server", &bus.address, "--timeout", "100ms", "work", "hello"];
+        while run(&more, b"").code != Some(5) {}
+        signal(&responder, "-TERM");
+        finish(asking, Vec::new()).fails(3, "participant ");
+        assert_eq!(finish(responder, Vec::new()).code, Some(130));
+    }
+}
+
+#[test]
+fn another_responder_answers_where_the_asker_wants_the_next() {
+    let bus = Bus::start(ServerOptions::default());
+    for transport in TRANSPORTS {
+        let (first, asking) = asked(&bus, transport, &["--on-exit", "next", "--transport", transport]);
+        let (second, _) = bus.respond(&["work", "--transport", transport, "--", "sed", "-u", "y/elo/310/"]);
+        signal(&first, "-KILL");
+        assert_eq!(finish(asking, Vec::new()).succeeds(), b"h3110\n", "{transport}");
+        finish(first, Vec::new());
+        signal(&second, "-KILL");
+        finish(second, Vec::new());
+        while bus.ask("work", "hello").code != Some(5) {}
+    }
+}
+
+#[test]
+fn another_responder_does_not_answer_where_the_asker_wants_to_be_told() {
+    let bus = Bus::start(ServerOptions::default());
+    let (first, asking) = asked(&bus, "smol", &["--on-exit", "fail"]);
+    let (second, _) = bus.respond(&["work"]);
+    signal(&first, "-KILL");
+    finish(asking, Vec::new()).fails(3, "lost its connection");
+    assert_eq!(bus.ask("work", "hello").succeeds(), b"hello\n", "it would have");
+    finish(first, Vec::new());
+    signal(&second, "-TERM");
+    finish(second, Vec::new()).succeeds();
+}
+
+#[test]
+fn a_server_that_is_started_anew_is_served_again() {
+    for transport in TRANSPORTS {
+        let place = place(&format!("anew-{transport}"));
+        let mut bus = Bus::on(&place, ServerOptions::default());
+        let (mut child, line) =
+            bus.respond(&["say", "--transport", transport, "--", "sed", "-u", "y/elo/310/"]);
+        for _ in 0..2 {
+            assert_eq!(bus.ask("say", "hello").succeeds(), b"h3110\n");
+            drop(bus);
+            says(&mut child, "connection lost: closed by the peer; trying again");
+            bus = Bus::on(&place, ServerOptions::default());
+            says(&mut child, &format!("{} again", line.strip_prefix("liminal ").unwrap()));
+        }
+        assert_eq!(bus.ask("say", "hello").succeeds(), b"h3110\n");
+        signal(&child, "-TERM");
+        finish(child, Vec::new()).succeeds();
+    }
+}
+
+#[test]
+fn a_responder_without_a_server_ends_with_a_signal() {
+    for transport in TRANSPORTS {
+        let bus = Bus::on(&place(&format!("gone-{transport}")), ServerOptions::default());
+        let (mut child, _) = bus.respond(&["say", "--transport", transport]);
+        drop(bus);
+        says(&mut child, "connection lost: closed by the peer; trying again");
+        signal(&child, "-INT");
+        finish(child, Vec::new()).succeeds();
+    }
+}
+
+#[test]
+fn a_responder_that_may_not_serve_again_ends() {
+    for transport in TRANSPORTS {
+        let place = place(&format!("refused-{transport}"));
+        let bus = Bus::on(&place, ServerOptions::default());
+        let (mut child, _) = bus.respond(&["say", "--transport", transport]);
+        drop(bus);
+        says(&mut child, "connection lost");
+        let mut options = ServerOptions::default();
+        options.bus.offers_per_link_max = 0;
+        let _bus = Bus::on(&place, options);
+        finish(child, Vec::new()).fails(5, "served no more: not served again: refused: not allowed");
+    }
+}
+
+#[test]
+fn a_command_may_be_started_for_each_message() {
+    let bus = Bus::start(ServerOptions::default());
+    for transport in TRANSPORTS {
+        let (child, _) = bus.respond(&["sh", "--transport", transport, "--per-message", "--", "sh"]);
+        assert_eq!(bus.ask("sh", "printf 'two\nlines'").succeeds(), b"two\nlines\n");
+        bus.ask("sh", "exit 3").fails(3, "exited with status 3");
+        bus.ask("sh", "kill -9 $$").fails(3, "killed by signal 9");
+        bus.ask("sh", "yes").fails(3, "it wrote more than 1048576 bytes");
+        assert_eq!(bus.ask("sh", "echo on").succeeds(), b"on\n\n");
+        signal(&child, "-TERM");
+        finish(child, Vec::new()).succeeds();
+    }
+}
+
+#[test]
+fn a_responder_that_does_not_reconnect_ends_with_its_server_and_says_so() {
     for transport in TRANSPORTS {
         let bus = Bus::start(ServerOptions::default());
-        let (child, _) = bus.respond(&["*", "--transport", transport]);
+        let (child, _) = bus.respond(&["*", "--transport", transport, "--no-reconnect"]);
         assert_eq!(bus.ask("anything", "hello").succeeds(), b"hello\n");
         drop(bus);
         finish(child, Vec::new()).fails(2, "served no more");
@@ -127,4 +289,6 @@ fn what_cannot_be_served_is_said_in_one_line() {
     run(&["respond", "x", "--", "no-such-program"], b"").fails(1, "no-such-program");
     run(&["respond", "x", "--capacity", "0"], b"").fails(1, "--capacity");
     run(&["respond", "x", "--frames"], b"").fails(1, "COMMAND");
+    run(&["respond", "x", "--per-message"], b"").fails(1, "COMMAND");
+    run(&["respond", "x", "--per-message", "--frames", "--", "cat"], b"").fails(1, "--per-message");
 }

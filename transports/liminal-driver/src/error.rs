@@ -115,6 +115,9 @@ fn advice(error: &io::Error) -> &'static str {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OpenError {
+    /// The peer speaks 1.0, in which conversations are opened on the terms of the server.
+    #[error("this needs protocol version 2.0, and the server speaks 1.0")]
+    NeedsVersion2,
     /// The server refused.
     #[error("refused: {0}")]
     Refused(Refusal),
@@ -157,7 +160,22 @@ pub enum ServiceEnd {
     /// The server has ended it.
     #[error("ended by the server")]
     Dismissed,
+    /// The connection was lost, and the server that the client came back to does not let it serve.
+    #[error("not served again: {0}")]
+    NotServed(ServeError),
     /// The connection has ended.
+    #[error("connection lost: {0}")]
+    Lost(CloseReason),
+}
+
+/// Why a handle cannot be told to reconnect.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ReconnectError {
+    /// Its connection is over a stream that it was given, or is recorded: there is nowhere to dial, or no leave to.
+    #[error("this connection cannot be dialled again")]
+    NoAddress,
+    /// Its connection has ended already, and its driver with that.
     #[error("connection lost: {0}")]
     Lost(CloseReason),
 }

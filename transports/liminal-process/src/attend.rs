@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_lite::Stream as _;
-use liminal_core::{Answer, Call, Invocation};
+use liminal_core::{Answer, Call};
 use liminal_driver::server::{Answers, Hosted};
-use liminal_proto::{ExitReason, ReasonCode};
+use liminal_proto::{ExitReason, Pid, ReasonCode};
 use rustix::io::Errno;
 use smol::Timer;
 use smol::channel::Receiver;
@@ -20,11 +20,11 @@ use crate::host::{Called, Shared};
 use crate::{Command, death};
 
 /// Reads of one child before the others get their turn.
-const TURNS_MAX: usize = 8;
+pub(crate) const TURNS_MAX: usize = 8;
 
 /// What is read of a child that has exited, in bytes: what it had written is in its pipe, and no pipe holds
 /// more. Somebody else who holds the pipe may go on writing for ever.
-const DRAINED_BYTES_MAX: usize = 1 << 20;
+pub(crate) const DRAINED_BYTES_MAX: usize = 1 << 20;
 
 /// How the life of a participant ended.
 enum End {
@@ -37,16 +37,17 @@ enum End {
 pub(crate) async fn attend(
     shared: Arc<Shared>,
     command: Arc<Command>,
+    dialogue: Box<dyn Dialogue>,
     joining: Called,
     calls: Receiver<Called>,
 ) {
     let (invocation, mut answers) = joining;
-    if matches!(&invocation.what, Call::Join { subject } if subject.contains('\0')) {
-        let text = Some("no environment holds a subject with a NUL".to_owned());
-        return answers.answer(Answer::Refused { reason: ReasonCode::INVALID_NAME, text });
+    let Call::Join { subject } = &invocation.what else { return };
+    if let Err(refused) = can_be_told(subject) {
+        return answers.answer(refused);
     }
     let hosted = answers.participant();
-    let child = match start(&command, &invocation).await {
+    let child = match start(&command, subject, invocation.pid).await {
         Ok(child) => child,
         Err(error) => {
             tracing::warn!("cannot start {command}: {error}");
@@ -54,7 +55,6 @@ pub(crate) async fn attend(
         }
     };
     answers.answer(Answer::Joined);
-    let dialogue = dialogue::begin(command.protocol(), &shared.options);
     let (calls, hurry) = (Box::pin(calls), Box::pin(shared.hurried.clone()));
     let shared_too = Arc::clone(&shared);
     let attending = Attending {
@@ -74,17 +74,48 @@ pub(crate) async fn attend(
     }
 }
 
-async fn start(command: &Arc<Command>, invocation: &Invocation) -> io::Result<Child> {
-    let Call::Join { subject } = &invocation.what else { return Err(io::ErrorKind::InvalidInput.into()) };
-    let (command, subject, pid) = (Arc::clone(command), subject.clone(), invocation.pid);
+pub(crate) async fn start(command: &Arc<Command>, subject: &str, pid: Pid) -> io::Result<Child> {
+    let (command, subject) = (Arc::clone(command), subject.to_owned());
     smol::unblock(move || Child::start(&command, &subject, pid)).await
 }
 
-/// What whoever opens a conversation is told when its process cannot be started.
-fn refusal(error: &io::Error) -> Answer {
+/// Whether a process can be told on what its conversation was opened.
+pub(crate) fn can_be_told(subject: &str) -> Result<(), Answer> {
+    if subject.contains('\0') {
+        let text = Some("no environment holds a subject with a NUL".to_owned());
+        return Err(Answer::Refused { reason: ReasonCode::INVALID_NAME, text });
+    }
+    Ok(())
+}
+
+/// Whether the operating system has no room for a process now.
+pub(crate) fn is_transient(error: &io::Error) -> bool {
     let transient = [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE];
-    let is_transient = Errno::from_io_error(error).is_some_and(|errno| transient.contains(&errno));
-    let reason = if is_transient { ReasonCode::BUSY } else { ReasonCode::NO_PARTICIPANT };
+    Errno::from_io_error(error).is_some_and(|errno| transient.contains(&errno))
+}
+
+/// The reason of those that were there when their host was closed.
+pub(crate) fn host_closed() -> ExitReason {
+    ExitReason::Crashed { text: "its host was closed".into() }
+}
+
+/// Nobody is called any more: calls that are on their way return, but for the one to leave, which is given back.
+pub(crate) fn return_calls(calls: &Receiver<Called>) -> Option<Answers> {
+    calls.close();
+    let mut last_call = None;
+    while let Ok((invocation, mut answers)) = calls.try_recv() {
+        if let Call::Leave { .. } = invocation.what {
+            last_call = Some(answers);
+        } else {
+            answers.answer(Answer::Done);
+        }
+    }
+    last_call
+}
+
+/// What whoever needs a process is told when it cannot be started.
+pub(crate) fn refusal(error: &io::Error) -> Answer {
+    let reason = if is_transient(error) { ReasonCode::BUSY } else { ReasonCode::NO_PARTICIPANT };
     Answer::Refused { reason, text: Some(format!("its program cannot be started: {error}")) }
 }
 
@@ -121,14 +152,7 @@ impl Attending {
         if let Some(mut current) = self.current.take() {
             current.answer(Answer::Done);
         }
-        self.calls.close();
-        while let Ok((invocation, mut answers)) = self.calls.try_recv() {
-            if let Call::Leave { .. } = invocation.what {
-                last_call = Some(answers);
-            } else {
-                answers.answer(Answer::Done);
-            }
-        }
+        last_call = return_calls(&self.calls).or(last_call);
         (self.child, last_call)
     }
 
@@ -252,8 +276,7 @@ impl Attending {
         {
             return Some((*fault).into());
         }
-        let closed = || ExitReason::Crashed { text: "its host was closed".into() };
-        self.hurry.as_mut().poll_next(cx).is_ready().then(closed)
+        self.hurry.as_mut().poll_next(cx).is_ready().then(host_closed)
     }
 
     /// One that breaks the rules on its way out has its true reason.

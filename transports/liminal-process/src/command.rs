@@ -16,6 +16,8 @@ pub enum Protocol {
     Lines,
     /// Frames with a length.
     Frames,
+    /// A process for each message: its payload is stdin, and all of stdout is the reply.
+    PerMessage,
 }
 
 /// A program and its arguments.

@@ -1,4 +1,5 @@
-//! What the two ways to talk to a child have in common. No I/O: bytes go in and out.
+//! What the ways to talk to a child that lives as long as its conversation have in common. No I/O: bytes go in and
+//! out.
 
 use bytes::Bytes;
 use liminal_core::Answer;
@@ -50,6 +51,8 @@ pub(crate) enum Fault {
     UnknownMessage(u64),
     #[error("it closed its {0} and went on")]
     Closed(&'static str),
+    #[error("it wrote more than {0} bytes")]
+    OutputTooLong(usize),
 }
 
 /// One side of the talk with one child: at most one message is in hand.
@@ -71,10 +74,12 @@ pub(crate) trait Dialogue: Send {
     fn receive(&mut self, bytes: &[u8], said: &mut Vec<Said>) -> Result<(), Fault>;
 }
 
-pub(crate) fn begin(protocol: Protocol, options: &Options) -> Box<dyn Dialogue> {
+/// How such a child is talked to; `None`: it lives no longer than a message.
+pub(crate) fn begin(protocol: Protocol, options: &Options) -> Option<Box<dyn Dialogue>> {
     match protocol {
-        Protocol::Lines => Box::new(Lines::new(options.line_bytes_max)),
-        Protocol::Frames => Box::new(Frames::new(options.frame_bytes_max)),
+        Protocol::Lines => Some(Box::new(Lines::new(options.line_bytes_max))),
+        Protocol::Frames => Some(Box::new(Frames::new(options.frame_bytes_max))),
+        Protocol::PerMessage => None,
     }
 }
 

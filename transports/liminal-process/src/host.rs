@@ -9,14 +9,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt as _;
-use liminal_core::{Answer, Call, Invocation};
+use liminal_core::{Answer, Call, ConversationKey, Invocation};
 use liminal_driver::server::{Answers, Host};
 use liminal_proto::{Pid, ReasonCode};
 use smol::Executor;
 use smol::channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
 use crate::attend::attend;
-use crate::{Command, Options};
+use crate::{Command, Options, dialogue, per_message};
 
 /// How long [`Processes::close`] waits for the ends of processes that were killed. Only one that the
 /// operating system itself holds up takes longer.
@@ -25,7 +25,8 @@ const KILLED_TIME: Duration = Duration::from_secs(1);
 /// A call, and where its answers go.
 pub(crate) type Called = (Invocation, Answers);
 
-/// Child processes as participants: one for each conversation, for any number of subjects and servers.
+/// Child processes as participants: one for each conversation, or one for each message, for any number of subjects and
+/// servers.
 ///
 /// One thread attends to all of them. It ends with the last of this and of what it
 /// [serves](Self::serve) with.
@@ -109,23 +110,36 @@ pub struct Participants {
 }
 
 /// Where the calls of each participant go.
-type Living = Mutex<BTreeMap<Pid, Sender<Called>>>;
+type Living = Mutex<BTreeMap<Whom, Sender<Called>>>;
+
+/// One participant. Servers count pids alike, and a client may serve at one after the other.
+type Whom = (ConversationKey, Pid);
 
 impl Participants {
-    fn begin(&self, pid: Pid, joining: Called) {
+    fn begin(&self, whom: Whom, joining: Called) {
         let shared = &self.processes.shared;
-        let Some(seat) = Seat::take(shared, &self.living, pid) else {
+        let dialogue = dialogue::begin(self.command.protocol(), &shared.options);
+        // One that has a process for each message has none yet.
+        let seat = dialogue.as_ref().and_then(|_| Seat::take(shared));
+        if dialogue.is_some() && seat.is_none() {
             let (_, mut answers) = joining;
             let text = format!("all {} processes of this server are taken", shared.options.processes_max);
             return answers.answer(Answer::Refused { reason: ReasonCode::BUSY, text: Some(text) });
-        };
+        }
         let (calls, called) = unbounded();
-        lock(&self.living).insert(pid, calls);
-        let attended = attend(Arc::clone(shared), Arc::clone(&self.command), joining, called);
+        lock(&self.living).insert(whom, calls);
+        let place = Place { living: Arc::clone(&self.living), whom };
+        let (shared, command) = (Arc::clone(shared), Arc::clone(&self.command));
+        let attended = async move {
+            match dialogue {
+                Some(dialogue) => attend(shared, command, dialogue, joining, called).await,
+                None => per_message::attend(shared, command, joining, called).await,
+            }
+        };
         let task = async move {
             // What panics in here is a fault of ours; it takes no other child down.
             let _ = AssertUnwindSafe(attended).catch_unwind().await;
-            drop(seat);
+            drop((place, seat));
         };
         self.processes.executor.spawn(task).detach();
     }
@@ -133,11 +147,11 @@ impl Participants {
 
 impl Host for Participants {
     fn call(&self, invocation: Invocation, answers: Answers) {
-        let pid = invocation.pid;
+        let whom = (invocation.conversation, invocation.pid);
         if let Call::Join { .. } = invocation.what {
-            return self.begin(pid, (invocation, answers));
+            return self.begin(whom, (invocation, answers));
         }
-        let calls = lock(&self.living).get(&pid).cloned();
+        let calls = lock(&self.living).get(&whom).cloned();
         let refused = match calls {
             Some(calls) => calls.try_send((invocation, answers)).map_err(TrySendError::into_inner),
             None => Err((invocation, answers)),
@@ -149,33 +163,43 @@ impl Host for Participants {
     }
 }
 
-/// A process that is there, or about to be.
-struct Seat {
-    shared: Arc<Shared>,
+/// That a participant is called. Dropped, it is not any more.
+struct Place {
     living: Arc<Living>,
-    pid: Pid,
+    whom: Whom,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.living).remove(&self.whom);
+    }
+}
+
+/// A process that is there, or about to be.
+pub(crate) struct Seat {
+    shared: Arc<Shared>,
 }
 
 impl Seat {
-    fn take(shared: &Arc<Shared>, living: &Arc<Living>, pid: Pid) -> Option<Self> {
+    /// `None`: there are as many as there may be.
+    pub(crate) fn take(shared: &Arc<Shared>) -> Option<Self> {
         let mut processes = shared.lock();
         if *processes >= shared.options.processes_max {
             return None;
         }
         *processes += 1;
-        Some(Self { shared: Arc::clone(shared), living: Arc::clone(living), pid })
+        Some(Self { shared: Arc::clone(shared) })
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        lock(&self.living).remove(&self.pid);
         *self.shared.lock() -= 1;
         self.shared.changed.notify_all();
     }
 }
 
-fn lock(living: &Living) -> MutexGuard<'_, BTreeMap<Pid, Sender<Called>>> {
+fn lock(living: &Living) -> MutexGuard<'_, BTreeMap<Whom, Sender<Called>>> {
     living.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -37,6 +37,7 @@ mod frames;
 mod host;
 mod lines;
 mod options;
+mod per_message;
 
 pub use command::{Command, CommandError, NotStartable, Protocol};
 pub use host::{Participants, Processes};

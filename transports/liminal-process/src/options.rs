@@ -14,6 +14,9 @@ pub struct Options {
     pub line_bytes_max: usize,
     /// The payload of a frame that a child writes, in bytes. Default: 1 MiB, for the same reason.
     pub frame_bytes_max: usize,
+    /// What a process that was started for one message writes, in bytes, where that is the reply. Default: 1 MiB, for
+    /// the same reason.
+    pub output_bytes_max: usize,
     /// How long a child has to end by itself, once its stdin is closed, before it is sent SIGTERM. As long
     /// may one live that has closed its stdin or stdout, and counts as exited then. Default: 1 s.
     pub terminate_after: Duration,
@@ -27,6 +30,7 @@ impl Default for Options {
             processes_max: 256,
             line_bytes_max: 1 << 20,
             frame_bytes_max: 1 << 20,
+            output_bytes_max: 1 << 20,
             terminate_after: Duration::from_secs(1),
             kill_after: Duration::from_secs(2),
         }

@@ -16,7 +16,7 @@ pub(crate) enum Kind {
     Echo,
     /// Nobody: messages are recorded, a request is refused.
     None,
-    /// A process of this command for each conversation.
+    /// A process of this command for each conversation, or for each message.
     #[cfg(unix)]
     Process(Command),
 }
@@ -37,7 +37,7 @@ pub(crate) enum OfferError {
     NoSubject,
     #[error(
         "there is no kind {0:?}; choose echo (replies with what it is sent), none (only records), \
-             exec:COMMAND or exec-frames:COMMAND (a child process)"
+             exec:COMMAND, exec-frames:COMMAND or exec-per-message:COMMAND (a child process)"
     )]
     UnknownKind(String),
     #[cfg(unix)]
@@ -77,16 +77,14 @@ impl FromStr for Offer {
 }
 
 /// What a kind begins with that is a command.
-const PROCESSES: [&str; 2] = ["exec:", "exec-frames:"];
+const PROCESSES: [&str; 3] = ["exec:", "exec-frames:", "exec-per-message:"];
 
 #[cfg(unix)]
 fn process(kind: &str) -> Result<Kind, OfferError> {
-    let [lines, frames] = PROCESSES.map(|prefix| kind.strip_prefix(prefix));
-    let (protocol, command) = match (lines, frames) {
-        (Some(command), _) => (Protocol::Lines, command),
-        (None, Some(command)) => (Protocol::Frames, command),
-        (None, None) => return Err(OfferError::UnknownKind(kind.to_owned())),
-    };
+    let protocols = [Protocol::Lines, Protocol::Frames, Protocol::PerMessage];
+    let mut commands = PROCESSES.iter().zip(protocols);
+    let command = commands.find_map(|(prefix, protocol)| Some((protocol, kind.strip_prefix(prefix)?)));
+    let Some((protocol, command)) = command else { return Err(OfferError::UnknownKind(kind.to_owned())) };
     Ok(Kind::Process(Command::parse(protocol, command)?))
 }
 
@@ -148,6 +146,7 @@ mod tests {
             ("a=exec:cat", offer("a".into(), Protocol::Lines, "cat")),
             ("*=exec:env A=b c", offer(Subject::Any, Protocol::Lines, "env A=b c")),
             ("a=b=exec-frames:x y=z", offer("a=b".into(), Protocol::Frames, "x y=z")),
+            ("a=exec-per-message:wc -c", offer("a".into(), Protocol::PerMessage, "wc -c")),
             ("a=exec:sh -c 'b=exec-frames:c'", offer("a".into(), Protocol::Lines, "sh -c b=exec-frames:c")),
             ("a=exec:x=echo", offer("a".into(), Protocol::Lines, "x=echo")),
             ("a=exec:", Err(OfferError::Command(CommandError::Empty))),

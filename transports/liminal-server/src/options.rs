@@ -34,6 +34,8 @@ Examples:
 A child process (exec:COMMAND) is started for each conversation, without a shell; COMMAND is split at
 spaces, and quotes work as in a shell. Each message is a line on its stdin, and the line that it writes to
 stdout for it is the reply; it must not buffer that line. With exec-frames:COMMAND it speaks frames instead.
+With exec-per-message:COMMAND one is started for each message: the payload is its stdin, all of its stdout is
+the reply, and a status other than 0 is its death.
 Its stderr is the stderr of the server, and its environment has LIMINAL_SUBJECT and LIMINAL_PID. Whoever asks
 is told when it dies, with its status or signal. When its conversation is over its stdin is closed; its
 process group gets SIGTERM after 1 s and SIGKILL after 2 s.
@@ -65,7 +67,7 @@ pub(crate) struct Options {
     pub(crate) transport: Transport,
     /// Who serves a subject: KIND is echo (replies with what it is sent), none (nobody: messages are
     /// recorded, requests refused), exec:COMMAND or exec-frames:COMMAND (a child process for each
-    /// conversation, see below). SUBJECT * is any that is not named. Repeatable, also for one subject: a
+    /// conversation, see below) or exec-per-message:COMMAND (one for each message). SUBJECT * is any that is not named. Repeatable, also for one subject: a
     /// conversation gets the one that has the fewest; replaces the default, which is '*=echo'
     #[arg(long = "participant", value_name = "SUBJECT=KIND")]
     offers: Vec<Offer>,

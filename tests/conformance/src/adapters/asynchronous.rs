@@ -12,13 +12,14 @@ use bytes::Bytes;
 use futures_lite::FutureExt as _;
 use liminal_core::Subject;
 use liminal_driver::asynchronous::{self, Driver, Stopper};
+use liminal_driver::client::{Connectivity, Reconnect, Standing};
 use liminal_driver::error::{
     AskError, AwaitCrashError, BindError, CloseError, ConnectError, Crash, Lost, MessageError, NeedsVersion2,
-    OpenError, ReceiveError, ServeError, ServiceEnd,
+    OpenError, ReceiveError, ReconnectError, ServeError, ServiceEnd,
 };
 use liminal_driver::server::Kind;
 use liminal_driver::{Address, ServerOptions};
-use liminal_proto::{CloseReason, Config, MessageId, Pid, Reply, Version};
+use liminal_proto::{CloseReason, Config, MessageId, Pid, Reply, Terms, Version};
 
 use crate::futures::Pump;
 use crate::threads::Threads;
@@ -206,6 +207,10 @@ impl Handle for Connected {
         Ok(Arc::new(Open(wait(self.handle.open(subject))?)))
     }
 
+    fn open_on(&self, subject: &str, terms: Terms) -> Result<Arc<dyn Conversation>, OpenError> {
+        Ok(Arc::new(Open(wait(self.handle.open_on(subject, terms))?)))
+    }
+
     fn serve(&self, subject: Subject, role: Role, capacity: u32) -> Result<Arc<dyn Service>, ServeError> {
         let service = match role {
             Role::Inline(factory) => {
@@ -228,6 +233,18 @@ impl Handle for Connected {
         wait(self.handle.ping())
     }
 
+    fn reconnect(&self, how: Reconnect) -> Result<(), ReconnectError> {
+        self.handle.reconnect(how)
+    }
+
+    fn connectivity(&self) -> Connectivity {
+        self.handle.connectivity()
+    }
+
+    fn connectivity_changed(&self, from: &Connectivity) -> Connectivity {
+        wait(self.handle.connectivity_changed(from))
+    }
+
     fn disconnect(&self) {
         wait(self.handle.disconnect());
     }
@@ -246,6 +263,14 @@ impl Service for Offered {
 
     fn drain(&self) {
         self.0.drain();
+    }
+
+    fn standing(&self) -> Standing {
+        self.0.standing()
+    }
+
+    fn standing_changed(&self, from: &Standing) -> Standing {
+        wait(self.0.standing_changed(from))
     }
 
     fn ended(&self) -> ServiceEnd {

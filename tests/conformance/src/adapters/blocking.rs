@@ -7,10 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use liminal_blocking::error::{
     AskError, AwaitCrashError, BindError, CloseError, ConnectError, Crash, Lost, MessageError, NeedsVersion2,
-    OpenError, ReceiveError, ServeError, ServiceEnd,
+    OpenError, ReceiveError, ReconnectError, ServeError, ServiceEnd,
 };
-use liminal_blocking::{Address, Config, Driver, Kind, ServerOptions, Stopper, Subject};
-use liminal_proto::{MessageId, Pid, Reply, Version};
+use liminal_blocking::{
+    Address, Config, Connectivity, Driver, Kind, Reconnect, ServerOptions, Standing, Stopper, Subject,
+};
+use liminal_proto::{MessageId, Pid, Reply, Terms, Version};
 
 use crate::threads::Threads;
 use crate::transport::{
@@ -95,6 +97,10 @@ impl Handle for Connected {
         Ok(Arc::new(Open(self.handle.open(subject)?)))
     }
 
+    fn open_on(&self, subject: &str, terms: Terms) -> Result<Arc<dyn Conversation>, OpenError> {
+        Ok(Arc::new(Open(self.handle.open_on(subject, terms)?)))
+    }
+
     fn serve(&self, subject: Subject, role: Role, capacity: u32) -> Result<Arc<dyn Service>, ServeError> {
         let service = match role {
             Role::Inline(factory) => self.handle.serve_inline(subject, Boxed::factory(factory), capacity),
@@ -109,6 +115,18 @@ impl Handle for Connected {
 
     fn ping(&self) -> Result<Duration, Lost> {
         self.handle.ping()
+    }
+
+    fn reconnect(&self, how: Reconnect) -> Result<(), ReconnectError> {
+        self.handle.reconnect(how)
+    }
+
+    fn connectivity(&self) -> Connectivity {
+        self.handle.connectivity()
+    }
+
+    fn connectivity_changed(&self, from: &Connectivity) -> Connectivity {
+        self.handle.connectivity_changed(from)
     }
 
     fn disconnect(&self) {
@@ -129,6 +147,14 @@ impl Service for Offered {
 
     fn drain(&self) {
         self.0.drain();
+    }
+
+    fn standing(&self) -> Standing {
+        self.0.standing()
+    }
+
+    fn standing_changed(&self, from: &Standing) -> Standing {
+        self.0.standing_changed(from)
     }
 
     fn ended(&self) -> ServiceEnd {

@@ -13,9 +13,11 @@ pub mod many;
 pub mod memory;
 pub mod narrow;
 pub mod policy;
+pub mod reconnect;
 pub mod serve;
 pub mod siege;
 pub mod stop;
+pub mod terms;
 pub mod wire_1_0;
 pub mod wire_2_0;
 
@@ -108,6 +110,28 @@ macro_rules! for_every_case {
                 large_replies_of_a_responder_find_their_way
                 replies_that_find_no_room_wait_for_it
                 a_server_that_stops_ends_services
+            }
+            reconnect {
+                a_client_comes_back_when_its_connection_is_lost
+                conversations_end_with_their_connection_and_never_resume
+                calls_wait_for_a_connection_and_no_longer_than_told
+                what_is_served_is_served_again
+                a_server_that_is_started_anew_is_served_again
+                a_participant_that_still_leaves_is_not_another_with_its_pid
+                what_was_withdrawn_is_not_offered_again
+                a_server_that_refuses_for_good_ends_it
+                a_server_that_lets_nobody_serve_ends_the_service_alone
+                a_connection_that_never_lasts_is_tried_again_and_again
+                whoever_is_closed_does_not_come_back
+                without_a_driver_nobody_dials
+                who_is_not_told_to_reconnect_does_not
+            }
+            terms {
+                the_opener_says_what_an_exit_is
+                a_conversation_ends_when_its_time_is_over
+                a_conversation_may_be_over_before_it_has_begun
+                who_waits_for_a_reply_is_not_idle
+                terms_need_version_2
             }
             stop {
                 idle_clients_are_asked_to_go
@@ -261,6 +285,8 @@ mod tests {
             include_str!("framing.rs"),
             include_str!("siege.rs"),
             include_str!("serve.rs"),
+            include_str!("reconnect.rs"),
+            include_str!("terms.rs"),
         ];
         for file in files {
             let cases = file.lines().filter_map(|line| line.strip_prefix("pub fn ")?.split('(').next());

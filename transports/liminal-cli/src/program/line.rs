@@ -34,7 +34,7 @@ impl<T: fmt::Display> fmt::Display for Line<T> {
     }
 }
 
-/// Says on stderr, in one line, what is wrong.
+/// Says on stderr, in one line, what is wrong, or is not any more.
 pub fn complain(program: &str, what: impl fmt::Display) {
     // When stderr is closed, nobody wants to know.
     let _ = writeln!(io::stderr().lock(), "{program}: {}", Line(what));

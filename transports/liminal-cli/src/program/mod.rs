@@ -9,5 +9,5 @@ mod transport;
 pub use address::{AddressError, address};
 pub use duration::{DurationError, duration};
 pub use line::{Line, answer, complain};
-pub use signals::stop_on_one;
+pub use signals::{ENDED_AT_ONCE, stop_on_one};
 pub use transport::Transport;

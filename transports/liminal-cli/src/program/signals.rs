@@ -6,7 +6,7 @@ use async_signal::{Signal, Signals};
 use smol::stream::StreamExt as _;
 
 /// The exit code after a second signal.
-const ENDED: i32 = 130;
+pub const ENDED_AT_ONCE: u8 = 130;
 
 /// What stops a program. A hangup does not, so that `nohup` does what it says.
 const STOPPING: &[Signal] = if cfg!(unix) { &[Signal::Int, Signal::Term] } else { &[Signal::Int] };
@@ -27,7 +27,7 @@ pub fn stop_on_one(
         stop();
         signals.next().await;
         end();
-        process::exit(ENDED);
+        process::exit(ENDED_AT_ONCE.into());
     };
     thread::Builder::new().name("signals".into()).spawn(|| smol::block_on(watch))?;
     Ok(())

@@ -8,15 +8,17 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_lite::FutureExt as _;
 use liminal_core::participant::AsyncFactory;
 use liminal_core::{Factory, Subject};
-use liminal_proto::{ConversationId, MessageId, Pid, Reply, StreamId, Version};
+use liminal_proto::{CloseReason, ConversationId, MessageId, Pid, Reply, Terms, Version};
 
 use super::link::{Link, Waiting};
-use crate::client::{Client, Registration, Topic};
+use super::service::Service;
+use crate::client::{Client, Connectivity, Line, Look, Reconnect, SharedClient, Topic};
 use crate::error::{
     AskError, AwaitCrashError, CloseError, Crash, Lost, MessageError, NeedsVersion2, OpenError, ReceiveError,
-    ServeError, ServiceEnd,
+    ReconnectError, ServeError,
 };
 use crate::server::{Host, Kind};
 
@@ -30,29 +32,49 @@ pub struct Handle {
 }
 
 /// Closes the connection when nobody holds it any more.
-struct Owner {
-    link: Arc<Link>,
+pub(super) struct Owner {
+    pub(super) line: Arc<Line<Link>>,
+}
+
+impl Owner {
+    /// The connection. Waits for one while there is none, and no longer than it was told.
+    async fn link(&self) -> Result<Arc<Link>, CloseReason> {
+        let found = || match self.line.look() {
+            Look::Connected(link) => Ok(Ok(link)),
+            Look::Over(end) => Ok(Err(end)),
+            Look::Away(outage) => Err(outage.lost),
+        };
+        let lost = match found() {
+            Ok(found) => return found,
+            Err(lost) => lost,
+        };
+        let late = self.line.last().sleeper.sleep_until(after(self.line.wait_time()));
+        let late = async {
+            late.await;
+            Err(lost)
+        };
+        until(&self.line, || found().ok()).or(late).await
+    }
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.link.act(None, Client::disconnect);
-        self.link.wake_driver();
+        self.line.close();
+        let link = self.line.last();
+        link.act(None, Client::disconnect);
+        link.wake_driver();
     }
 }
 
 impl Handle {
-    pub(crate) fn new(link: Arc<Link>) -> Self {
-        Self { owner: Arc::new(Owner { link }) }
+    pub(crate) fn new(line: Arc<Line<Link>>) -> Self {
+        Self { owner: Arc::new(Owner { line }) }
     }
 
     /// The version that was negotiated. On a 1.0 link what needs pids or exits says so.
     #[must_use]
     pub fn version(&self) -> Version {
-        match self.owner.link.lock().client.connected() {
-            Some(Ok(version)) => version,
-            _ => Version::V1_0,
-        }
+        self.owner.line.last().version()
     }
 
     /// Opens a conversation with whoever serves `subject`. On a 1.0 link success is silent, so this
@@ -62,10 +84,27 @@ impl Handle {
     ///
     /// Refused, or the connection takes no more conversations.
     pub async fn open(&self, subject: &str) -> Result<Conversation, OpenError> {
-        let link = &self.owner.link;
-        let id = link.send(|client| client.open(subject).transpose()).await?;
-        let conversation = Conversation { owner: Arc::clone(&self.owner), id };
-        Waiting::new(link, Topic::Conversation(id), |client| client.opened(id)).await?;
+        self.open_by(|client| client.open(subject)).await
+    }
+
+    /// [Opens](Self::open) a conversation on terms of one's own: what becomes of it when its participant exits, how
+    /// long it may last in all, and how long nothing may be said in it. What the server allows is never exceeded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open), and a server that speaks 1.0, where nobody can say so.
+    pub async fn open_on(&self, subject: &str, terms: Terms) -> Result<Conversation, OpenError> {
+        self.open_by(|client| client.open_on(subject, terms)).await
+    }
+
+    async fn open_by(
+        &self,
+        mut open: impl FnMut(&mut Client) -> Result<Option<ConversationId>, OpenError> + Unpin,
+    ) -> Result<Conversation, OpenError> {
+        let link = self.owner.link().await.map_err(OpenError::Lost)?;
+        let id = link.send(|client| open(client).transpose()).await?;
+        let conversation = Conversation { link, id, _owner: Arc::clone(&self.owner) };
+        Waiting::new(&conversation.link, Topic::Conversation(id), |client| client.opened(id)).await?;
         Ok(conversation)
     }
 
@@ -89,15 +128,16 @@ impl Handle {
         kind: Kind,
         capacity: u32,
     ) -> Result<Service, ServeError> {
-        if self.version() == Version::V1_0 {
+        let (link, subject) = (self.owner.link().await.map_err(ServeError::Lost)?, subject.into());
+        if link.version() == Version::V1_0 {
             return Err(ServeError::NeedsVersion2);
         }
-        let (link, subject) = (&self.owner.link, subject.into());
         let registration = link.serves().register(subject.clone(), kind)?;
         let offer = link.send(|client| client.serve(&subject, capacity).transpose()).await?;
-        let service = Service { owner: Arc::clone(&self.owner), registration, offer };
+        let id = self.owner.line.serve(subject, capacity, Arc::clone(&link), offer);
+        let service = Service::new(Arc::clone(&self.owner), registration, id);
         link.wake_driver();
-        Waiting::new(link, Topic::Offer(offer), |client| client.serving(offer)).await?;
+        Waiting::new(&link, Topic::Offer(offer), |client| client.serving(offer)).await?;
         Ok(service)
     }
 
@@ -165,85 +205,94 @@ impl Handle {
     ///
     /// The connection was lost.
     pub async fn ping(&self) -> Result<Duration, Lost> {
-        let link = &self.owner.link;
+        let link = self.owner.link().await.map_err(Lost)?;
         let sent = Instant::now();
         let number = link.send(|client| client.ping().transpose()).await?;
-        Waiting::new(link, Topic::Connection, |client| client.pong(number)).await?;
+        Waiting::new(&link, Topic::Connection, |client| client.pong(number)).await?;
         Ok(sent.elapsed())
     }
 
-    /// Closes the connection gracefully, and waits until the server has answered.
+    /// Has the handle come back when its connection is lost: its [`Driver`](super::Driver) dials again, after pauses
+    /// that grow, until it is connected, the handle is closed, or the server refuses it in a way that trying again
+    /// does not help, such as for its token. To be told at any time while there is a connection; told again, it is
+    /// the last that counts.
+    ///
+    /// * **Conversations end with the connection that they were opened on**, as without this: whoever waits in one is
+    ///   told that it is lost, and whether what was asked was served is not known. None is ever resumed.
+    /// * **What is [served](Self::serve) is offered again**, with the same participants and the same capacity, unless
+    ///   it was withdrawn.
+    /// * **Calls that need a connection wait for one**: [`open`](Self::open), [`serve`](Self::serve) and
+    ///   [`ping`](Self::ping), [`Reconnect::wait_time`] at most; then they fail as lost. One that was sent is never
+    ///   sent again.
+    /// * A server that stops is one that may be back, so its goodbye is a loss as well.
+    ///
+    /// [`connectivity`](Self::connectivity) says how it is going.
+    ///
+    /// # Errors
+    ///
+    /// The connection has ended, and its driver with it; or it can be dialled nowhere, because it is over a stream
+    /// that was given, or recorded.
+    pub fn reconnect(&self, how: Reconnect) -> Result<(), ReconnectError> {
+        self.owner.line.reconnect(how)
+    }
+
+    /// Whether there is a connection. Reads what is known, and never waits.
+    #[must_use]
+    pub fn connectivity(&self) -> Connectivity {
+        self.owner.line.connectivity()
+    }
+
+    /// Waits until the connection stands otherwise than it did, and says how.
+    pub async fn connectivity_changed(&self, from: &Connectivity) -> Connectivity {
+        let line = &self.owner.line;
+        let changed = || Some(line.connectivity()).filter(|now| now != from);
+        loop {
+            let look = line.look();
+            match (changed(), look) {
+                (Some(now), _) => return now,
+                // Its end is told to those who wait for it there.
+                (None, Look::Connected(link)) => {
+                    Waiting::new(&link, Topic::Connection, |client| client.ended()).await;
+                }
+                (None, Look::Away(_) | Look::Over(_)) => return until(line, changed).await,
+            }
+        }
+    }
+
+    /// Closes the connection gracefully, and waits until the server has answered. It does not come back.
     pub async fn disconnect(&self) {
-        let link = &self.owner.link;
+        self.owner.line.close();
+        let link = self.owner.line.last();
         link.act(None, Client::disconnect);
-        Waiting::new(link, Topic::Connection, |client| client.ended()).await;
+        Waiting::new(&link, Topic::Connection, |client| client.ended()).await;
     }
 
     /// Does something to the client itself, and writes what came of it as far as the stream takes it at once. For
     /// those who speak below conversations: what is opened like this belongs to no [`Conversation`], and what is
     /// told of it nobody hears who does not read it from a [`Recorder`](crate::Recorder).
     pub fn act<R>(&self, act: impl FnOnce(&mut Client) -> R) -> R {
-        let link = &self.owner.link;
+        let link = self.owner.line.last();
         let result = link.act(None, act);
         link.wake_driver();
         result
     }
 
-    /// Waits for the end of the connection.
+    /// Waits for the end of the connection. Where the handle [reconnects](Self::reconnect), for the end after which
+    /// it does not.
     pub async fn closed(&self) -> Lost {
-        let link = &self.owner.link;
-        Lost(Waiting::new(link, Topic::Connection, |client| client.ended()).await)
+        let mut connectivity = self.connectivity();
+        loop {
+            if let Connectivity::Closed(end) = connectivity {
+                return Lost(end);
+            }
+            connectivity = self.connectivity_changed(&connectivity).await;
+        }
     }
 }
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("version", &self.version()).finish_non_exhaustive()
-    }
-}
-
-/// A subject that this client serves. Dropping it [withdraws](Self::withdraw) it.
-pub struct Service {
-    owner: Arc<Owner>,
-    registration: Registration,
-    offer: StreamId,
-}
-
-impl Service {
-    /// Serves no more: whoever waits for one of its participants is told at once, or goes on with another one if
-    /// that is the policy of the subject. The participants leave; what they are at may take them 5 s.
-    pub fn withdraw(&self) {
-        self.take_back(false);
-    }
-
-    /// Takes no new conversations, and serves those that there are to their end.
-    pub fn drain(&self) {
-        self.take_back(true);
-    }
-
-    /// Waits until the subject is served no more and its conversations have ended, and says why.
-    pub async fn ended(&self) -> ServiceEnd {
-        let offer = self.offer;
-        let end = |client: &mut Client| client.service_end(offer);
-        Waiting::new(&self.owner.link, Topic::Offer(offer), end).await
-    }
-
-    fn take_back(&self, drain: bool) {
-        self.registration.end();
-        self.owner.link.act(None, |client| client.withdraw(self.offer, drain));
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        self.registration.end();
-        self.owner.link.act(None, |client| client.release_service(self.offer));
-    }
-}
-
-impl fmt::Debug for Service {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Service").field("offer", &self.offer).finish_non_exhaustive()
     }
 }
 
@@ -255,8 +304,10 @@ impl fmt::Debug for Service {
 ///
 /// Its methods take `&self`: several tasks may ask at once.
 pub struct Conversation {
-    owner: Arc<Owner>,
+    link: Arc<Link>,
     id: ConversationId,
+    /// The connection is there while somebody holds one.
+    _owner: Arc<Owner>,
 }
 
 impl Conversation {
@@ -273,7 +324,7 @@ impl Conversation {
     ///
     /// The participant has exited (the error names it), the server refused, or the connection was lost.
     pub async fn message(&self, payload: impl Into<Bytes>) -> Result<(), MessageError> {
-        let (link, id, payload) = (&self.owner.link, self.id, payload.into());
+        let (link, id, payload) = (&self.link, self.id, payload.into());
         let sent = link.send(|client| client.message(id, &payload).transpose()).await?;
         let claim = Claim { link, conversation: id, message: sent };
         let accepted = Waiting::new(link, Topic::Message(id, sent), |client| client.accepted(id, sent)).await;
@@ -288,7 +339,7 @@ impl Conversation {
     /// No reply in time, the participant has exited (the error names it and says why), it gave no
     /// reply, the server refused, or the connection was lost.
     pub async fn ask(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<Bytes, AskError> {
-        let (link, id, payload, now) = (&self.owner.link, self.id, payload.into(), Instant::now());
+        let (link, id, payload, now) = (&self.link, self.id, payload.into(), Instant::now());
         let sent = link.send(|client| client.ask(now, id, &payload, Some(timeout), false).transpose());
         let Some(sent) = self.within(timeout, sent).await else { return Err(AskError::Timeout) };
         let sent = sent?;
@@ -305,7 +356,7 @@ impl Conversation {
     ///
     /// Those of [`ask`](Self::ask) that are known before the request is sent.
     pub async fn request(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<MessageId, AskError> {
-        let (link, id, payload, now) = (&self.owner.link, self.id, payload.into(), Instant::now());
+        let (link, id, payload, now) = (&self.link, self.id, payload.into(), Instant::now());
         let sent = link.send(|client| client.ask(now, id, &payload, Some(timeout), true).transpose());
         self.within(timeout, sent).await.unwrap_or(Err(AskError::Timeout))
     }
@@ -318,17 +369,16 @@ impl Conversation {
     /// or the connection is over.
     pub async fn receive_reply(&self, timeout: Duration) -> Result<Reply, ReceiveError> {
         let id = self.id;
-        let next = Waiting::new(&self.owner.link, Topic::Conversation(id), |client| client.receive_reply(id));
+        let next = Waiting::new(&self.link, Topic::Conversation(id), |client| client.receive_reply(id));
         let next = self.within(timeout, next).await.unwrap_or(Err(ReceiveError::Timeout));
-        self.owner.link.flush(None);
+        self.link.flush(None);
         next
     }
 
     /// Whether a participant is known to have exited. Reads what has arrived, and never waits.
     #[must_use]
     pub fn has_detected_crash(&self) -> bool {
-        let look =
-            Waiting::new(&self.owner.link, Topic::Conversation(self.id), |client| client.crash(self.id));
+        let look = Waiting::new(&self.link, Topic::Conversation(self.id), |client| client.crash(self.id));
         let mut cx = Context::from_waker(std::task::Waker::noop());
         matches!(pin!(look).poll(&mut cx), Poll::Ready(_))
     }
@@ -342,7 +392,7 @@ impl Conversation {
     /// No exit in that time, the conversation or the connection is over, or the server speaks 1.0.
     pub async fn await_crash(&self, timeout: Duration) -> Result<Crash, AwaitCrashError> {
         let id = self.id;
-        let crash = Waiting::new(&self.owner.link, Topic::Conversation(id), |client| client.await_crash(id));
+        let crash = Waiting::new(&self.link, Topic::Conversation(id), |client| client.await_crash(id));
         self.within(timeout, crash).await.unwrap_or(Err(AwaitCrashError::Timeout))
     }
 
@@ -354,7 +404,7 @@ impl Conversation {
     /// The conversation or the connection is over, or the server speaks 1.0.
     pub async fn exited(&self) -> Result<Crash, AwaitCrashError> {
         let id = self.id;
-        Waiting::new(&self.owner.link, Topic::Conversation(id), |client| client.await_crash(id)).await
+        Waiting::new(&self.link, Topic::Conversation(id), |client| client.await_crash(id)).await
     }
 
     /// The participants that are alive: one, or none when the conversation only records, has failed, or
@@ -364,7 +414,7 @@ impl Conversation {
     ///
     /// The server speaks 1.0, which has no pids.
     pub fn participant_pids(&self) -> Result<Vec<Pid>, NeedsVersion2> {
-        self.owner.link.lock().client.participant_pids(self.id)
+        self.link.lock().client.participant_pids(self.id)
     }
 
     /// Closes the conversation: takes no more messages, and waits until outstanding requests have ended.
@@ -374,7 +424,7 @@ impl Conversation {
     ///
     /// The connection was lost, and the conversation with it.
     pub async fn close(self) -> Result<(), CloseError> {
-        let (link, id) = (&self.owner.link, self.id);
+        let (link, id) = (&self.link, self.id);
         link.act(None, |client| client.close(id))?;
         Waiting::new(link, Topic::Conversation(id), |client| client.closed(id)).await
     }
@@ -388,7 +438,7 @@ impl Conversation {
                 return Poll::Ready(Some(outcome));
             }
             // Armed only when there is something to wait for: most calls never need it.
-            let alarm = alarm.get_or_insert_with(|| self.owner.link.sleeper.sleep_until(after(timeout)));
+            let alarm = alarm.get_or_insert_with(|| self.link.sleeper.sleep_until(after(timeout)));
             alarm.as_mut().poll(cx).map(|()| None)
         })
         .await
@@ -397,7 +447,7 @@ impl Conversation {
 
 impl Drop for Conversation {
     fn drop(&mut self) {
-        self.owner.link.act(None, |client| client.release(self.id));
+        self.link.act(None, |client| client.release(self.id));
     }
 }
 
@@ -425,6 +475,17 @@ impl Drop for Claim<'_> {
     fn drop(&mut self) {
         self.link.lock().client.forget(self.conversation, self.message);
     }
+}
+
+/// Looks when something about the line changes, until `look` has an answer.
+pub(super) async fn until<L: SharedClient, T>(line: &Line<L>, mut look: impl FnMut() -> Option<T>) -> T {
+    let mut watch = line.watch();
+    std::future::poll_fn(|cx| {
+        // Before it looks: what changes after that wakes it.
+        watch.wait(cx.waker());
+        look().map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
 }
 
 /// The moment after `timeout`, or one so far away that nobody will see it.

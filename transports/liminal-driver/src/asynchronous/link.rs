@@ -5,19 +5,17 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use async_executor::Executor;
 use futures_io::{AsyncRead, AsyncWrite};
-use liminal_proto::Wants;
+use liminal_proto::{Version, Wants};
 
 use super::connect::Halves;
-use super::server::OnExecutor;
+use super::crew::Crew;
 use super::sleep::{Alarm, Sleeper};
-use crate::client::{Client, Participants, SharedClient, Topic, Waiter, wake_at};
-use crate::server::{Pool, StopOptions};
+use crate::client::{Client, Linked, Participants, SharedClient, Topic, Waiter, wake_at};
 use crate::unsent::Unsent;
 use crate::with_scratch;
 
@@ -31,9 +29,9 @@ pub(crate) struct Link {
     state: Mutex<State>,
     pub(crate) sleeper: Arc<dyn Sleeper>,
     /// Who serves, once somebody does.
-    participants: OnceLock<Participants>,
-    /// Where those of them run that await. It goes with the driver.
-    executor: Weak<Executor<'static>>,
+    crew: Crew,
+    /// That they take part here.
+    linked: OnceLock<Linked>,
 }
 
 pub(crate) struct State {
@@ -99,12 +97,7 @@ pub(crate) enum Found {
 pub(crate) const READS_MAX: usize = 16;
 
 impl Link {
-    pub(crate) fn new(
-        client: Client,
-        (read, write): Halves,
-        sleeper: Arc<dyn Sleeper>,
-        executor: Weak<Executor<'static>>,
-    ) -> Self {
+    pub(crate) fn new(client: Client, (read, write): Halves, sleeper: Arc<dyn Sleeper>, crew: Crew) -> Self {
         let reader = Reader { half: read, alarm: Alarm::new(Arc::clone(&sleeper)) };
         let state = State {
             client,
@@ -120,7 +113,7 @@ impl Link {
             turns: 0,
             callers: 0,
         };
-        Self { state: Mutex::new(state), sleeper, participants: OnceLock::new(), executor }
+        Self { state: Mutex::new(state), sleeper, crew, linked: OnceLock::new() }
     }
 
     /// The state. A panic while it was held leaves nothing half done that the next call could not bear:
@@ -129,26 +122,39 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who serves, if somebody does.
-    pub(crate) fn participants(&self) -> Option<&Participants> {
-        self.participants.get()
+    /// The version that was negotiated.
+    pub(crate) fn version(&self) -> Version {
+        match self.lock().client.connected() {
+            Some(Ok(version)) => version,
+            _ => Version::V1_0,
+        }
     }
 
-    /// The same, from now on.
+    /// Who serves, if somebody does.
+    pub(crate) fn participants(&self) -> Option<&Participants> {
+        self.crew.participants()
+    }
+
+    /// The same, from now on: they take part in conversations of this connection.
     pub(crate) fn serves(self: &Arc<Self>) -> &Participants {
-        self.participants.get_or_init(|| {
+        let clock = *self.lock().client.clock();
+        let participants = self.crew.serves(clock, &self.sleeper);
+        self.linked.get_or_init(|| {
             let this: Arc<dyn SharedClient> = Arc::<Self>::clone(self);
-            let clock = *self.lock().client.clock();
-            let spawn = Box::new(OnExecutor(Weak::clone(&self.executor)));
-            let pool = Pool::new(StopOptions::default().blocking_seats);
-            Participants::new(Arc::downgrade(&this), clock, spawn, Arc::clone(&self.sleeper), pool)
-        })
+            participants.link(Arc::downgrade(&this))
+        });
+        participants
+    }
+
+    /// Whose connection it is.
+    pub(crate) const fn crew(&self) -> &Crew {
+        &self.crew
     }
 
     /// Tells participants what has arrived for them, and says what they could not say before.
     pub(crate) fn attend(&self) {
-        if let Some(participants) = self.participants() {
-            participants.attend(self);
+        if let Some(linked) = self.linked.get() {
+            linked.attend(self);
         }
     }
 

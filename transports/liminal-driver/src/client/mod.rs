@@ -1,10 +1,13 @@
 //! One client: its connection, and what has arrived for its conversations. No I/O: the transports move
 //! the bytes, and whoever waits leaves a [`Waker`].
 
+mod line;
 mod mailbox;
 mod participants;
+mod reconnect;
 mod recording;
 mod services;
+mod standing;
 
 use std::collections::BTreeMap;
 use std::task::Waker;
@@ -15,14 +18,18 @@ use liminal_core::transcript::OpenerId;
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
     CloseReason, CommandError, Config, Connection, ConversationId, ConversationPhase, CreditGiven, Event,
-    Exit, Expects, LinkError, Message, MessageId, Next, Phase, Pid, Rejected, Reply, StreamId, Version, Wake,
-    Wants,
+    Exit, Expects, LinkError, Message, MessageId, Next, Phase, Pid, Rejected, Reply, StreamId, Terms,
+    Version, Wake, Wants,
 };
 
+pub use self::line::{Line, Look, OfferOn, ServiceId, ToOffer, Watch};
 use self::mailbox::{Awaited, Ended, Mailbox, Opening};
-pub use self::participants::{Participants, Registration, SharedClient};
+pub use self::participants::{Linked, Participants, Registration, SharedClient};
+pub use self::reconnect::{Backoff, Reconnect};
 use self::recording::Recording;
+pub use self::services::Offered;
 use self::services::Services;
+pub use self::standing::{Connectivity, Outage, Standing};
 use crate::error::{
     AskError, AwaitCrashError, CloseError, Crash, Exited, Lost, MessageError, NeedsVersion2, OpenError,
     ReceiveError, Refusal,
@@ -96,7 +103,9 @@ impl Client {
         this
     }
 
-    fn with_clock(config: Config, clock: Clock) -> Self {
+    /// The same, told the time by this clock: the one of the client whose connection was lost.
+    #[must_use]
+    pub fn with_clock(config: Config, clock: Clock) -> Self {
         Self {
             connection: Connection::client(clock.now(), Config { credit: CreditGiven::Consumed, ..config }),
             clock,
@@ -364,33 +373,50 @@ impl Client {
     ///
     /// The connection does not take the command.
     pub fn open(&mut self, subject: &str) -> Result<Option<ConversationId>, OpenError> {
-        let now = self.clock.now();
-        let conversation = match (self.connection.open(now, subject), &self.end) {
+        let opened = self.connection.open(self.clock.now(), subject);
+        self.on_open(opened, subject, Terms::default())
+    }
+
+    /// Opens a conversation on terms of one's own. `Ok(None)`: there is no room now.
+    ///
+    /// # Errors
+    ///
+    /// The peer speaks 1.0, or the connection does not take the command.
+    pub fn open_on(&mut self, subject: &str, terms: Terms) -> Result<Option<ConversationId>, OpenError> {
+        let opened = self.connection.open_on(self.clock.now(), subject, terms);
+        self.on_open(opened, subject, terms)
+    }
+
+    fn on_open(
+        &mut self,
+        opened: Result<ConversationId, CommandError>,
+        subject: &str,
+        terms: Terms,
+    ) -> Result<Option<ConversationId>, OpenError> {
+        let conversation = match (opened, &self.end) {
             (Ok(conversation), _) => conversation,
             (Err(reason), None) if waits(&reason) => return Ok(self.wants(&reason)),
             (Err(_), Some(end)) => return Err(OpenError::Lost(end.clone())),
+            (Err(CommandError::NeedsVersion2), None) => return Err(OpenError::NeedsVersion2),
             (Err(error), None) => return Err(OpenError::Rejected(error)),
         };
         let silent = self.version == Some(Version::V1_0);
         let opening = if silent { Opening::Open(None) } else { Opening::Asked };
         self.mailboxes.insert(conversation, Mailbox::new(opening));
         if self.recording.is_some() {
-            self.said(Event::Open {
-                conversation,
-                subject: subject.to_owned(),
-                terms: liminal_proto::Terms::default(),
-            });
+            self.said(Event::Open { conversation, subject: subject.to_owned(), terms });
         }
         Ok(Some(conversation))
     }
 
-    /// How the opening ended.
+    /// How the opening ended. A conversation whose time was over before that was open, and is closed.
     #[must_use]
     pub fn opened(&self, conversation: ConversationId) -> Option<Result<(), OpenError>> {
-        match self.mailboxes.get(&conversation).map(|mailbox| &mailbox.opening) {
-            Some(Opening::Open(_)) => Some(Ok(())),
-            Some(Opening::Refused(refusal)) => Some(Err(OpenError::Refused(refusal.clone()))),
-            Some(Opening::Asked) | None => self.end.clone().map(|end| Err(OpenError::Lost(end))),
+        let mailbox = self.mailboxes.get(&conversation);
+        match mailbox.map(|mailbox| (&mailbox.opening, mailbox.ended)) {
+            Some((Opening::Open(_), _) | (Opening::Asked, true)) => Some(Ok(())),
+            Some((Opening::Refused(refusal), _)) => Some(Err(OpenError::Refused(refusal.clone()))),
+            Some((Opening::Asked, false)) | None => self.end.clone().map(|end| Err(OpenError::Lost(end))),
         }
     }
 

@@ -1,12 +1,11 @@
 //! The participants of a client that serves: the same hub as a server's, with the client's connection as its
-//! one link.
+//! link; one after the other, when it reconnects.
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use liminal_core::{Command, LinkId, OfferId, Outbox, RegisterError, Settings, Subject};
-use liminal_proto::{CommandError, Config, ConversationId, Event, Instant, LinkError};
+use liminal_proto::{CloseReason, CommandError, Config, ConversationId, Event, Instant, LinkError};
 
 use super::Client;
 use crate::Clock;
@@ -29,34 +28,39 @@ pub trait SharedClient: Send + Sync + 'static {
     /// Writes what there is to write, as far as the stream takes it at once, and sees to it that somebody minds
     /// the rest, what the clock is to bring about, and the end.
     fn flush(&self);
+
+    /// How its connection ended.
+    fn ended(&self) -> Option<CloseReason> {
+        let mut end = None;
+        self.with(&mut |client| end = client.ended());
+        end
+    }
 }
 
-/// The participants of a client that serves.
-///
-/// Whoever reads [attends](Self::attend) to them before it reads more, and so does the driver when it is woken;
-/// it also minds their [timer](Hub::timer) and runs their tasks.
+/// The participants of a client that serves, whichever its connection is. Its driver minds their
+/// [timer](Hub::timer) and runs their tasks.
+#[derive(Debug)]
 pub struct Participants {
-    connected: Connected<ClientOutlet>,
+    hub: Arc<Hub>,
 }
 
 impl Participants {
-    /// Nobody yet.
+    /// Nobody yet. The clock is that of every client which they are [linked](Self::link) to.
     #[must_use]
-    pub fn new(
-        client: Weak<dyn SharedClient>,
-        clock: Clock,
-        spawn: Box<dyn Spawn>,
-        sleeper: Arc<dyn Sleeper>,
-        pool: Arc<Pool>,
-    ) -> Self {
-        let hub = Hub::with_clock(clock, options(), spawn, sleeper, pool);
-        Self { connected: hub.attach(|id| Arc::new(ClientOutlet::new(id, client))) }
+    pub fn new(clock: Clock, spawn: Box<dyn Spawn>, sleeper: Arc<dyn Sleeper>, pool: Arc<Pool>) -> Self {
+        Self { hub: Hub::with_clock(clock, options(), spawn, sleeper, pool) }
     }
 
     /// Their hub.
     #[must_use]
     pub const fn hub(&self) -> &Arc<Hub> {
-        self.connected.hub()
+        &self.hub
+    }
+
+    /// Has them take part in conversations on the connection of this client.
+    #[must_use]
+    pub fn link(&self, client: Weak<dyn SharedClient>) -> Linked {
+        Linked { connected: self.hub.attach(|id| Arc::new(ClientOutlet::new(id, client))) }
     }
 
     /// Has whoever is invited on a subject be a participant of this kind.
@@ -77,11 +81,21 @@ impl Participants {
         })?;
         Ok(Registration { hub: Arc::clone(self.hub()), offer })
     }
+}
 
-    /// Tells their hub what has arrived for them, and says what found no room before. Whoever calls this holds
-    /// no lock; participants of kind inline run here.
+/// The participants of a client, linked to one connection of it. When this is dropped they take part in no
+/// conversation there.
+#[derive(Debug)]
+pub struct Linked {
+    connected: Connected<ClientOutlet>,
+}
+
+impl Linked {
+    /// Tells their hub what has arrived for them, and says what found no room before. Whoever reads does this before
+    /// it reads more, and the driver when it is woken; nobody holds a lock then, because participants of kind inline
+    /// run here.
     pub fn attend(&self, client: &impl SharedClient) {
-        let (hub, outlet) = (self.hub(), self.connected.link());
+        let (hub, outlet) = (self.connected.hub(), self.connected.link());
         let mut again = false;
         let mut credited = false;
         loop {
@@ -101,12 +115,6 @@ impl Participants {
         if credited || outlet.is_full() {
             hub.flush_at(hub.clock().now(), outlet);
         }
-    }
-}
-
-impl fmt::Debug for Participants {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Participants").field("hub", self.hub()).finish()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use liminal_core::Subject;
-use liminal_proto::{CommandError, Event, ReasonCode, StreamId};
+use liminal_proto::{CloseReason, CommandError, Event, ReasonCode, StreamId};
 use smallvec::SmallVec;
 
 use super::{Client, Topic};
@@ -28,17 +28,38 @@ pub(super) struct Services {
 /// One offer, until nobody asks about it any more.
 #[derive(Debug)]
 struct Offer {
-    standing: Standing,
+    told: Told,
     /// This side has taken it back.
     withdrawn: bool,
 }
 
+/// What the server has told of an offer.
 #[derive(Clone, Debug)]
-enum Standing {
-    Offered,
+enum Told {
+    Nothing,
     Serving,
     Refused(Refusal),
     Gone,
+}
+
+/// How an offer stands on its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Offered {
+    /// The server has not answered yet.
+    Asked,
+    /// Its participants are invited.
+    Stands,
+    /// The server does not take it.
+    Refused(Refusal),
+    /// It is over, and the connection goes on.
+    Ended(ServiceEnd),
+    /// The connection is over, and it with that.
+    Lost {
+        /// How the connection ended.
+        reason: CloseReason,
+        /// Whether this side had taken it back.
+        withdrawn: bool,
+    },
 }
 
 /// # Serving
@@ -56,7 +77,7 @@ impl Client {
         match (self.connection.serve(self.clock.now(), name, capacity), &self.end) {
             (Ok(offer), _) => {
                 let services = self.services.get_or_insert_default();
-                services.offers.insert(offer, Offer { standing: Standing::Offered, withdrawn: false });
+                services.offers.insert(offer, Offer { told: Told::Nothing, withdrawn: false });
                 Ok(Some(offer))
             }
             (Err(_), Some(end)) => Err(ServeError::Lost(end.clone())),
@@ -69,10 +90,10 @@ impl Client {
     /// Whether the offer stands.
     #[must_use]
     pub fn serving(&self, offer: StreamId) -> Option<Result<(), ServeError>> {
-        match self.offer(offer).map(|offer| &offer.standing) {
-            Some(Standing::Serving | Standing::Gone) => Some(Ok(())),
-            Some(Standing::Refused(refusal)) => Some(Err(ServeError::Refused(refusal.clone()))),
-            Some(Standing::Offered) | None => self.end.clone().map(|end| Err(ServeError::Lost(end))),
+        match self.offer(offer).map(|offer| &offer.told) {
+            Some(Told::Serving | Told::Gone) => Some(Ok(())),
+            Some(Told::Refused(refusal)) => Some(Err(ServeError::Refused(refusal.clone()))),
+            Some(Told::Nothing) | None => self.end.clone().map(|end| Err(ServeError::Lost(end))),
         }
     }
 
@@ -93,13 +114,21 @@ impl Client {
         }
     }
 
-    /// How the offer ended.
+    /// How an offer stands. One that nobody asks about any more was taken back.
     #[must_use]
-    pub fn service_end(&self, offer: StreamId) -> Option<ServiceEnd> {
-        match self.offer(offer) {
-            Some(Offer { standing: Standing::Gone, withdrawn: false }) => Some(ServiceEnd::Dismissed),
-            Some(Offer { standing: Standing::Gone, .. }) => Some(ServiceEnd::Withdrawn),
-            _ => self.end.clone().map(ServiceEnd::Lost),
+    pub fn offered(&self, offer: StreamId) -> Offered {
+        let Some(Offer { told, withdrawn }) = self.offer(offer) else {
+            return Offered::Ended(ServiceEnd::Withdrawn);
+        };
+        match (told, &self.end) {
+            (Told::Gone, _) if *withdrawn => Offered::Ended(ServiceEnd::Withdrawn),
+            (Told::Gone, _) => Offered::Ended(ServiceEnd::Dismissed),
+            (Told::Refused(refusal), _) => Offered::Refused(refusal.clone()),
+            (Told::Nothing | Told::Serving, Some(end)) => {
+                Offered::Lost { reason: end.clone(), withdrawn: *withdrawn }
+            }
+            (Told::Nothing, None) => Offered::Asked,
+            (Told::Serving, None) => Offered::Stands,
         }
     }
 
@@ -149,11 +178,11 @@ impl Client {
             Event::Invite { .. } | Event::Message(_) | Event::Close { .. } | Event::Cancel { .. } => {
                 self.on_arrival(event);
             }
-            Event::Serving { offer } => self.on_standing(offer, Standing::Serving),
+            Event::Serving { offer } => self.on_told(offer, Told::Serving),
             Event::NotServing { offer, reason, text } => {
-                self.on_standing(offer, Standing::Refused(Refusal { reason, text }));
+                self.on_told(offer, Told::Refused(Refusal { reason, text }));
             }
-            Event::Withdrawn { offer } => self.on_standing(offer, Standing::Gone),
+            Event::Withdrawn { offer } => self.on_told(offer, Told::Gone),
             event => return Some(event),
         }
         None
@@ -172,9 +201,9 @@ impl Client {
         }
     }
 
-    fn on_standing(&mut self, offer: StreamId, standing: Standing) {
+    fn on_told(&mut self, offer: StreamId, told: Told) {
         if let Some(entry) = self.services.as_mut().and_then(|services| services.offers.get_mut(&offer)) {
-            entry.standing = standing;
+            entry.told = told;
             self.wake(Topic::Offer(offer));
         }
     }

@@ -4,17 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use liminal_core::{Answer, Call, ConversationKey, Invocation, Ticket};
-use liminal_proto::{ExitReason, Instant, Pid};
+use liminal_core::{Answer, Call, Invocation, Ticket};
+use liminal_proto::{ExitReason, Instant};
 
 use super::Hub;
-use super::hub::Instance;
+use super::hub::{Instance, Whom, whom};
 use super::task_host::Cancel;
 
 /// Calls participants that live outside this program, or in it but by rules of their own.
 ///
-/// A host keeps its participants by [`Invocation::pid`]: it begins one at a [`Call::Join`] and gives it up
-/// at a [`Call::Leave`], which is answered when nothing is left of it.
+/// A host keeps its participants by [`Invocation::conversation`] and [`Invocation::pid`]: it begins one at a
+/// [`Call::Join`] and gives it up at a [`Call::Leave`], which is answered when nothing is left of it. The pid alone
+/// names one of one server, and a client that reconnects may find another there.
 /// A call of one that has [exited](Hosted::exited) may still be on its way then; it is answered like any other.
 pub trait Host: Send + Sync + 'static {
     /// Makes a call. It must not block: whoever has something to say to any participant comes by here. A
@@ -29,7 +30,7 @@ pub trait Host: Send + Sync + 'static {
 pub struct Answers {
     hub: Arc<Hub>,
     ticket: Ticket,
-    participant: (ConversationKey, Pid),
+    participant: Whom,
     /// Whether this is its first call, and whether its last.
     joins: bool,
     leaves: bool,
@@ -39,7 +40,7 @@ pub struct Answers {
 
 impl Answers {
     pub(super) fn new(hub: Arc<Hub>, ticket: Ticket, invocation: &Invocation, cancel: Arc<Cancel>) -> Self {
-        let participant = (invocation.conversation, invocation.pid);
+        let participant = whom(invocation);
         let joins = matches!(invocation.what, Call::Join { .. });
         let leaves = matches!(invocation.what, Call::Leave { .. });
         Self { hub, ticket, participant, joins, leaves, cancel, returned: false }
@@ -59,7 +60,7 @@ impl Answers {
             Answer::Refused { .. } | Answer::Busy => self.joins || self.leaves,
             _ => self.leaves,
         };
-        self.hub.returned(self.ticket, self.participant.1, answer, (!gone).then_some(Instance::Hosted));
+        self.hub.returned(self.ticket, self.participant, answer, (!gone).then_some(Instance::Hosted));
     }
 
     /// Whether nobody needs the answers any more; wakes the one who asked last when that comes about. The
@@ -98,15 +99,14 @@ impl Drop for Answers {
 #[derive(Clone)]
 pub struct Hosted {
     hub: Arc<Hub>,
-    participant: (ConversationKey, Pid),
+    participant: Whom,
 }
 
 impl Hosted {
     /// It is no more, whether or not it is being called. It is dead at once for everyone; a call that is
     /// out is cancelled and must still return. Of one that has left or exited already this does nothing.
     pub fn exited(&self, reason: ExitReason) {
-        let (conversation, pid) = self.participant;
-        self.hub.exited(conversation, pid, reason);
+        self.hub.exited(self.participant, reason);
     }
 }
 

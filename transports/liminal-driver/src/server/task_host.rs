@@ -15,7 +15,7 @@ use liminal_core::{Answer, Call, Invocation, Ticket};
 use liminal_proto::{ExitReason, Instant};
 
 use super::Hub;
-use super::hub::{Instance, Returned};
+use super::hub::{Instance, Returned, whom};
 use super::sync_host::{crashed, discard};
 
 /// Says that nobody needs the result of a call any more.
@@ -76,7 +76,7 @@ pub(super) async fn call(
         }
     };
     let instance = participant.map(Instance::Async);
-    Returned::new(move || hub.returned(ticket, invocation.pid, answer, instance))
+    Returned::new(move || hub.returned(ticket, whom(&invocation), answer, instance))
 }
 
 /// Runs a call until it returns or is cancelled. All that is the user's code is in here: the function that

@@ -8,7 +8,7 @@ use liminal_core::{Answer, Factory, Ticket};
 use liminal_proto::ReasonCode;
 use smallvec::SmallVec;
 
-use super::core::{Instance, Run};
+use super::core::{Instance, Run, whom};
 use super::{Hub, Returned, Round, log};
 use crate::server::task_host::Cancel;
 use crate::server::{Answers, Host, Kind, sync_host, task_host};
@@ -45,7 +45,7 @@ impl Hub {
         round.now = self.clock.now();
         answers.0.iter().for_each(log);
         let mut core = self.lock();
-        let gone = core.keep(run.invocation.pid, participant.map(Instance::Sync));
+        let gone = core.keep(whom(&run.invocation), participant.map(Instance::Sync));
         core.answers(run.ticket, answers.0, round);
         core.collect(round);
         drop(core);
@@ -65,7 +65,7 @@ impl Hub {
             let end = sink.end.unwrap_or(Answer::Done);
             // Before the bus is told: the next call may need it.
             drop(pool_seat);
-            hub.returned(ticket, invocation.pid, end, participant.map(Instance::Sync));
+            hub.returned(ticket, whom(&invocation), end, participant.map(Instance::Sync));
         });
         if self.pool.run(job).is_err()
             && let Some(mut run) = take(&seat)
@@ -118,7 +118,7 @@ impl Hub {
     fn give_back(&self, run: &Run, instance: Option<Instance>, answer: Answer, round: &mut Round) {
         let mut core = self.lock();
         core.cancels.remove(&run.ticket);
-        let gone = core.keep(run.invocation.pid, instance);
+        let gone = core.keep(whom(&run.invocation), instance);
         round.now = self.clock.now();
         core.answers(run.ticket, [answer], round);
         core.collect(round);

@@ -16,11 +16,15 @@ use crate::server::recording::Recording;
 use crate::server::task_host::Cancel;
 use crate::server::{Kind, Outlet};
 
+/// One participant, by its conversation and its pid. The pid alone would not do: a client that serves meets the same
+/// again when it reconnects to a server that was started anew.
+pub(in crate::server) type Whom = (ConversationKey, Pid);
+
 /// What is behind the lock.
 pub(super) struct Core {
     pub(super) bus: Bus,
     pub(super) kinds: BTreeMap<OfferId, Kind>,
-    pub(super) seats: BTreeMap<Pid, Seat>,
+    pub(super) seats: BTreeMap<Whom, Seat>,
     pub(super) links: BTreeMap<LinkId, Arc<dyn Outlet>>,
     pub(super) cancels: BTreeMap<Ticket, Arc<Cancel>>,
     /// Calls whose replies would find no room.
@@ -195,9 +199,9 @@ impl Core {
         if matches!(invocation.what, Call::Join { .. })
             && let Some(kind) = self.kinds.get(&invocation.offer)
         {
-            self.seats.insert(invocation.pid, Seat { kind: kind.clone(), instance: None });
+            self.seats.insert(whom(&invocation), Seat { kind: kind.clone(), instance: None });
         }
-        let seat = self.seats.get_mut(&invocation.pid);
+        let seat = self.seats.get_mut(&whom(&invocation));
         let (kind, instance) =
             seat.map_or((None, None), |seat| (Some(seat.kind.clone()), seat.instance.take()));
         Run { ticket, invocation, kind, instance }
@@ -205,13 +209,13 @@ impl Core {
 
     /// A participant is back from a call, or is no more. Gives back what is left of one that is no more.
     #[must_use = "it is to be dropped once the bus is unlocked: what is a user's may do anything then"]
-    pub(super) fn keep(&mut self, pid: Pid, instance: Option<Instance>) -> Option<Seat> {
-        match (instance, self.seats.get_mut(&pid)) {
+    pub(super) fn keep(&mut self, whom: Whom, instance: Option<Instance>) -> Option<Seat> {
+        match (instance, self.seats.get_mut(&whom)) {
             (Some(instance), Some(seat)) => {
                 seat.instance = Some(instance);
                 None
             }
-            (Some(_), None) | (None, _) => self.seats.remove(&pid),
+            (Some(_), None) | (None, _) => self.seats.remove(&whom),
         }
     }
 
@@ -266,6 +270,11 @@ impl Core {
             timer.wake_by_ref();
         }
     }
+}
+
+/// Whom a call is for.
+pub(in crate::server) const fn whom(invocation: &Invocation) -> Whom {
+    (invocation.conversation, invocation.pid)
 }
 
 impl Instance {

@@ -13,13 +13,13 @@ use std::task::Waker;
 use std::time::{self, Duration};
 
 use liminal_core::{
-    Answer, Bus, ConversationKey, CrashPolicy, LinkId, OfferId, RegisterError, Subject, Ticket, Uncompensated,
+    Answer, Bus, CrashPolicy, LinkId, OfferId, RegisterError, Subject, Ticket, Uncompensated,
 };
-use liminal_proto::{CloseReason, CreditGiven, Event, ExitReason, Instant, LinkError, Pid};
+use liminal_proto::{CloseReason, CreditGiven, Event, ExitReason, Instant, LinkError};
 use smallvec::SmallVec;
 
-pub(super) use self::core::Instance;
 use self::core::{Core, Run};
+pub(super) use self::core::{Instance, Whom, whom};
 use super::brief::Brief;
 use super::recording::Recording;
 use super::sync_host::discard;
@@ -329,7 +329,7 @@ impl Hub {
     pub(super) fn returned(
         self: &Arc<Self>,
         ticket: Ticket,
-        pid: Pid,
+        whom: Whom,
         answer: Answer,
         instance: Option<Instance>,
     ) {
@@ -338,7 +338,7 @@ impl Hub {
         self.drive(|core, round| {
             core.cancels.remove(&ticket);
             core.crowded.remove(&ticket);
-            gone = core.keep(pid, instance);
+            gone = core.keep(whom, instance);
             core.answers(ticket, [answer], round);
         });
         discard(gone);
@@ -355,11 +355,12 @@ impl Hub {
     }
 
     /// A participant is no more, whatever it was doing.
-    pub(super) fn exited(self: &Arc<Self>, conversation: ConversationKey, pid: Pid, reason: ExitReason) {
+    pub(super) fn exited(self: &Arc<Self>, whom: Whom, reason: ExitReason) {
         log_exit(&reason);
         let mut gone = None;
         self.drive(|core, round| {
-            gone = core.seats.remove(&pid);
+            gone = core.seats.remove(&whom);
+            let (conversation, pid) = whom;
             core.exited(conversation, pid, reason, round);
         });
         discard(gone);
