@@ -34,7 +34,8 @@ pub enum CreditGiven {
     Polled,
     /// When a request has ended, and for all else when the embedder says so with
     /// [`consumed`](crate::Connection::consumed): for an embedder that queues what it polls, so that what it queues is
-    /// bounded, too.
+    /// bounded, too. Replies are bounded by conversation: of those for all conversations together the credit is given
+    /// when they are polled, so that replies that are kept never hold up those of other conversations.
     Consumed,
 }
 

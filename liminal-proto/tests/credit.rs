@@ -164,9 +164,9 @@ fn of_a_message_and_of_a_reply_the_embedder_says_when_it_is_dealt_with() {
     let mut client = client_of_narrow(1);
     let asked = client.ask(START, conversation(1), None, Bytes::new()).unwrap();
     feed(&mut client, START, &reply_v2(1, asked.get(), true, &[7; 2_936]));
-    assert_eq!(credits(&mut client), []);
+    assert_eq!(credits(&mut client), [(0, 0, 3_000)], "what it keeps holds up no other conversation");
     client.consumed(START, conversation(1), 2_936);
-    assert_eq!(credits(&mut client), [(1, 3_000, 0), (0, 0, 3_000)]);
+    assert_eq!(credits(&mut client), [(1, 3_000, 0)]);
 }
 
 /// P-7.72
@@ -400,4 +400,21 @@ fn what_an_empty_message_is_charged_keeps_their_number_bounded() {
     let mut client = client_of_narrow(1);
     let taken = (0..).take_while(|_| say(&mut client, 1, 0).is_ok()).count();
     assert_eq!(taken, (CONVERSATION / EMPTY) as usize);
+}
+
+/// P-7.72
+#[test]
+fn replies_that_are_kept_hold_up_no_reply_of_another_conversation() {
+    let mut client = client_of_narrow(20);
+    let mut given = CONNECTION;
+    for stream in (1..40).step_by(2) {
+        let key = conversation(stream.into());
+        let asked = client.ask(START, key, None, Bytes::new()).unwrap();
+        given = given.checked_sub(3_000).expect("there is credit for a reply in every conversation");
+        let told = feed(&mut client, START, &reply_v2(stream, asked.get(), true, &[7; 2_936]));
+        assert!(matches!(told[..], [Event::Reply(_)]), "{told:?}");
+        given += credits(&mut client).iter().map(|(_, _, replies)| replies).sum::<u32>();
+        let left = client.credit_left(key).unwrap();
+        assert_eq!(left.to_hear, CONVERSATION - 3_000, "each is bounded by its own conversation");
+    }
 }

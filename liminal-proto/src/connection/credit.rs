@@ -271,8 +271,14 @@ impl Credit {
 
     /// Something of this length is dealt with.
     pub(super) fn give_back(&mut self, said: Said, flow: &mut Flow, len: usize) {
-        let (here, in_all) = self.costs_at(Some(self.own), len);
+        let (here, _) = self.costs_at(Some(self.own), len);
         flow.account.give_back(self.own.conversation, here);
+        self.give_back_in_all(said, flow, len);
+    }
+
+    /// Something of this length holds up no other conversation any more.
+    pub(super) fn give_back_in_all(&mut self, said: Said, flow: &mut Flow, len: usize) {
+        let (_, in_all) = self.costs_at(Some(self.own), len);
         let in_all = in_all.min(flow.taken);
         flow.taken -= in_all;
         self.accounts[said as usize].give_back(self.own.connection, in_all);

@@ -128,7 +128,12 @@ impl Opener {
             Some((stream, flow)) if !awaited || sender.credit.is_given_when_polled() => {
                 sender.give_back(Said::Reply, stream, flow, len);
             }
-            Some(_) => {}
+            // Replies of one conversation that somebody keeps must not hold up those of others: whoever opens
+            // conversations bounds what it keeps by their number.
+            Some((_, flow)) => {
+                sender.credit.give_back_in_all(Said::Reply, flow, len);
+                sender.pay_connection();
+            }
             None => sender.pay_connection(),
         }
         if !awaited {

@@ -130,6 +130,7 @@ pub fn credit_that_is_exceeded_ends_the_connection(transport: &dyn Transport) {
             let mut raw = world.raw();
             raw.shake_hands(Dialect::V2);
             raw.open(1, 1, "async");
+            assert!(matches!(raw.expect().body, Body::Opened { .. }));
             // What is behind it is not dealt with.
             raw.ask(1, 1, say::HOLD.as_bytes());
             exceed(&mut raw);
