@@ -32,6 +32,10 @@
 //! })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A server is replaced, or a network fails: a handle that is told to [reconnect](Handle::reconnect) comes back, and
+//! serves again what it [served](Handle::serve). Conversations end with their connection, and whoever waits in one is
+//! told.
 
 mod listener;
 mod stream;

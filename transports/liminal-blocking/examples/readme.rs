@@ -6,7 +6,7 @@ use std::error::Error;
 use std::thread;
 use std::time::Duration;
 
-use liminal_blocking::{Address, Context, Received};
+use liminal_blocking::{Address, Context, Received, Reconnect};
 
 fn ask(address: &Address) -> Result<(), Box<dyn Error>> {
     let handle = liminal_blocking::connect_and_spawn(address)?;
@@ -25,6 +25,7 @@ fn greet(context: &mut Context<'_>, message: Received) {
 fn respond(address: &Address) -> Result<(), Box<dyn Error>> {
     let handle = liminal_blocking::connect_and_spawn(address)?;
     let service = handle.serve_blocking("worker", || greet, 8)?;
+    handle.reconnect(Reconnect::default())?;
     let conversation = handle.open("worker")?;
     assert_eq!(&conversation.ask("hello", Duration::from_secs(5))?[..], b"hello");
     drop(service);

@@ -26,6 +26,10 @@
 //! running.join().expect("the server does not panic")?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A server is replaced, or a network fails: a handle that is told to [reconnect](Handle::reconnect) comes back, and
+//! serves again what it [served](Handle::serve). Conversations end with their connection, and whoever waits in one is
+//! told.
 
 mod bell;
 mod connect;

@@ -135,7 +135,7 @@ Examples:
 
 const DEMO_HELP: &str = "\
 It needs nothing: it starts servers of its own, on free ports of this machine, and stops them again. The
-child process that is killed is its own, too.
+processes that are killed are its own, too.
 
 Exit codes:
   0      everything that it shows has really happened

@@ -84,6 +84,9 @@ pub(crate) enum Error {
     #[cfg(unix)]
     #[error("cannot kill the process: {0}")]
     Kill(io::Error),
+    #[cfg(unix)]
+    #[error("cannot start this program once more: {0}")]
+    Child(io::Error),
     #[error("{question:?} was answered {answer:?}: this is a fault of liminal")]
     Answer { question: &'static str, answer: String },
     #[error("cannot start a thread: {0}")]
@@ -155,7 +158,7 @@ impl Error {
             | Self::LocalOverSockets(_)
             | Self::Inside => 1,
             #[cfg(unix)]
-            Self::Command(_) | Self::NotStartable(_) | Self::Kill(_) => 1,
+            Self::Command(_) | Self::NotStartable(_) | Self::Kill(_) | Self::Child(_) => 1,
         }
     }
 

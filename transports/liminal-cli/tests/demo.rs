@@ -20,8 +20,12 @@ fn it_shows_every_transport_and_a_death_and_exits_with_0() {
         assert!(shown[1].contains("\"Who am I?\""), "{text}");
         assert!(shown.iter().all(|line| line.contains("is answered") && line.ends_with(" µs")), "{text}");
     }
-    let told = text.lines().find(|line| line.trim_start().starts_with("told")).expect("somebody is told");
-    assert!(told.contains("killed by signal 9") && told.ends_with(" µs after the kill"), "{text}");
+    for (begins, has) in
+        [("told", "killed by signal 9"), ("fail", "lost its connection"), ("next", "\"Yes, I am.\"")]
+    {
+        let line = text.lines().find(|line| line.trim_start().starts_with(begins)).expect(begins);
+        assert!(line.contains(has) && line.ends_with(" µs after the kill"), "{text}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use liminal_process::{Command, Options, Processes, Protocol};
 use liminal_proto::ExitReason;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{LOOPBACK, PATIENCE, micros};
+use super::{LOOPBACK, PATIENCE, micros, text};
 use crate::error::Error;
 use crate::running::Running;
 
@@ -91,8 +91,4 @@ fn ask_and_kill(conversation: &Conversation, process: Pid) -> Result<Death, Erro
 
 fn is_by_kill(crash: &Crash) -> bool {
     matches!(crash.reason, ExitReason::Signal { signal } if i32::from(signal) == Signal::KILL.as_raw())
-}
-
-fn text(answer: &[u8]) -> String {
-    String::from_utf8_lossy(answer).into_owned()
 }

@@ -3,6 +3,8 @@
 mod conversations;
 #[cfg(unix)]
 mod death;
+#[cfg(unix)]
+mod rivals;
 
 use std::fmt;
 use std::io::Write;
@@ -20,8 +22,8 @@ const LOOPBACK: &str = "127.0.0.1:0";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const INTRODUCTION: &str = "\
-liminal is a messaging bus whose unit is the conversation. Everything below happens now, in one process
-and over real sockets of this machine.
+liminal is a messaging bus whose unit is the conversation. Everything below happens now, over real sockets of
+this machine.
 
 1. Whoever opens a conversation has a participant of its own, which remembers what was said. It is the
    same on every transport:
@@ -33,11 +35,17 @@ const DEATH: &str = "
 ";
 
 #[cfg(unix)]
+const RIVALS: &str = "
+3. Any client can be a participant. Two processes serve one subject, and the one that is asked is killed.
+   Whoever opens a conversation says whether it fails then, or goes on with the next:
+";
+
+#[cfg(unix)]
 const CONCLUSION: &str = "
 Nobody polled, and no time ran out: a death is an event, told at once to whoever waits.";
 
 const GOING_ON: &str = "
-To go on: liminal-server --help, liminal ask --help";
+To go on: liminal-server --help, liminal ask --help, liminal respond --help";
 
 /// See conversations on every transport, and a death that is told at once
 #[derive(Debug, Args)]
@@ -57,6 +65,8 @@ impl Demo {
         {
             say(out, DEATH)?;
             say(out, death::witness()?)?;
+            say(out, RIVALS)?;
+            say(out, rivals::witness()?)?;
             say(out, CONCLUSION)?;
         }
         say(out, GOING_ON)
@@ -66,6 +76,11 @@ impl Demo {
 /// Shows something at once, and not when everything is over.
 fn say(out: &mut impl Write, what: impl fmt::Display) -> Result<(), Error> {
     writeln!(out, "{what}").and_then(|()| out.flush()).map_err(Error::output)
+}
+
+#[cfg(unix)]
+fn text(answer: &[u8]) -> String {
+    String::from_utf8_lossy(answer).into_owned()
 }
 
 /// A short time, as people compare it.
