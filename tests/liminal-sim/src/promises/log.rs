@@ -23,6 +23,9 @@ pub(super) struct Log {
     pub(super) exits: usize,
     /// Requests that have not ended, with their deadlines.
     pub(super) open: BTreeMap<u64, Instant>,
+    /// What was open when the owner was lost. Nobody is told of its end; records of it that stood in the log before
+    /// the bus knew may still come out.
+    adrift: Adrift,
     /// Nothing may follow.
     pub(super) over: bool,
     /// Who is dead, and must be said to be before anything else is.
@@ -36,6 +39,13 @@ pub(super) struct Log {
     pub(super) given: BTreeMap<Pid, BTreeSet<u64>>,
     /// How many of the owner's messages are behind the last that was recorded.
     said: usize,
+}
+
+/// Requests, and replies that had been accepted, of a conversation whose owner is gone.
+#[derive(Default)]
+struct Adrift {
+    open: BTreeMap<u64, Instant>,
+    due: VecDeque<(u64, bool, Bytes)>,
 }
 
 type Key = (BusId, ConversationKey);
@@ -79,8 +89,7 @@ impl Checker {
         self.expect(first, Promise::R4, || format!("{link} is over for the second time."));
         let of_bus = self.logs.iter_mut().filter(|((of, _), _)| *of == bus);
         for (_, log) in of_bus.filter(|(_, log)| log.link == Some(link)) {
-            log.open.clear();
-            log.due.clear();
+            log.adrift = Adrift { open: mem::take(&mut log.open), due: mem::take(&mut log.due) };
         }
         self.on_guests_lost(bus, link);
     }
@@ -110,7 +119,9 @@ impl Checker {
             Recorded::Message { id, payload } => self.on_message(log, *id, payload, false),
             Recorded::Request { id, payload, deadline } => {
                 self.on_message(log, *id, payload, true);
-                log.open.insert(record.number.get(), *deadline);
+                let orphan = self.is_orphan(key.0, log);
+                let open = if orphan { &mut log.adrift.open } else { &mut log.open };
+                open.insert(record.number.get(), *deadline);
             }
             Recorded::Reply { request, last, payload } => {
                 self.on_reply(log, record.at, (request.get(), *last, payload));
@@ -173,23 +184,24 @@ impl Checker {
 
     fn on_reply(&mut self, log: &mut Log, at: Instant, reply: (u64, bool, &Bytes)) {
         let (request, last, payload) = reply;
-        let deadline = log.open.get(&request).copied();
+        let deadline = log.open.get(&request).or_else(|| log.adrift.open.get(&request)).copied();
         self.expect(deadline.is_some(), Promise::Q2, || format!("Record {request} awaits no reply."));
         let in_time = deadline.is_none_or(|deadline| at <= deadline);
         self.expect(in_time, Promise::Q1, || format!("The reply to record {request} is late."));
         self.expect(log.active.is_some(), Promise::L2, || "A reply where nobody takes part.".into());
-        let due = log.due.pop_front();
+        let due = log.due.pop_front().or_else(|| log.adrift.due.pop_front());
         let same = due.is_some_and(|(of, ends, what)| (of, ends, &what) == (request, last, payload));
         self.expect(same, Promise::O4, || {
             format!("No participant has given this reply to record {request}.")
         });
         if last {
             log.open.remove(&request);
+            log.adrift.open.remove(&request);
         }
     }
 
     fn on_request_ended(&mut self, log: &mut Log, request: u64, how: &Outcome) {
-        let was_open = log.open.remove(&request).is_some();
+        let was_open = log.open.remove(&request).or_else(|| log.adrift.open.remove(&request)).is_some();
         self.expect(was_open, Promise::Q1, || format!("Record {request} had ended before."));
         let any_exit = log.lives.values().any(|ended| *ended);
         let exit = *how != Outcome::Exited || any_exit;
