@@ -64,7 +64,7 @@ pub enum CommandError {
     Full,
     /// The peer has given no credit for that much more, in this conversation, or on the whole connection. Try again
     /// after [`Event::Room`](crate::Event::Room).
-    #[error("the peer takes no more {}", Where(.0))]
+    #[error("the peer has given no credit for that{}: say it again when it has", Where(.0))]
     NoCredit(Option<ConversationId>),
     /// A limit of this side is reached.
     #[error("the limit of {limit} {what} is reached")]
@@ -106,8 +106,8 @@ struct Where<'a>(&'a Option<ConversationId>);
 impl fmt::Display for Where<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(conversation) => write!(f, "in conversation {conversation} for now"),
-            None => f.write_str("for now"),
+            Some(conversation) => write!(f, " in conversation {conversation}"),
+            None => Ok(()),
         }
     }
 }

@@ -179,6 +179,8 @@ pub fn requests_go_on_with_the_next_responder(transport: &dyn Transport) {
     conversation.request(say::HOLD.into(), WAIT).unwrap();
     conversation.request("behind it".into(), WAIT).unwrap();
     world.await_said(say::HOLD);
+    // The server has heard all that was said before.
+    handle.ping().unwrap();
     wire.cut();
     for _ in 0..2 {
         assert_eq!(conversation.receive_reply(WAIT).unwrap().payload, "1");
