@@ -7,8 +7,10 @@
 #![allow(unreachable_pub, missing_docs, reason = "a program, and the tests use it")]
 
 use std::error::Error;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,8 +61,20 @@ impl Accept for Listener {
 ///
 /// Nobody there, or the handshake failed.
 pub async fn connect(address: Address, config: Config) -> Result<(Handle, Driver), ConnectError> {
-    let timers = Arc::new(TokioTimers(runtime::Handle::current()));
-    asynchronous::connect(&address, config, timers, dial).await
+    let runtime = runtime::Handle::current();
+    let timers = Arc::new(TokioTimers(runtime.clone()));
+    asynchronous::connect(&address, config, timers, move |address| inside(runtime.clone(), dial(address)))
+        .await
+}
+
+/// Polls inside a runtime: a driver may be awaited on any executor, too, and dials again when it is told to.
+async fn inside<T>(runtime: runtime::Handle, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        let _inside = runtime.enter();
+        work.as_mut().poll(cx)
+    })
+    .await
 }
 
 async fn dial(address: Address) -> io::Result<Halves> {

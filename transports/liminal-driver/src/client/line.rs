@@ -289,14 +289,19 @@ impl<L> Watch<'_, L> {
             state.next_watch += 1;
             state.next_watch
         });
-        state.watches.entry(number).or_insert_with(|| waker.clone()).clone_from(waker);
+        let before = state.watches.insert(number, waker.clone());
+        drop(state);
+        // What this may be the last of may hold the handle.
+        drop(before);
     }
 }
 
 impl<L> Drop for Watch<'_, L> {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            self.line.lock().watches.remove(&number);
+            let watch = self.line.lock().watches.remove(&number);
+            // What this may be the last of may hold the handle.
+            drop(watch);
         }
     }
 }
