@@ -119,20 +119,22 @@ pub fn those_who_wait_long_delay_nobody(transport: &dyn Transport) {
             let closed = scope.spawn(|| handle.closed());
             let crash = scope.spawn(|| quiet.await_crash(WAIT));
             let reply = scope.spawn(|| quiet.receive_reply(WAIT));
-            for _ in 0..4 {
+            let askers = [(); 4].map(|()| {
                 let conversation = handle.open("inline").unwrap();
                 let over = &over;
                 scope.spawn(move || {
                     while !over.load(Ordering::Relaxed) {
                         assert_eq!(conversation.ask("hello".into(), WAIT).unwrap(), "hello");
                     }
-                });
-            }
+                })
+            });
             let conversation = handle.open("blocking").unwrap();
             for _ in 0..10 {
                 assert_eq!(conversation.ask(say::NAP.into(), WAIT).unwrap(), say::NAP);
             }
             over.store(true, Ordering::Relaxed);
+            // Or the last of their questions may meet the end of the connection.
+            askers.into_iter().for_each(|asker| asker.join().unwrap());
             quiet.message(say::PANIC.into()).unwrap();
             let crash = crash.join().unwrap().unwrap();
             let reply = reply.join().unwrap();
