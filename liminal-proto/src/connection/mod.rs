@@ -398,8 +398,8 @@ impl Connection {
         self.phase == Phase::Closed || self.input_end.is_some()
     }
 
-    /// A 1.0 client that does not read its output is not read from; 2.0 input goes on, and new work
-    /// in it is refused as busy. A client's side never pauses: what it reads makes it write nothing,
+    /// A 1.0 client that does not read its output is not read from; 2.0 input goes on: what is said in it is bounded
+    /// by credit, and what is opened is refused as busy. A client's side never pauses: what it reads makes it write nothing,
     /// and two sides that both pause would wait for each other.
     fn is_paused(&self) -> bool {
         let waits =

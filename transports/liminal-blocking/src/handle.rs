@@ -111,7 +111,8 @@ impl Handle {
     /// connection ends, everyone who waits for a participant of this client is told at once.
     ///
     /// The [`Driver`](crate::Driver) must run. Messages that participants of this client are not through with
-    /// may be 16 MiB together; the server keeps what comes beyond it.
+    /// are bounded by [`Limits`](liminal_proto::Limits) of its configuration, for each conversation and together; the
+    /// server keeps what comes beyond it.
     ///
     /// # Errors
     ///

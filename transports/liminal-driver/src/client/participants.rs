@@ -16,8 +16,8 @@ use crate::server::{
 };
 
 /// What participants may hold of messages that they are not through with, in bytes with their charge: as much
-/// as replies that wait for room. The server keeps what comes beyond it, and tries again. It is far more than a
-/// server lets one asker have, because many askers share it: sixteen of the largest messages.
+/// as replies that wait for room, and sixteen of the largest messages. It is far more than a server lets one asker
+/// have, because many askers share it, and more than a server is given credit for by default.
 const HELD_BYTES_MAX: usize = 16 << 20;
 
 /// A client behind the lock of its transport.

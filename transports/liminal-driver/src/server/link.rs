@@ -235,16 +235,16 @@ impl ServerLink {
 
     /// Moves commands into the connection, and says whether there were any. Of those that are held there may be
     /// `held_max` bytes.
-    fn apply(&self, state: &mut State, now: Instant, held_max: usize, held: &mut Held) -> bool {
+    fn apply(&self, state: &mut State, now: Instant, held_max: usize, full: &mut Full) -> bool {
         // Whoever pushes into an empty outbox flushes, so nothing is missed by not looking.
-        if !self.said.swap(false, Ordering::AcqRel) && !held.in_link {
+        if !self.said.swap(false, Ordering::AcqRel) && !full.link {
             return false;
         }
         let phase = state.connection.phase();
         let mut outbox = self.outbox();
         let some = outbox.apply(now, &mut state.connection);
-        held.in_link = outbox.is_held();
-        held.conversations |= outbox.has_changes();
+        full.link = outbox.is_held();
+        full.conversations |= outbox.has_changes();
         state.outbox_bytes = outbox.bytes();
         drop(outbox);
         if state.connection.phase() != phase {
@@ -299,10 +299,10 @@ impl Outlet for ServerLink {
 
     fn flush(&self, now: Instant, held_max: usize) -> bool {
         let mut state = self.lock();
-        let mut held = Held { in_link: self.is_full(), conversations: false };
+        let mut full = Full { link: self.is_full(), conversations: false };
         let mut moved = false;
         loop {
-            moved |= self.apply(&mut state, now, held_max, &mut held);
+            moved |= self.apply(&mut state, now, held_max, &mut full);
             let Some(mut writer) = state.take_writer() else { break };
             let mut taken = std::mem::take(&mut state.unsent);
             drop(state);
@@ -325,7 +325,7 @@ impl Outlet for ServerLink {
                 Poll::Pending => {
                     state.unsent = taken;
                     state.block();
-                    moved |= self.apply(&mut state, now, held_max, &mut held);
+                    moved |= self.apply(&mut state, now, held_max, &mut full);
                     break;
                 }
             }
@@ -335,8 +335,7 @@ impl Outlet for ServerLink {
         }
         self.memory.hold_in_connection(state.held_bytes());
         state.tell_if_over();
-        let changed = self.full.swap(held.in_link, Ordering::AcqRel) != held.in_link;
-        changed || held.conversations
+        self.full.swap(full.link, Ordering::AcqRel) != full.link || full.conversations
     }
 
     fn is_full(&self) -> bool {
@@ -423,10 +422,10 @@ impl State {
     }
 }
 
-/// What the outbox could not say.
-struct Held {
-    /// Something, for want of room.
-    in_link: bool,
+/// What an outbox that was emptied as far as it goes has found full.
+struct Full {
+    /// The link: something finds no room.
+    link: bool,
     /// Conversations have become full, or are so no more.
     conversations: bool,
 }

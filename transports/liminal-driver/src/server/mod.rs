@@ -40,7 +40,7 @@ pub struct ServerOptions {
     /// What replies may hold that wait for room in the output of their connection, in bytes with their
     /// charge, for each connection. Beyond it its peer counts as one that does not read, and is closed.
     /// Default: 16 MiB, which is sixteen of the largest replies: it takes a client that asks for more than it
-    /// reads, because new work is refused while a reply waits.
+    /// reads, because its participants are not called while a reply waits.
     pub held_reply_bytes_max: usize,
     /// What all connections together may hold of input, accepted messages, replies and output, in bytes;
     /// [`MemoryBudget`] says what becomes of those that hold the most when little of it is left. Default: a

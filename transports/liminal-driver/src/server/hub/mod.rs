@@ -413,20 +413,24 @@ impl Hub {
         if link.takes_given() || changed {
             let mut core = self.lock();
             // As it is now: somebody else may have written meanwhile, and said so already.
-            if link.is_full() {
-                core.bus.link_full(link.id());
-            } else {
+            let mut room = !link.is_full();
+            if room {
                 core.bus.link_ready(link.id());
+            } else {
+                core.bus.link_full(link.id());
             }
             for (conversation, full) in link.take_changes() {
                 if full {
                     core.bus.conversation_full(link.id(), conversation);
                 } else {
                     core.bus.conversation_ready(link.id(), conversation);
+                    room = true;
                 }
             }
-            // Each looks for itself whether there is room for it.
-            std::mem::take(&mut core.crowded).into_values().for_each(Waker::wake);
+            if room {
+                // Each looks for itself whether it is for it.
+                std::mem::take(&mut core.crowded).into_values().for_each(Waker::wake);
+            }
             core.collect(round);
         }
     }
