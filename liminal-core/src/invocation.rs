@@ -14,7 +14,8 @@ use crate::{ConversationKey, Leaving, OfferId};
 /// A conversation has at most one call out at any time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invocation {
-    /// Whom. One participant in one conversation, never used again by the server that named it.
+    /// Whom. One participant in one conversation, never used again in that. Where other buses invite to
+    /// conversations they say it, and of two of them, or of one that was started again, it may be the same.
     pub pid: Pid,
     /// What it was registered as.
     pub offer: OfferId,

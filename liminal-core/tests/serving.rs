@@ -534,6 +534,40 @@ fn a_pid_that_another_bus_gave_is_the_pid_here() {
 }
 
 #[test]
+fn the_pid_that_another_bus_gave_goes_to_whoever_takes_the_invitation() {
+    let mut kit = Kit::new(Settings::default());
+    kit.bus.register("echo".into(), Offer::Participant).unwrap();
+    let link = kit.link();
+    let (conversation, pid) = (ConversationId::new(2), Pid::new(7));
+    kit.event(link, Event::Invite { conversation, pid, subject: "echo".into() });
+    follows!(kit, ["t1 p7 join echo"]);
+    kit.answer_last(Answer::Busy);
+    follows!(kit, ["t2 p7 join echo"]);
+    kit.answer_last(Answer::Joined);
+    follows!(kit, ["l1 c2 opened by p7"]);
+}
+
+#[test]
+fn what_becomes_of_a_conversation_is_for_the_bus_that_has_invited_to_it_to_decide() {
+    for policy in [CrashPolicy::RouteToNext, CrashPolicy::Compensate("echo".into())] {
+        let mut kit = Kit::new(Settings::default());
+        kit.bus.register("echo".into(), Offer::Participant).unwrap();
+        kit.bus.on_crash("echo".into(), policy).unwrap();
+        let link = kit.link();
+        let (conversation, pid) = (ConversationId::new(2), Pid::new(7));
+        kit.event(link, Event::Invite { conversation, pid, subject: "echo".into() });
+        kit.ask(link, 2, 1, "question");
+        kit.drain();
+        kit.answer_last(Answer::Joined);
+        kit.drain();
+        kit.answer_last(kit::crash("boom"));
+        follows!(kit, ["l1 c2 p7 exited r3: crashed: boom"]);
+        kit.close(link, 2);
+        follows!(kit, ["l1 c2 ended"]);
+    }
+}
+
+#[test]
 fn those_who_lack_a_participant_look_again_in_batches_however_often_somebody_offers_one() {
     const MANY: u64 = 3 * liminal_core::CANCELLED_PER_POLL as u64;
     let (mut kit, owner, links) = serving(1, 1_000, CrashPolicy::RouteToNext);

@@ -28,6 +28,8 @@ impl Bus {
             }
             Ok(Pick { offer, kind: Offer::Participant, alone }) => {
                 let policy = match wanted.terms.on_exit {
+                    // The bus that has invited decides what comes of an exit.
+                    _ if wanted.pid.is_some() => CrashPolicy::Fail,
                     OnExit::Fail => CrashPolicy::Fail,
                     OnExit::Next => CrashPolicy::RouteToNext,
                     OnExit::AsServed | _ => self.common.offers.policy(&subject),
@@ -104,7 +106,7 @@ impl Bus {
         wanted: Wanted,
     ) -> ConversationKey {
         let conversation = Conversation::new(self.next_key(), link, id, offer);
-        let mut conversation = conversation.searches(&subject, alone, policy);
+        let mut conversation = conversation.searches(&subject, alone, policy, wanted.pid);
         conversation.limit(&self.common, wanted.terms);
         let pid = wanted.pid.unwrap_or_else(|| self.common.next_pid());
         conversation.invite(&mut self.common, offer, pid, subject);

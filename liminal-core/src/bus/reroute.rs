@@ -16,6 +16,8 @@ use crate::{Command, CrashPolicy, LinkId, Offer, OfferId, Recorded};
 #[derive(Debug)]
 pub(super) struct Search {
     pub(super) subject: String,
+    /// Who it is that joins, whoever does, where another bus has said so.
+    pid: Option<Pid>,
     /// Who was the last to exit.
     pub(super) exited: Option<Pid>,
     /// Those who have exited in this conversation: they come last.
@@ -29,9 +31,10 @@ pub(super) struct Search {
 }
 
 impl Search {
-    pub(super) const fn new(subject: String) -> Self {
+    const fn new(subject: String, pid: Option<Pid>) -> Self {
         Self {
             subject,
+            pid,
             exited: None,
             crashed: Vec::new(),
             refused: Vec::new(),
@@ -88,7 +91,7 @@ impl Conversation {
         let pick = common.offers.pick(&search.subject, &search.refused, &[]);
         let Some(pick) = pick.filter(|pick| pick.kind == Offer::Participant) else { return false };
         let subject = search.subject.clone();
-        let pid = common.next_pid();
+        let pid = search.pid.unwrap_or_else(|| common.next_pid());
         self.invite(common, pick.offer, pid, subject);
         true
     }
@@ -258,9 +261,15 @@ impl Conversation {
 
     /// A search for where it may be needed: at the opening while several serve the subject, and after an
     /// exit. Policies besides [`CrashPolicy::Fail`] need the subject later.
-    pub(super) fn searches(mut self, subject: &str, alone: bool, policy: CrashPolicy) -> Self {
+    pub(super) fn searches(
+        mut self,
+        subject: &str,
+        alone: bool,
+        policy: CrashPolicy,
+        pid: Option<Pid>,
+    ) -> Self {
         if !alone || policy != CrashPolicy::Fail || self.is_own() {
-            self.search = Some(Box::new(Search::new(subject.into())));
+            self.search = Some(Box::new(Search::new(subject.into(), pid)));
         }
         self.policy = policy;
         self
