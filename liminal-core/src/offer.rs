@@ -163,6 +163,11 @@ impl Offers {
         }
     }
 
+    /// How many conversations all offers of links take part in.
+    pub(crate) fn guests(&self) -> usize {
+        self.of_links.keys().filter_map(|id| self.engaged.get(id)).sum()
+    }
+
     /// An offer of a link that was taken back and whose last conversation is over. It is forgotten.
     pub(crate) fn take_withdrawn(&mut self, id: OfferId) -> Option<OfLink> {
         if self.engaged.contains_key(&id) || self.of_links.get(&id)?.withdrawn.is_none() {

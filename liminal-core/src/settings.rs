@@ -117,6 +117,9 @@ pub struct Load {
     pub held_bytes: usize,
     /// Conversations that have a timer.
     pub timers: usize,
+    /// Places that participants on links have taken, of as many as their links have offered: each from the moment
+    /// at which it is to be invited until its link has said that the conversation is over there.
+    pub guests: usize,
 }
 
 /// What a bus has counted since its birth.

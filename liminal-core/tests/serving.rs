@@ -181,8 +181,11 @@ fn a_participant_that_exits_is_dead_for_its_conversation_alone_and_its_place_is_
     follows!(kit, ["l2 g2 cancel", "l1 c1 p1 exited r2: killed by signal 9"]);
     kit.open(owner, 4, "work");
     follows!(kit, ["l1 c4 refused: busy"]);
+    assert_eq!(kit.bus.load().guests, 2, "the place of the dead is taken");
     kit.ended(links[0], 2);
+    assert_eq!(kit.bus.load().guests, 1);
     kit.open(owner, 5, "work");
+    assert_eq!(kit.bus.load().guests, 2, "also of one that is yet to be invited");
     kit.ask(owner, 2, 1, "and you?");
     follows!(kit, ["l2 g6 invite p3 work", "l2 g4 m1 \"and you?\"?"]);
 }

@@ -349,6 +349,7 @@ impl Bus {
             running: self.common.tickets.len(),
             held_bytes: self.common.links.values().map(|link| link.held_bytes).sum(),
             timers: self.common.timers(),
+            guests: self.common.offers.guests(),
         }
     }
 
@@ -363,9 +364,13 @@ impl Bus {
     /// [`load`](Self::load); for tests.
     #[must_use]
     pub fn recount(&self) -> Load {
-        let mut load = Load { links: self.common.links.len(), ..Load::default() };
+        let serving = self.common.links.values().filter_map(|link| link.serving.as_ref());
+        let guests = serving.map(|serving| serving.guests.len()).sum();
+        let mut load = Load { links: self.common.links.len(), guests, ..Load::default() };
         for conversation in self.conversations.values() {
             conversation.count(&mut load);
+            let is_coming = conversation.engaged && self.common.offers.of_link(conversation.offer).is_some();
+            load.guests += usize::from(is_coming);
         }
         load
     }
