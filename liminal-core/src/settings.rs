@@ -17,7 +17,8 @@ pub struct Settings {
     pub conversation_time_max: Option<Duration>,
     /// How long nothing may be said in a conversation at most. Default: no limit.
     pub conversation_idle_time_max: Option<Duration>,
-    /// After how long a message that found no free seat at its host is tried again. Default: 20 ms.
+    /// After how long a message that found no free seat at its host is tried again. Default: 20 ms. (A client that
+    /// serves is left alone for longer each time, up to 32 times as long: the whole message is sent again.)
     pub busy_time: Duration,
     /// Conversations of one link, those included whose last call has not returned yet: a slot is
     /// free only when the work has really stopped. Default: 16,384.

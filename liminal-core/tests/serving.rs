@@ -486,6 +486,31 @@ fn a_message_that_a_busy_participant_did_not_take_is_given_again_under_a_new_num
 }
 
 #[test]
+fn who_is_busy_again_and_again_is_given_it_again_after_longer_and_longer() {
+    let (mut kit, owner, links) = joined(1, CrashPolicy::Fail);
+    kit.say(owner, 1, 1, "news");
+    kit.drain();
+    let busy = || Outcome::Refused { reason: ReasonCode::BUSY, text: None };
+    let waits = |kit: &mut Kit, message: u64| {
+        let began = kit.now;
+        kit.outcome(links[0], 2, message, busy());
+        follows!(kit, []);
+        let wake = kit.wake();
+        kit.pass(wake.time_from(began).unwrap());
+        assert_eq!(kit.drain(), [format!("l2 g2 m{} \"news\"", message + 1)]);
+        u64::try_from(kit.now.since(began).as_millis()).unwrap()
+    };
+    let longer: Vec<u64> = (1..=8).map(|message| waits(&mut kit, message)).collect();
+    assert_eq!(longer, [20, 40, 80, 160, 320, 640, 640, 640]);
+    kit.outcome(links[0], 2, 9, Outcome::Accepted { record: None });
+    kit.say(owner, 1, 2, "more");
+    follows!(kit, ["l2 g2 m10 \"more\""]);
+    kit.outcome(links[0], 2, 10, busy());
+    kit.pass(Duration::from_millis(20));
+    follows!(kit, ["l2 g2 m11 \"more\""]);
+}
+
+#[test]
 fn a_link_that_ends_a_conversation_by_itself_has_left_it() {
     let (mut kit, _, links) = joined(1, CrashPolicy::Fail);
     kit.ended(links[0], 2);

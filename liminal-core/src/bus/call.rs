@@ -278,7 +278,7 @@ impl Conversation {
                 let text = text.map(|text| cut(text, common.settings.text_max));
                 self.end_hand(common, reason, text);
             }
-            Answer::Busy => self.on_busy(common, call),
+            Answer::Busy => self.on_busy(common, call, common.settings.busy_time),
             Answer::Joined | Answer::Done | Answer::Part(_) | Answer::Reply(_) => {
                 self.end_hand(common, ReasonCode::NO_REPLY, None);
             }
@@ -378,9 +378,9 @@ impl Conversation {
         common.tell(self.link(), Command::Exited { conversation: self.id, exit });
     }
 
-    /// The host called nobody. Who waits for an answer has one now; the rest is tried again, and so is the
-    /// bus's own request.
-    pub(super) fn on_busy(&mut self, common: &mut Common, call: CallKind) {
+    /// The host called nobody. Who waits for an answer has one now; the rest is tried again after that time, and
+    /// so is the bus's own request.
+    pub(super) fn on_busy(&mut self, common: &mut Common, call: CallKind, after: Duration) {
         if call == CallKind::Message {
             let is_own = self.is_own();
             let again = |hand: &mut Hand| !hand.asked || (is_own && hand.request.is_some());
@@ -392,7 +392,7 @@ impl Conversation {
             let payload = payload.unwrap_or_default();
             self.queue.insert(record, Queued { id, deadline, moves, payload });
         }
-        self.wait(common, common.settings.busy_time, call);
+        self.wait(common, after, call);
     }
 
     fn wait(&mut self, common: &Common, time: Duration, call: CallKind) {

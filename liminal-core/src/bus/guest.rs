@@ -2,6 +2,8 @@
 //! of calls of a host, and answers with the events of that link.
 
 use alloc::string::String;
+use core::mem;
+use core::time::Duration;
 
 use liminal_proto::{ConversationId, ExitReason, Expects, Message, MessageId, Outcome, ReasonCode, Reply};
 
@@ -11,6 +13,10 @@ use super::conversation::Conversation;
 use super::serving::GuestSeat;
 use crate::phase::Phase;
 use crate::{Call, Command, Invocation, Leaving, LinkId};
+
+/// How often the pause may become twice as long after which a client that was too busy is given the same again:
+/// with the default of [`busy_time`](crate::Settings::busy_time) to 640 ms.
+const BUSY_DOUBLINGS_MAX: u8 = 5;
 
 impl Conversation {
     // Calls.
@@ -52,7 +58,7 @@ impl Conversation {
         };
         // From now on it is the guest that counts among the conversations of its offer.
         self.engaged = false;
-        self.guest = Some(GuestSeat { link, id, cancel: false });
+        self.guest = Some(GuestSeat { link, id, cancel: false, busy: 0 });
         let until = common.now.after(common.settings.reply_time);
         self.seat = Seat::Elsewhere { call: CallKind::Join, message: MessageId::default(), until };
         common.tell(link, Command::Invite { conversation: id, pid, subject });
@@ -122,6 +128,7 @@ impl Conversation {
             self.on_reply(common, reply.payload, reply.last);
             if reply.last {
                 self.seat = Seat::Idle;
+                self.is_not_busy();
                 self.drop_hand(common);
             }
         } else {
@@ -164,8 +171,10 @@ impl Conversation {
         };
         self.seat = Seat::Idle;
         if reason == ReasonCode::BUSY {
-            return self.on_busy(common, CallKind::Message);
+            let after = self.busy_time(common);
+            return self.on_busy(common, CallKind::Message, after);
         }
+        self.is_not_busy();
         let text = text.map(|text| cut(text, common.settings.text_max));
         self.end_hand(common, reason, text);
     }
@@ -220,6 +229,20 @@ impl Conversation {
 
     // Small parts.
 
+    /// For how long a client is left alone that was too busy for what it was given. To give it again costs all of
+    /// its bytes: each time in a row the pause is twice as long.
+    fn busy_time(&mut self, common: &Common) -> Duration {
+        let busy = self.guest.as_mut().map(|guest| &mut guest.busy);
+        let before = busy.map_or(0, |busy| mem::replace(busy, (*busy + 1).min(BUSY_DOUBLINGS_MAX)));
+        common.settings.busy_time.saturating_mul(1 << before)
+    }
+
+    const fn is_not_busy(&mut self) {
+        if let Some(guest) = &mut self.guest {
+            guest.busy = 0;
+        }
+    }
+
     /// The conversation is over, whatever its participant on a link is doing: it is only to be told.
     pub(super) fn recall_guest(&mut self, common: &mut Common) {
         if let Some(guest) = &mut self.guest {
@@ -246,7 +269,7 @@ impl Conversation {
 
     /// The same at the end of the conversation, which it need not hurry to see if it is at nothing.
     fn dismiss(&mut self, common: &mut Common) {
-        if let Some(GuestSeat { link, id, cancel }) = self.guest.take() {
+        if let Some(GuestSeat { link, id, cancel, .. }) = self.guest.take() {
             common.let_go(link, id, cancel || self.why_left == Leaving::OwnerLost);
         }
     }

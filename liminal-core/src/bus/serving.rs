@@ -41,6 +41,8 @@ pub(super) struct GuestSeat {
     pub(super) id: ConversationId,
     /// Whether the conversation was over while it was at something.
     pub(super) cancel: bool,
+    /// How often in a row it was too busy for what it was given, up to where that makes no difference any more.
+    pub(super) busy: u8,
 }
 
 impl Serving {
