@@ -55,6 +55,7 @@ impl<F: Factory> Host<F> {
                 NodeNext::Wait(_) => return told,
                 // Calls here return before anybody could cancel them, and there are no connections.
                 NodeNext::Cancel(_)
+                | NodeNext::Owned(..)
                 | NodeNext::Record(..)
                 | NodeNext::Served(_)
                 | NodeNext::Uncompensated(_)

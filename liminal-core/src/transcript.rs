@@ -16,7 +16,7 @@ identifiers! {
     pub,
     /// One bus. One that is started again after a crash is another.
     BusId, "bus-";
-    /// One connection of somebody who opens conversations. A new connection is another.
+    /// One connection of a client: of somebody who opens conversations, or serves. A new connection is another.
     OpenerId, "opener-";
 }
 
@@ -42,8 +42,16 @@ pub enum Noted {
         /// The name of the connection at the bus.
         link: LinkId,
     },
+    /// An opener is the client of a bus that serves with its own. That of the entry runs its participants, and knows
+    /// as this link the connection that the opener has dialled.
+    Serves {
+        /// Who.
+        opener: OpenerId,
+        /// The name of the connection at the bus that serves.
+        link: LinkId,
+    },
     /// An opener says something that its connection has taken: `Open`, `Message` or `Close`, with the ids of
-    /// its side, or `Closed` when it asks for the end of the connection.
+    /// its side, `Serve` or `Withdraw`, or `Closed` when it asks for the end of the connection.
     Said {
         /// Who.
         opener: OpenerId,
@@ -103,6 +111,15 @@ pub enum Noted {
         message: MessageId,
         /// What.
         invocation: Invocation,
+    },
+    /// The bus has told a link that a conversation is over there that a participant of its was invited to.
+    LetGo {
+        /// Which link.
+        link: LinkId,
+        /// What the conversation is called there.
+        id: ConversationId,
+        /// Whether nobody wants what the participant is still doing.
+        cancel: bool,
     },
     /// The connection of a link is about to tell the bus this of what it serves: of its offers, or of
     /// conversations that its participants take part in.

@@ -6,7 +6,7 @@ mod kit;
 use bytes::Bytes;
 use kit::{Kit, crash, part, reply, says, secs};
 use liminal_core::{Answer, Load, Offer, Settings};
-use liminal_proto::{ConversationId, Expects, Instant, ReasonCode, TimerReason, Wake};
+use liminal_proto::{Expects, Instant, ReasonCode, TimerReason, Wake};
 
 #[test]
 fn r2_what_is_held_is_bounded_in_bytes_for_a_conversation_and_a_link() {
@@ -237,17 +237,6 @@ fn an_earlier_now_counts_as_the_latest_one() {
     kit.now = Instant::ORIGIN.after(secs(10));
     kit.drain();
     assert_eq!(kit.wake(), Wake::At(Instant::ORIGIN.after(secs(15)), TimerReason::Deadline));
-}
-
-#[test]
-fn the_owner_of_a_conversation_is_known_until_it_is_over() {
-    let (mut kit, link) = Kit::active();
-    let key = kit.keys[0];
-    assert_eq!(kit.bus.owner(key), Some((link, ConversationId::new(1))));
-    kit.close(link, 1);
-    kit.drain();
-    kit.answer_last(Answer::Done);
-    assert_eq!(kit.bus.owner(key), None);
 }
 
 /// Who leaves is told so by a host that is full, too, as soon as that has a seat; its slot is taken until then.

@@ -66,6 +66,7 @@ fn a_conversation_without_a_participant_records_and_refuses_requests() {
     follows!(
         kit,
         [
+            "log1 is c1 of l1",
             "l1 c1 opened",
             "log1 r1 Message(1, 1 bytes)",
             "l1 c1 m1 accepted r1",
@@ -84,6 +85,7 @@ fn what_is_decided_can_be_taken_out_without_beginning_anything() {
     kit.open(link, 1, "echo");
     kit.say(link, 1, 1, "a");
     let told = |next: Option<BusNext>| next.map(|next| tell(&next));
+    assert_eq!(told(kit.bus.poll_output()).as_deref(), Some("log1 is c1 of l1"));
     assert_eq!(told(kit.bus.poll_output()).as_deref(), Some("log1 r1 Message(1, 1 bytes)"));
     assert_eq!(told(kit.bus.poll_output()), None, "the call waits for a poll");
     assert!(matches!(kit.poll(), Some(BusNext::Run(..))));
@@ -100,7 +102,12 @@ fn o2_o5_records_have_no_holes_and_messages_keep_their_order() {
     kit.ask(link, 7, 2, "b");
     follows!(
         kit,
-        ["log1 r1 Message(1, 1 bytes)", "log1 r2 Request(2, until 5s, 1 bytes)", "t1 p1 join echo"]
+        [
+            "log1 is c7 of l1",
+            "log1 r1 Message(1, 1 bytes)",
+            "log1 r2 Request(2, until 5s, 1 bytes)",
+            "t1 p1 join echo"
+        ]
     );
     kit.answer_last(Answer::Joined);
     follows!(kit, ["log1 r3 Joined(1)", "l1 c7 opened by p1", "t2 p1 m1 r1 \"a\""]);

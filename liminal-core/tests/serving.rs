@@ -596,6 +596,23 @@ fn what_becomes_of_a_conversation_is_for_the_bus_that_has_invited_to_it_to_decid
 }
 
 #[test]
+fn whose_a_conversation_is_stands_in_front_of_its_records_also_when_it_is_over_before_anybody_was_called() {
+    let settings = Settings { recording: true, delivered_bytes_per_link_max: 10, ..Settings::default() };
+    let (mut kit, owner, links) = serving_with(1, 8, CrashPolicy::Fail, settings);
+    kit.open(owner, 1, "work");
+    kit.drain();
+    kit.opened(links[0], 2);
+    kit.ask(owner, 1, 1, "question");
+    kit.drain();
+    // There is no room for it until the link says so, and the link never does.
+    kit.open(owner, 2, "work");
+    kit.lose(links[0]);
+    let told = kit.drain();
+    let of_second: Vec<&String> = told.iter().filter(|line| line.contains("log2")).collect();
+    assert_eq!(of_second, ["log2 is c2 of l1", "log2 r1 JoinRefused(2, None)"]);
+}
+
+#[test]
 fn those_who_lack_a_participant_look_again_in_batches_however_often_somebody_offers_one() {
     const MANY: u64 = 3 * liminal_core::CANCELLED_PER_POLL as u64;
     let (mut kit, owner, links) = serving(1, 1_000, CrashPolicy::RouteToNext);

@@ -65,6 +65,9 @@ pub enum BusNext {
     Run(Ticket, Invocation),
     /// What this call may still reply is of no use to anybody. It must return nevertheless, and say so.
     Cancel(Ticket),
+    /// A conversation belongs to this link, under this id. In front of all that comes of it. Only with
+    /// [`Settings::recording`].
+    Owned(ConversationKey, LinkId, ConversationId),
     /// A record of the log. Only with [`Settings::recording`].
     Record(ConversationKey, Record),
     /// A compensation has failed: a person should know.
@@ -319,12 +322,6 @@ impl Bus {
     #[must_use]
     pub fn wake(&self) -> Wake {
         self.common.wake()
-    }
-
-    /// Who opened a conversation that is not over yet, and the id it has there.
-    #[must_use]
-    pub fn owner(&self, conversation: ConversationKey) -> Option<(LinkId, ConversationId)> {
-        self.conversations.get(&conversation).map(|it| (it.link(), it.id))
     }
 
     /// Whether it [records](Settings::recording).

@@ -4,8 +4,8 @@ use alloc::string::String;
 
 use liminal_proto::{ConversationId, OnExit, Pid, ReasonCode, Terms};
 
-use super::Bus;
 use super::conversation::Conversation;
+use super::{Bus, BusNext};
 use crate::offer::Pick;
 use crate::{Command, ConversationKey, CrashPolicy, LinkId, Offer, OfferId, Phase};
 
@@ -122,6 +122,9 @@ impl Bus {
         if let Some(entry) = self.common.links.get_mut(&link) {
             entry.ids.insert(conversation.id, key);
             entry.seats += 1;
+        }
+        if self.is_recording() {
+            self.common.push(BusNext::Owned(key, link, conversation.id));
         }
         self.conversations.insert(key, conversation);
         self.with(key, Conversation::on_created);

@@ -17,11 +17,15 @@ use crate::transcript::Noted;
 use crate::{Command, ConversationKey, LinkId, OfferId, Subject};
 
 impl Bus {
-    /// Which call of a participant on this link the bus has just made with this command, as it is to be
-    /// [noted](Noted::CalledOn). `None`: it calls nobody, or is not the last thing that [`poll`](Self::poll) has said.
+    /// Which call of a participant on this link the bus has just made with this command, or that it has let go of
+    /// one, as it is to be noted ([`Noted::CalledOn`], [`Noted::LetGo`]). `None`: it does neither, or is not the
+    /// last thing that [`poll`](Self::poll) has said.
     #[must_use]
     pub fn called_on(&self, link: LinkId, command: &Command) -> Option<Noted> {
         let id = command.conversation()?;
+        if let Command::Close { cancel, .. } = command {
+            return Some(Noted::LetGo { link, id, cancel: *cancel });
+        }
         let guest = self.common.serving(link)?.guests.get(&id)?;
         let invocation = self.conversations.get(&guest.conversation?)?.invoked_by(command)?;
         let offer = self.common.offers.of_link(guest.offer)?.stream;

@@ -55,10 +55,14 @@ pub enum NodeNext {
     Run(Ticket, Invocation),
     /// What this call may still reply is of no use to anybody. It must return nevertheless, and say so.
     Cancel(Ticket),
+    /// A conversation belongs to this link, under this id. In front of all that comes of it. Only with
+    /// [`Settings::recording`].
+    Owned(ConversationKey, LinkId, ConversationId),
     /// A record of the log. Only with [`Settings::recording`].
     Record(ConversationKey, Record),
-    /// The bus has a participant on a link called, or has been told something by a link that serves: what is noted
-    /// of that, [`Noted::CalledOn`] or [`Noted::Heard`]. Only with [`Settings::recording`].
+    /// The bus has a participant on a link called or has let go of it, or has been told something by a link that
+    /// serves: what is noted of that, [`Noted::CalledOn`], [`Noted::LetGo`] or [`Noted::Heard`]. Only with
+    /// [`Settings::recording`].
     Served(Noted),
     /// A compensation has failed: a person should know.
     Uncompensated(Uncompensated),
@@ -271,6 +275,9 @@ impl Node {
                 }
                 Some(BusNext::Run(ticket, invocation)) => return NodeNext::Run(ticket, invocation),
                 Some(BusNext::Cancel(ticket)) => return NodeNext::Cancel(ticket),
+                Some(BusNext::Owned(conversation, link, id)) => {
+                    return NodeNext::Owned(conversation, link, id);
+                }
                 Some(BusNext::Record(conversation, record)) => return NodeNext::Record(conversation, record),
                 Some(BusNext::Uncompensated(it)) => return NodeNext::Uncompensated(it),
                 Some(BusNext::Wait(wake)) => Some(wake),

@@ -111,12 +111,14 @@ impl Courses {
                     course.on_record(record);
                 }
             }
-            Noted::Said { .. }
+            Noted::Serves { .. }
+            | Noted::Said { .. }
             | Noted::Told { .. }
             | Noted::Gone { .. }
             | Noted::LinkClosed { .. }
             | Noted::Called { .. }
             | Noted::CalledOn { .. }
+            | Noted::LetGo { .. }
             | Noted::Heard { .. }
             | Noted::Cancelled { .. }
             | Noted::Answered { .. }

@@ -200,6 +200,7 @@ pub fn tell(next: &BusNext) -> String {
         BusNext::Command(link, command) => format!("l{} {}", link.get(), tell_command(command)),
         BusNext::Run(ticket, invocation) => format!("t{} {}", ticket.get(), tell_call(invocation)),
         BusNext::Cancel(ticket) => format!("t{} cancel", ticket.get()),
+        BusNext::Owned(key, link, id) => format!("log{} is c{id} of l{}", key.get(), link.get()),
         BusNext::Record(key, record) => format!("log{} r{} {:?}", key.get(), record.number, record.what),
         BusNext::Uncompensated(it) => it.to_string(),
         BusNext::Wait(wake) => format!("wait {wake:?}"),

@@ -323,6 +323,7 @@ impl World {
                 self.reference.expect_run(ticket, &invocation);
             }
             BusNext::Cancel(ticket) => self.reference.expect_cancel(ticket),
+            BusNext::Owned(..) => {}
             BusNext::Record(conversation, record) => {
                 self.logs.entry(conversation).or_default().append(&record);
             }

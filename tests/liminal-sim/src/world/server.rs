@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use liminal_core::transcript::{BusId, Noted};
-use liminal_core::{
-    Answer, Call, ConversationKey, LinkId, Node, NodeNext, Offer, OfferId, Settings, Subject, Ticket,
-};
+use liminal_core::{Answer, LinkId, Node, NodeNext, Offer, OfferId, Settings, Subject, Ticket};
 use liminal_proto::{Instant, Wake};
 
 use super::World;
@@ -186,9 +184,6 @@ impl World {
         let bus = self.servers[of].bus;
         match next {
             NodeNext::Run(ticket, invocation) => {
-                if matches!(invocation.what, Call::Join { .. }) {
-                    self.note_owner(of, invocation.conversation);
-                }
                 self.note(bus, Noted::Called { ticket, invocation: invocation.clone() });
                 let Self { now, swarm, plan, .. } = self;
                 let host = &mut self.servers[of].host;
@@ -198,10 +193,10 @@ impl World {
                 self.note(bus, Noted::Cancelled { ticket });
                 self.servers[of].host.cancel(self.now, ticket);
             }
+            NodeNext::Owned(conversation, link, id) => {
+                self.note(bus, Noted::Owned { conversation, link, id });
+            }
             NodeNext::Record(conversation, record) => {
-                if record.number.get() == 1 {
-                    self.note_owner(of, conversation);
-                }
                 self.note(bus, Noted::Recorded { conversation, record });
             }
             NodeNext::Local(link, command) => self.tell_local(of, link, command),
@@ -213,15 +208,6 @@ impl World {
             NodeNext::Served(noted) => self.note(bus, noted),
             NodeNext::Uncompensated(it) => self.note(bus, Noted::Uncompensated(it)),
             NodeNext::Wait(_) => {}
-        }
-    }
-
-    /// Says to whom a conversation belongs.
-    fn note_owner(&mut self, of: usize, conversation: ConversationKey) {
-        let server = &self.servers[of];
-        let owner = server.node.as_ref().and_then(|node| node.bus().owner(conversation));
-        if let Some((link, id)) = owner {
-            self.note(server.bus, Noted::Owned { conversation, link, id });
         }
     }
 

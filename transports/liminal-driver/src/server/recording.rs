@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use liminal_core::transcript::{BusId, Noted};
-use liminal_core::{Bus, BusNext, Call, Command, ConversationKey, LinkId};
+use liminal_core::{Bus, BusNext, LinkId};
 use liminal_proto::Instant;
 
 use crate::Recorder;
@@ -50,38 +50,23 @@ impl Recording {
     pub(super) fn next(&self, bus: &Bus, next: &BusNext) {
         match next {
             BusNext::Run(ticket, invocation) => {
-                if matches!(invocation.what, Call::Join { .. }) {
-                    self.owner(bus, invocation.conversation);
-                }
                 self.note(Noted::Called { ticket: *ticket, invocation: invocation.clone() });
             }
             BusNext::Cancel(ticket) => self.note(Noted::Cancelled { ticket: *ticket }),
+            BusNext::Owned(conversation, link, id) => {
+                self.note(Noted::Owned { conversation: *conversation, link: *link, id: *id });
+            }
             BusNext::Record(conversation, record) => {
-                if record.number.get() == 1 {
-                    self.owner(bus, *conversation);
-                }
                 self.note(Noted::Recorded { conversation: *conversation, record: record.clone() });
             }
             BusNext::Uncompensated(it) => self.note(Noted::Uncompensated(it.clone())),
-            BusNext::Command(link, command) => self.call_on(bus, *link, command),
+            // It may be the call of a participant there, or the end of its conversation.
+            BusNext::Command(link, command) => {
+                if let Some(called) = bus.called_on(*link, command) {
+                    self.note(called);
+                }
+            }
             BusNext::Wait(_) => {}
-        }
-    }
-
-    /// What the bus tells a link may be the call of a participant there.
-    fn call_on(&self, bus: &Bus, link: LinkId, command: &Command) {
-        let Some(called) = bus.called_on(link, command) else { return };
-        if let Noted::CalledOn { invocation, .. } = &called
-            && matches!(invocation.what, Call::Join { .. })
-        {
-            self.owner(bus, invocation.conversation);
-        }
-        self.note(called);
-    }
-
-    fn owner(&self, bus: &Bus, conversation: ConversationKey) {
-        if let Some((link, id)) = bus.owner(conversation) {
-            self.note(Noted::Owned { conversation, link, id });
         }
     }
 

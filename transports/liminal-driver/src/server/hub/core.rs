@@ -176,7 +176,7 @@ impl Core {
                     cancel.cancel();
                 }
             }
-            BusNext::Record(..) => {}
+            BusNext::Owned(..) | BusNext::Record(..) => {}
             BusNext::Uncompensated(it) => round.uncompensated.push(it),
             BusNext::Wait(_) => {
                 self.tell_if_idle();
