@@ -169,6 +169,18 @@ fn of_a_message_and_of_a_reply_the_embedder_says_when_it_is_dealt_with() {
     assert_eq!(credits(&mut client), [(1, 3_000, 0)]);
 }
 
+/// P-6.17
+#[test]
+fn who_is_through_with_something_after_the_end_says_nothing_of_it() {
+    let mut server = server_with_conversation(2, narrow());
+    feed(&mut server, START, &message_v2(0, 1, 2, &[7; 936]));
+    feed(&mut server, START, &frame(0, 0, Body::Disconnect));
+    output(&mut server);
+    assert_eq!(server.phase(), Phase::Closed);
+    server.consumed(START, conversation(1), 936);
+    assert_eq!(server.output_len(), 0);
+}
+
 /// P-7.72
 #[test]
 fn who_deals_with_what_it_polls_gives_it_back_at_once() {
