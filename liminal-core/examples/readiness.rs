@@ -256,7 +256,7 @@ fn ask(address: SocketAddr, times: u64) -> Result<String, Box<dyn Error + Send +
         match connection.poll() {
             Next::Event(Event::Connected { .. }) => {
                 let conversation = connection.open(now, "counter")?;
-                connection.ask(now, conversation, None, "next".into())?;
+                connection.ask(now, conversation, None, "next")?;
                 opened = Some(conversation);
             }
             Next::Event(Event::Reply(reply)) => {
@@ -264,7 +264,7 @@ fn ask(address: SocketAddr, times: u64) -> Result<String, Box<dyn Error + Send +
                 last = String::from_utf8_lossy(&reply.payload).into_owned();
                 match opened {
                     Some(conversation) if replies < times => {
-                        connection.ask(now, conversation, None, "next".into())?;
+                        connection.ask(now, conversation, None, "next")?;
                     }
                     _ => connection.disconnect(now),
                 }

@@ -83,7 +83,7 @@ pub enum Command {
         /// Whether nobody wants what it is still doing: whoever opened it is gone, or has another participant.
         cancel: bool,
     },
-    /// Something that the peer has said in a conversation, and of which the payload had this length, is dealt with: a
+    /// Something that the peer has said in a conversation, that had this length, is dealt with: a
     /// message that wanted no reply, or the reply of a participant of this link. The peer may say as much again.
     Consumed {
         /// In which.
@@ -177,10 +177,10 @@ impl Command {
 
     /// What it is charged while it waits for room, in bytes: those of its payload, and a fixed overhead.
     #[must_use]
-    pub const fn charge(&self) -> usize {
+    pub fn charge(&self) -> usize {
         match self {
-            Self::Reply(reply) => Settings::charge(reply.payload.len()),
-            Self::Deliver(message) => Settings::charge(message.payload.len()),
+            Self::Reply(reply) => Settings::charge(reply.len()),
+            Self::Deliver(message) => Settings::charge(message.len()),
             Self::Opened { .. }
             | Self::Refused { .. }
             | Self::Outcome { .. }

@@ -5,7 +5,7 @@ use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
-use liminal_proto::{ExitReason, Instant, MessageId, Pid, ReasonCode, RecordNumber};
+use liminal_proto::{Content, ExitReason, Instant, MessageId, Metadata, Pid, ReasonCode, RecordNumber};
 
 use crate::{ConversationKey, Leaving, OfferId};
 
@@ -49,6 +49,8 @@ pub enum Call {
         deadline: Option<Instant>,
         /// What it says.
         payload: Bytes,
+        /// What is said about that.
+        metadata: Metadata,
     },
     /// The time that it asked for has come, or the deadline of the request it has in hand.
     Wake {
@@ -66,7 +68,7 @@ impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Join { subject } => f.debug_struct("Join").field("subject", subject).finish(),
-            Self::Message { id, record, expects_reply, redelivered, deadline, payload } => f
+            Self::Message { id, record, expects_reply, redelivered, deadline, payload, metadata } => f
                 .debug_struct("Message")
                 .field("id", id)
                 .field("record", record)
@@ -74,6 +76,7 @@ impl fmt::Debug for Call {
                 .field("redelivered", redelivered)
                 .field("deadline", deadline)
                 .field("payload", &format_args!("{} bytes", payload.len()))
+                .field("metadata", metadata)
                 .finish(),
             Self::Wake { deadline } => f.debug_struct("Wake").field("deadline", deadline).finish(),
             Self::Leave { why } => f.debug_struct("Leave").field("why", why).finish(),
@@ -89,9 +92,9 @@ impl fmt::Debug for Call {
 #[non_exhaustive]
 pub enum Answer {
     /// A part of the reply; the request goes on.
-    Part(Bytes),
+    Part(Content),
     /// The reply, or the last part of it. The call goes on.
-    Reply(Bytes),
+    Reply(Content),
     /// It joined. To any other call this is [`Done`](Self::Done).
     Joined,
     /// It is through. A request without a reply ends as refused. To a join this is [`Joined`](Self::Joined).
@@ -124,8 +127,8 @@ impl Answer {
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Part(payload) => write!(f, "Part({} bytes)", payload.len()),
-            Self::Reply(payload) => write!(f, "Reply({} bytes)", payload.len()),
+            Self::Part(content) => write!(f, "Part({} bytes)", content.len()),
+            Self::Reply(content) => write!(f, "Reply({} bytes)", content.len()),
             Self::Joined => f.write_str("Joined"),
             Self::Done => f.write_str("Done"),
             Self::WakeAfter(time) => write!(f, "WakeAfter({time:?})"),
@@ -154,14 +157,15 @@ mod tests {
             redelivered,
             deadline,
             payload: payload.clone(),
+            metadata: Metadata::default(),
         };
         let shown = "Message { id: MessageId(1), record: RecordNumber(2), expects_reply: true, redelivered: 3, \
-                     deadline: Some(Instant(0)), payload: 6 bytes }";
+                     deadline: Some(Instant(0)), payload: 6 bytes, metadata: 0 bytes }";
         assert_eq!(format!("{call:?}"), shown);
         assert_eq!(format!("{:?}", Call::Wake { deadline: None }), "Wake { deadline: None }");
         let answers = [
-            (Answer::Part(payload.clone()), "Part(6 bytes)"),
-            (Answer::Reply(payload), "Reply(6 bytes)"),
+            (Answer::Part(payload.clone().into()), "Part(6 bytes)"),
+            (Answer::Reply(payload.into()), "Reply(6 bytes)"),
             (Answer::Exited(ExitReason::Normal), "Exited(ended normally)"),
             (Answer::Refused { reason: ReasonCode::BUSY, text: None }, "Refused(busy (0x0103), None)"),
         ];

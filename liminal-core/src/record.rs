@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use bytes::Bytes;
-use liminal_proto::{ExitReason, Instant, MessageId, Outcome, Pid, RecordNumber};
+use liminal_proto::{ExitReason, Instant, MessageId, Metadata, Outcome, Pid, RecordNumber};
 
 /// One record of the log of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub enum Recorded {
         id: MessageId,
         /// What it said.
         payload: Bytes,
+        /// What was said about that.
+        metadata: Metadata,
     },
     /// The owner asked something.
     Request {
@@ -41,6 +43,8 @@ pub enum Recorded {
         deadline: Instant,
         /// What it asked.
         payload: Bytes,
+        /// What was said about that.
+        metadata: Metadata,
     },
     /// The participant answered a request, or a part of it.
     Reply {
@@ -50,6 +54,8 @@ pub enum Recorded {
         last: bool,
         /// What it answered.
         payload: Bytes,
+        /// What was said about that.
+        metadata: Metadata,
     },
     /// A request ended without a reply. (An exit after which the conversation does not go on ends all open
     /// requests, and so do `Failed` and a leave whose owner was lost; they have no record each.)
@@ -90,11 +96,11 @@ impl fmt::Debug for Recorded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Joined { pid } => write!(f, "Joined({pid})"),
-            Self::Message { id, payload } => write!(f, "Message({id}, {} bytes)", payload.len()),
-            Self::Request { id, deadline, payload } => {
+            Self::Message { id, payload, .. } => write!(f, "Message({id}, {} bytes)", payload.len()),
+            Self::Request { id, deadline, payload, .. } => {
                 write!(f, "Request({id}, until {deadline}, {} bytes)", payload.len())
             }
-            Self::Reply { request, last, payload } => {
+            Self::Reply { request, last, payload, .. } => {
                 let part = if *last { "" } else { ", a part" };
                 write!(f, "Reply(to record {request}{part}, {} bytes)", payload.len())
             }

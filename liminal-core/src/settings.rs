@@ -68,8 +68,8 @@ impl Settings {
     /// What a held message of this length is charged: a fixed overhead on top of its bytes, so that
     /// many small messages are no way around a bound in bytes.
     #[must_use]
-    pub const fn charge(payload_len: usize) -> usize {
-        Limits::charge(payload_len)
+    pub const fn charge(len: usize) -> usize {
+        Limits::charge(len)
     }
 
     /// A duration that somebody named, within the bounds.

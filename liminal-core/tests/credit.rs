@@ -14,8 +14,8 @@ use bytes::Bytes;
 use kit::{Kit, crash, reply, secs};
 use liminal_core::{Answer, Command, CrashPolicy, LinkId, Outbox, Settings};
 use liminal_proto::{
-    Config, Connection, ConversationId, Event, Instant, Limits, MessageId, Next, Outcome, Pid, Reply,
-    StreamId,
+    Config, Connection, ConversationId, Event, Instant, Limits, MessageId, Metadata, Next, Outcome, Pid,
+    Reply, StreamId,
 };
 
 /// What was dealt with since this was last asked.
@@ -150,7 +150,17 @@ fn asked_on_a_link() -> (Kit, LinkId, LinkId) {
 fn replies(kit: &mut Kit, link: LinkId, last: bool, text: &'static str) {
     let (conversation, answers) = (ConversationId::new(2), MessageId::new(1));
     let payload = Bytes::from_static(text.as_bytes());
-    kit.event(link, Event::Reply(Reply { conversation, answers, record: None, last, payload }));
+    kit.event(
+        link,
+        Event::Reply(Reply {
+            conversation,
+            answers,
+            record: None,
+            last,
+            metadata: Metadata::default(),
+            payload,
+        }),
+    );
 }
 
 #[test]
@@ -240,7 +250,14 @@ impl Read {
     fn replies(&mut self, conversation: u64, answers: u64, len: usize) {
         let (conversation, answers) = (ConversationId::new(conversation), MessageId::new(answers));
         let payload = Bytes::from(vec![7; len]);
-        self.outbox.push(Command::Reply(Reply { conversation, answers, record: None, last: true, payload }));
+        self.outbox.push(Command::Reply(Reply {
+            conversation,
+            answers,
+            record: None,
+            last: true,
+            metadata: Metadata::default(),
+            payload,
+        }));
     }
 
     fn apply(&mut self) -> bool {

@@ -126,19 +126,19 @@ impl Wire {
 }
 
 fn reply(len: usize) -> Answer {
-    Answer::Reply(Bytes::from(vec![7; len]))
+    Answer::Reply(Bytes::from(vec![7; len]).into())
 }
 
 #[test]
 fn a_question_goes_through_and_an_exit_comes_back() {
     let mut wire = Wire::new(Dialect::V2);
     let conversation = wire.client.open(wire.now, "echo").unwrap();
-    wire.client.ask(wire.now, conversation, None, "hello".into()).unwrap();
+    wire.client.ask(wire.now, conversation, None, "hello").unwrap();
     assert_eq!(wire.turn(), []);
     let [Event::Opened { pid: Some(pid), .. }] = wire.answer([Answer::Joined])[..] else { panic!() };
     let told = wire.answer([reply(3), Answer::Done]);
     assert!(matches!(&told[..], [Event::Reply(reply)] if reply.last && reply.payload.len() == 3), "{told:?}");
-    wire.client.ask(wire.now, conversation, None, "again".into()).unwrap();
+    wire.client.ask(wire.now, conversation, None, "again").unwrap();
     wire.turn();
     let told = wire.answer([kit::crash("boom")]);
     let [Event::Exited { exit, .. }, Event::Outcome { outcome: Outcome::Exited, .. }] = &told[..] else {
@@ -154,12 +154,12 @@ fn a_question_goes_through_and_an_exit_comes_back() {
 fn the_same_on_a_1_0_link() {
     let mut wire = Wire::new(Dialect::V1);
     let conversation = wire.client.open(wire.now, "echo").unwrap();
-    wire.client.ask(wire.now, conversation, None, "hello".into()).unwrap();
+    wire.client.ask(wire.now, conversation, None, "hello").unwrap();
     wire.turn();
     wire.answer([Answer::Joined]);
     let told = wire.answer([reply(3), Answer::Done]);
     assert!(matches!(&told[..], [Event::Reply(reply)] if reply.payload.len() == 3), "{told:?}");
-    wire.client.ask(wire.now, conversation, None, "again".into()).unwrap();
+    wire.client.ask(wire.now, conversation, None, "again").unwrap();
     wire.turn();
     let told = wire.answer([kit::crash("boom")]);
     assert!(!told.is_empty(), "the crash surfaces");
@@ -169,7 +169,7 @@ fn routed(dialect: Dialect) -> (Wire, ConversationId) {
     let mut wire = Wire::new(dialect);
     wire.node.on_crash("echo".into(), CrashPolicy::RouteToNext).unwrap();
     let conversation = wire.client.open(wire.now, "echo").unwrap();
-    wire.client.ask(wire.now, conversation, None, "hello".into()).unwrap();
+    wire.client.ask(wire.now, conversation, None, "hello").unwrap();
     wire.turn();
     wire.answer([Answer::Joined]);
     (wire, conversation)
@@ -206,7 +206,7 @@ fn a_conversation_fails_in_both_versions_when_nobody_joins_in_time() {
         let told = wire.turn();
         let [.., Event::Outcome { outcome: Outcome::Exited, .. }] = &told[..] else { panic!("{told:?}") };
         assert_eq!(matches!(told[0], Event::Failed { .. }), dialect == Dialect::V2, "{told:?}");
-        let rejected = wire.client.ask(wire.now, conversation, None, "again".into()).unwrap_err();
+        let rejected = wire.client.ask(wire.now, conversation, None, "again").unwrap_err();
         assert_eq!(rejected.reason, CommandError::Exited(conversation));
         assert_eq!(wire.node.bus().load(), Load { links: 1, conversations: 1, ..Load::default() });
     }
@@ -216,7 +216,7 @@ fn a_conversation_fails_in_both_versions_when_nobody_joins_in_time() {
 fn a_reply_that_its_connection_can_never_carry_is_refused_to_the_asker() {
     let mut wire = Wire::new(Dialect::V2);
     let conversation = wire.client.open(wire.now, "echo").unwrap();
-    wire.client.ask(wire.now, conversation, None, "hello".into()).unwrap();
+    wire.client.ask(wire.now, conversation, None, "hello").unwrap();
     wire.turn();
     wire.answer([Answer::Joined]);
     let told = wire.answer([reply(2 << 20), Answer::Done]);
@@ -236,14 +236,14 @@ fn replies_without_room_wait_in_order_and_no_call_is_started_meanwhile() {
     wire.answer([Answer::Joined]);
     wire.answer([Answer::Joined]);
     for conversation in [slow, slow, other] {
-        wire.client.ask(wire.now, conversation, None, "x".into()).unwrap();
+        wire.client.ask(wire.now, conversation, None, "x").unwrap();
     }
     wire.turn();
     assert_eq!(wire.calls.len(), 2);
     // Nobody reads: the first parts fill the output, the rest waits.
     let (ticket, _) = wire.calls.remove(0);
     for _ in 0..3 {
-        wire.node.answer(wire.now, ticket, Answer::Part(Bytes::from(vec![1; 3000])));
+        wire.node.answer(wire.now, ticket, Answer::Part(Bytes::from(vec![1; 3000]).into()));
     }
     wire.node.answer(wire.now, ticket, reply(3000));
     wire.node.answer(wire.now, ticket, Answer::Done);
@@ -278,11 +278,11 @@ fn what_waits_for_room_is_never_overtaken_by_what_would_find_some() {
     let limits = Limits { output_soft_max: 4096, ..Limits::default() };
     let mut wire = Wire::with(Settings::default(), Config { limits, ..Config::default() });
     let conversation = wire.client.open(wire.now, "echo").unwrap();
-    wire.client.ask(wire.now, conversation, None, "x".into()).unwrap();
+    wire.client.ask(wire.now, conversation, None, "x").unwrap();
     wire.turn();
     wire.answer([Answer::Joined]);
     let (ticket, _) = wire.calls.remove(0);
-    let part = |len| Answer::Part(Bytes::from(vec![1; len]));
+    let part = |len| Answer::Part(Bytes::from(vec![1; len]).into());
     for _ in 0..3 {
         wire.node.answer(wire.now, ticket, part(3000));
     }
@@ -299,7 +299,7 @@ fn what_waits_for_room_is_never_overtaken_by_what_would_find_some() {
     });
     assert_eq!(lens.collect::<Vec<_>>(), [3000, 3000, 3000, 10, 20]);
     wire.node.answer(wire.now, ticket, Answer::Done);
-    wire.client.ask(wire.now, conversation, None, "y".into()).unwrap();
+    wire.client.ask(wire.now, conversation, None, "y").unwrap();
     wire.turn();
     assert_eq!(wire.answer([reply(30)]).len(), 1, "and nothing waits when there is room again");
 }
@@ -310,12 +310,12 @@ fn one_write_that_makes_room_is_enough_for_the_calls_that_waited() {
     let mut wire = Wire::with(Settings::default(), Config { limits, ..Config::default() });
     let conversation = wire.client.open(wire.now, "echo").unwrap();
     for _ in 0..2 {
-        wire.client.ask(wire.now, conversation, None, "x".into()).unwrap();
+        wire.client.ask(wire.now, conversation, None, "x").unwrap();
     }
     wire.turn();
     wire.answer([Answer::Joined]);
     let (ticket, _) = wire.calls.remove(0);
-    for answer in [Answer::Part(Bytes::from(vec![1; 3000])), reply(3000), Answer::Done] {
+    for answer in [Answer::Part(Bytes::from(vec![1; 3000]).into()), reply(3000), Answer::Done] {
         wire.node.answer(wire.now, ticket, answer);
     }
     wire.run();
@@ -468,7 +468,7 @@ fn a_stop_says_goodbye_to_all() {
 fn a_wake_is_always_later_than_the_tick_before_it() {
     let mut wire = Wire::new(Dialect::V2);
     let conversation = wire.client.open(wire.now, "echo").unwrap();
-    wire.client.ask(wire.now, conversation, None, "x".into()).unwrap();
+    wire.client.ask(wire.now, conversation, None, "x").unwrap();
     wire.turn();
     let mut wakes = 0;
     loop {
@@ -572,7 +572,7 @@ fn replies_that_find_no_room_are_bounded() {
     wire.turn();
     wire.join_all();
     for conversation in conversations {
-        wire.client.ask(wire.now, conversation, None, "much".into()).unwrap();
+        wire.client.ask(wire.now, conversation, None, "much").unwrap();
     }
     wire.upload();
     wire.run();

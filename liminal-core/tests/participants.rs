@@ -8,7 +8,6 @@ use std::sync::mpsc::{Sender, channel};
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use kit::{Kit, crash};
 use liminal_core::participant::{
     AsyncContext, AsyncFactory, AsyncHost, Pending, async_fn, from_fn, invoke_async,
@@ -16,7 +15,7 @@ use liminal_core::participant::{
 use liminal_core::{
     Answer, BusNext, Context, Factory, Invocation, Leaving, Participant, Received, Settings, invoke,
 };
-use liminal_proto::{ExitReason, Instant};
+use liminal_proto::{Content, ExitReason, Instant};
 
 /// The calls of one conversation: to join, a request, a leave.
 fn calls() -> Vec<Invocation> {
@@ -46,7 +45,7 @@ fn a_closure_is_a_participant() {
     let factory = || from_fn(|context, message| context.reply(message.payload));
     let mut echo = factory.create();
     let answers: Vec<_> = calls().iter().map(|call| run(&mut *echo, call)).collect();
-    let hello = Answer::Reply(Bytes::from_static(b"hello"));
+    let hello = Answer::Reply("hello".into());
     assert_eq!(answers, [vec![Answer::Joined], vec![hello, Answer::Done], vec![Answer::Done]]);
 }
 
@@ -92,8 +91,8 @@ fn a_context_collects_what_the_call_did_and_the_end_comes_last() {
         [
             vec![Answer::WakeAfter(Duration::from_secs(1))],
             vec![
-                Answer::Part(Bytes::from_static(b"a part")),
-                Answer::Reply(Bytes::from_static(b"before it is over")),
+                Answer::Part("a part".into()),
+                Answer::Reply("before it is over".into()),
                 Answer::Exited(ExitReason::Normal),
             ],
             vec![Answer::Done],
@@ -104,7 +103,7 @@ fn a_context_collects_what_the_call_did_and_the_end_comes_last() {
         [
             "joined Some(\"echo\") as 1 in conversation-1",
             "Received { id: MessageId(1), record: RecordNumber(1), expects_reply: true, redelivered: 0, \
-             payload: 5 bytes } at 7ns until Some(Instant(5000000000))",
+             payload: 5 bytes, metadata: 0 bytes } at 7ns until Some(Instant(5000000000))",
             "left Closed None",
         ]
     );
@@ -152,12 +151,12 @@ impl Recorder {
 }
 
 impl AsyncHost for Recorder {
-    fn part(&mut self, payload: Bytes) {
-        self.push(Answer::Part(payload));
+    fn part(&mut self, content: Content) {
+        self.push(Answer::Part(content));
     }
 
-    fn reply(&mut self, payload: Bytes) {
-        self.push(Answer::Reply(payload));
+    fn reply(&mut self, content: Content) {
+        self.push(Answer::Reply(content));
     }
 
     fn exit(&mut self, reason: ExitReason) {

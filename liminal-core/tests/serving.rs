@@ -17,8 +17,8 @@ use bytes::Bytes;
 use kit::{Kit, says, secs};
 use liminal_core::{Answer, CrashPolicy, LinkId, Offer, Settings, Subject};
 use liminal_proto::{
-    CloseReason, ConversationId, Event, Exit, ExitReason, Expects, LinkError, MessageId, Outcome, Pid,
-    ReasonCode, RecordNumber, Reply, StreamId, TimerReason, Violation,
+    CloseReason, ConversationId, Event, Exit, ExitReason, Expects, LinkError, MessageId, Metadata, Outcome,
+    Pid, ReasonCode, RecordNumber, Reply, StreamId, TimerReason, Violation,
 };
 
 /// What a link that serves says.
@@ -44,7 +44,17 @@ impl Kit {
     fn replies(&mut self, link: LinkId, guest: u64, answers: u64, last: bool, text: &'static str) {
         let (conversation, answers) = (ConversationId::new(guest), MessageId::new(answers));
         let payload = Bytes::from_static(text.as_bytes());
-        self.event(link, Event::Reply(Reply { conversation, answers, record: None, last, payload }));
+        self.event(
+            link,
+            Event::Reply(Reply {
+                conversation,
+                answers,
+                record: None,
+                last,
+                metadata: Metadata::default(),
+                payload,
+            }),
+        );
     }
 
     fn outcome(&mut self, link: LinkId, guest: u64, message: u64, outcome: Outcome) {

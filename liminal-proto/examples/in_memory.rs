@@ -50,7 +50,7 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     println!("client: {:?}", events(&mut client));
 
     let conversation = client.open(now, "oracle")?;
-    let first = client.ask(now, conversation, Some(Duration::from_secs(5)), "how much is 6 × 7?".into())?;
+    let first = client.ask(now, conversation, Some(Duration::from_secs(5)), "how much is 6 × 7?")?;
     carry(now, &mut client, &mut server);
     for event in events(&mut server) {
         println!("server: {event:?}");
@@ -60,8 +60,17 @@ pub fn main() -> Result<(), Box<dyn Error>> {
                 let payload = "42".into();
                 let record = Some(RecordNumber::new(3));
                 let conversation = message.conversation;
-                server
-                    .reply(now, Reply { conversation, answers: message.id, record, last: true, payload })?;
+                server.reply(
+                    now,
+                    Reply {
+                        conversation,
+                        answers: message.id,
+                        record,
+                        last: true,
+                        metadata: message.metadata,
+                        payload,
+                    },
+                )?;
             }
             _ => {}
         }
@@ -71,7 +80,7 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     println!("client: {replied:?}");
     assert!(replied.iter().any(|event| matches!(event, Event::Reply(reply) if reply.answers == first)));
 
-    let second = client.ask(now, conversation, Some(Duration::from_secs(5)), "and why?".into())?;
+    let second = client.ask(now, conversation, Some(Duration::from_secs(5)), "and why?")?;
     carry(now, &mut client, &mut server);
     events(&mut server);
     now = now.after(Duration::from_micros(20));

@@ -98,6 +98,7 @@ fn echo(connection: &mut Connection, now: Instant, event: Event) {
                     answers: message.id,
                     record: None,
                     last: true,
+                    metadata: message.metadata,
                     payload: message.payload,
                 },
             )
@@ -128,7 +129,7 @@ pub fn main() -> Result<(), Box<dyn Error>> {
         Event::Connected { .. } => {
             let asked = connection
                 .open(now, "echo")
-                .map(|conversation| connection.ask(now, conversation, None, "hello".into()));
+                .map(|conversation| connection.ask(now, conversation, None, "hello"));
             assert!(matches!(asked, Ok(Ok(_))), "{asked:?}");
         }
         Event::Reply(arrived) => {

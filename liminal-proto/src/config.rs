@@ -159,9 +159,9 @@ impl Limits {
 
     /// What a message or a reply of this length is charged.
     #[must_use]
-    pub const fn charge(payload_len: usize) -> usize {
-        let overhead = if payload_len < 64 { Self::SMALL_FRAME_CHARGE } else { Self::FRAME_CHARGE };
-        payload_len.saturating_add(overhead)
+    pub const fn charge(len: usize) -> usize {
+        let overhead = if len < 64 { Self::SMALL_FRAME_CHARGE } else { Self::FRAME_CHARGE };
+        len.saturating_add(overhead)
     }
 }
 

@@ -8,7 +8,8 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::{
-    CloseReason, ConversationId, Instant, MessageId, Pid, ReasonCode, RecordNumber, StreamId, Terms, Version,
+    CloseReason, ConversationId, Instant, MessageId, Metadata, Pid, ReasonCode, RecordNumber, StreamId,
+    Terms, Version,
 };
 
 /// What [`Connection::poll`](crate::Connection::poll) found.
@@ -269,6 +270,22 @@ pub struct Message {
     pub redelivered: u8,
     /// What it says.
     pub payload: Bytes,
+    /// What is said about the payload. (Of headers a 1.0 link knows nothing.)
+    pub metadata: Metadata,
+}
+
+impl Message {
+    /// How many bytes the payload and the metadata are: what it is [charged](crate::Limits::charge) for.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.payload.len().saturating_add(self.metadata.len())
+    }
+
+    /// Whether there are neither.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 impl fmt::Debug for Message {
@@ -280,6 +297,7 @@ impl fmt::Debug for Message {
             .field("timeout", &self.timeout)
             .field("redelivered", &self.redelivered)
             .field("payload", &format_args!("{} bytes", self.payload.len()))
+            .field("metadata", &self.metadata)
             .finish()
     }
 }
@@ -297,6 +315,22 @@ pub struct Reply {
     pub last: bool,
     /// What it says.
     pub payload: Bytes,
+    /// What is said about the payload. (Of headers a 1.0 link knows nothing.)
+    pub metadata: Metadata,
+}
+
+impl Reply {
+    /// How many bytes the payload and the metadata are: what it is [charged](crate::Limits::charge) for.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.payload.len().saturating_add(self.metadata.len())
+    }
+
+    /// Whether there are neither.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 impl fmt::Debug for Reply {
@@ -307,6 +341,7 @@ impl fmt::Debug for Reply {
             .field("record", &self.record)
             .field("last", &self.last)
             .field("payload", &format_args!("{} bytes", self.payload.len()))
+            .field("metadata", &self.metadata)
             .finish()
     }
 }

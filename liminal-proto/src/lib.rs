@@ -31,7 +31,7 @@
 //! assert!(matches!(client.poll(), Next::Event(Event::Connected { .. })));
 //!
 //! let conversation = client.open(now, "greeter")?;
-//! let request = client.ask(now, conversation, None, "hello".into())?;
+//! let request = client.ask(now, conversation, None, "hello")?;
 //! carry(&mut client, &mut server);
 //!
 //! while let Next::Event(event) = server.poll() {
@@ -43,6 +43,7 @@
 //!             record: None,
 //!             last: true,
 //!             payload: message.payload,
+//!             metadata: message.metadata,
 //!         })?,
 //!         _ => {}
 //!     }
@@ -69,6 +70,7 @@ extern crate alloc;
 mod code;
 mod config;
 mod connection;
+mod content;
 mod error;
 mod event;
 #[doc = include_str!("guide.md")]
@@ -86,6 +88,7 @@ pub use config::{Config, CreditGiven, Keepalive, Limits, Rate};
 pub use connection::{
     Connection, ConversationPhase, ConversationTrigger, CreditLeft, OfferPhase, OfferTrigger, Phase,
 };
+pub use content::Content;
 pub use error::{CloseReason, CommandError, LinkError, Misuse, Rejected, Resemblance, Side, Violation};
 pub use event::{Event, Exit, ExitReason, Expects, Message, Next, Outcome, Reply, TimerReason, Wake, Wants};
 pub use id::{ConversationId, MessageId, Pid, RecordNumber, StreamId};
@@ -93,4 +96,4 @@ pub use id::{ConversationId, MessageId, Pid, RecordNumber, StreamId};
 pub use small_map::SmallMap;
 pub use terms::{OnExit, Terms};
 pub use time::Instant;
-pub use wire::Version;
+pub use wire::{InvalidHeader, Metadata, MetadataBuilder, Version};

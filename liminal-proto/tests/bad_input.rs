@@ -194,9 +194,12 @@ fn what_is_logged_of_connections_and_messages_shows_lengths_and_never_what_was_s
     let event = feed(&mut server, START, &bytes).remove(0);
     let message = format!("{:?}", message_of(&event));
     assert!(message.starts_with("Message { conversation: ConversationId(1), id: MessageId(2)"), "{message}");
-    assert!(message.ends_with("payload: 6 bytes }"), "{message}");
+    assert!(message.ends_with("payload: 6 bytes, metadata: 0 bytes }"), "{message}");
     let reply = Reply { last: false, ..reply(conversation(1), id(2), b"secret, too") };
-    assert!(format!("{reply:?}").ends_with("last: false, payload: 11 bytes }"), "{reply:?}");
+    assert!(
+        format!("{reply:?}").ends_with("last: false, payload: 11 bytes, metadata: 0 bytes }"),
+        "{reply:?}"
+    );
     server.reply(START, reply).unwrap();
     server.receive(START, &bytes[..12]);
     assert_eq!(server.held_bytes(), 12 + server.output_len());

@@ -73,7 +73,10 @@ fn a_client_gets_its_answers_before_it_echoes() {
     assert_eq!(client.phase(), Phase::ClosingPeer);
     assert_eq!(client.open(START, "late"), Err(CommandError::ConnectionClosed));
     let rejected = client.ask(START, key, None, Bytes::from_static(b"late")).unwrap_err();
-    assert_eq!((rejected.reason, &rejected.payload[..]), (CommandError::ConnectionClosed, &b"late"[..]));
+    assert_eq!(
+        (rejected.reason, &rejected.payload.payload[..]),
+        (CommandError::ConnectionClosed, &b"late"[..])
+    );
     assert_eq!(feed(&mut client, START, &reply_v2(stream, asked.get(), false, b"")).len(), 1);
     assert_eq!(output(&mut client), b"");
     let accepted = outcome_v2(stream, confirmed.get(), ReasonCode::new(0));
@@ -342,7 +345,7 @@ fn after_the_end_commands_are_errors_and_give_back_what_they_carried() {
     assert_eq!(client.ping(START), Err(closed.clone()));
     assert_eq!(client.close(START, key, None), Err(closed.clone()));
     let rejected = client.message(START, key, Expects::Nothing, Bytes::from_static(b"x")).unwrap_err();
-    assert_eq!((rejected.reason, &rejected.payload[..]), (closed.clone(), &b"x"[..]));
+    assert_eq!((rejected.reason, &rejected.payload.payload[..]), (closed.clone(), &b"x"[..]));
     client.disconnect(START);
     assert_finished(&mut client);
 

@@ -614,7 +614,7 @@ fn an_exit_that_is_known_refuses_the_next_message_here() {
     feed(&mut client, START, &error_v1(stream, key.get(), ReasonCode::EXITED));
     let rejected = client.ask(START, key, None, Bytes::from_static(b"back")).unwrap_err();
     assert_eq!(rejected.reason, CommandError::Exited(key));
-    assert_eq!(rejected.payload, b"back"[..]);
+    assert_eq!(rejected.payload.payload, b"back"[..]);
     client.close(START, key, None).unwrap();
     assert_eq!(events(&mut client), [Event::Ended { conversation: key }]);
 }

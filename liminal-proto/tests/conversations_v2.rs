@@ -322,6 +322,7 @@ fn timeouts_are_clamped_to_what_the_server_allows() {
             answers: None,
             timeout_ms: Some(millis),
             redelivered: None,
+            metadata: None,
             payload: Bytes::new(),
         };
         let events = feed(&mut server, START, &frame(flags, 1, body));
@@ -597,6 +598,7 @@ fn a_reply_has_the_record_that_it_says_and_zero_says_none() {
             answers: Some(asked),
             timeout_ms: None,
             redelivered: None,
+            metadata: None,
             payload: Bytes::new(),
         };
         let events = feed(&mut client, START, &frame(flag::ANSWERS, stream_of(key), body));

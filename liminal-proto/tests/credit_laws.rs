@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use liminal_proto::{
     CommandError, Config, Connection, ConversationId, ConversationPhase, CreditGiven, CreditLeft, Event,
-    Expects, MessageId, Outcome, Pid, Reply,
+    Expects, MessageId, Metadata, Outcome, Pid, Reply,
 };
 use proptest::prelude::*;
 
@@ -106,7 +106,14 @@ impl World {
             }),
             Step::Reply(which, last, len) => self.end_request(which, |server, conversation, answers| {
                 let payload = Bytes::from(vec![5; len]);
-                let reply = Reply { conversation, answers, record: None, last, payload };
+                let reply = Reply {
+                    conversation,
+                    answers,
+                    record: None,
+                    last,
+                    metadata: Metadata::default(),
+                    payload,
+                };
                 server.reply(START, reply).is_ok() && last
             }),
             Step::Exit(which) => {

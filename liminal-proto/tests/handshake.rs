@@ -239,6 +239,7 @@ fn every_frame() -> Vec<(Option<FrameType>, Vec<u8>)> {
             answers: None,
             timeout_ms: None,
             redelivered: None,
+            metadata: None,
             payload: Bytes::new(),
         },
         Body::Exited { pid: Pid::new(1), record: RecordNumber::new(1), cause: 0, message: None },

@@ -42,7 +42,7 @@ fn frame_payload_max() {
         let above = Bytes::from(vec![1; 1001 - overhead]);
         let rejected = client.message(START, key, Expects::Nothing, above.clone()).unwrap_err();
         assert!(matches!(rejected.reason, CommandError::TooLarge { .. }), "{:?}", rejected.reason);
-        assert_eq!(rejected.payload, above);
+        assert_eq!(rejected.payload, above.into());
     }
 }
 
@@ -146,7 +146,7 @@ fn requests_max() {
     client.message(START, key, Expects::Acceptance, Bytes::new()).unwrap();
     let rejected = client.ask(START, key, None, Bytes::from_static(b"x")).unwrap_err();
     assert!(matches!(rejected.reason, CommandError::Limit { limit: 2, .. }));
-    assert_eq!(rejected.payload, b"x"[..]);
+    assert_eq!(rejected.payload.payload, b"x"[..]);
     client.message(START, key, Expects::Nothing, Bytes::new()).unwrap();
 }
 

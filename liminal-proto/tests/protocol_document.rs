@@ -12,7 +12,8 @@ use std::path::Path;
 use bytes::Bytes;
 use liminal_proto::wire::{Dialect, FrameType, StreamRule, decode};
 use liminal_proto::{
-    Config, Connection, Event, Expects, Limits, Message, Pid, ReasonCode, RecordNumber, Reply, Side,
+    Config, Connection, Content, Event, Expects, Limits, Message, Metadata, Pid, ReasonCode, RecordNumber,
+    Reply, Side,
 };
 
 use support::*;
@@ -156,9 +157,8 @@ fn line(line: &'static str) -> Line {
 
 #[test]
 fn the_worked_example_decodes_frame_by_frame_to_what_it_says() {
-    let names =
-        [("v1", Dialect::V1), ("v2", Dialect::V2), ("v2-credit", Dialect::V2), ("v2-serving", Dialect::V2)];
-    for (name, dialect) in names {
+    for name in ["v1", "v2", "v2-credit", "v2-metadata", "v2-serving"] {
+        let dialect = if name == "v1" { Dialect::V1 } else { Dialect::V2 };
         for Line { bytes, what, .. } in example(name) {
             let (frame, used) = decode(dialect, 1000, &bytes).unwrap();
             assert_eq!(used, bytes.len(), "{what}");
@@ -172,10 +172,11 @@ fn the_worked_example_decodes_frame_by_frame_to_what_it_says() {
 #[test]
 fn the_worked_example_is_what_two_connections_really_say() {
     let usual = Limits::default().connection_window;
-    let examples: [(_, _, _, Converse); 4] = [
+    let examples: [(_, _, _, Converse); 5] = [
         ("v1", Dialect::V1, usual, ask),
         ("v2", Dialect::V2, usual, ask),
         ("v2-credit", Dialect::V2, 1000, say),
+        ("v2-metadata", Dialect::V2, usual, ask_traced),
         ("v2-serving", Dialect::V2, usual, serve_one),
     ];
     for (name, dialect, window, act) in examples {
@@ -220,6 +221,16 @@ fn say(step: u32, client: &mut Connection, server: &mut Connection) {
     client.message(START, key, Expects::Nothing, Bytes::from_static(b"hello")).unwrap();
 }
 
+fn ask_traced(step: u32, client: &mut Connection, server: &mut Connection) {
+    if step > 0 {
+        return ask(step, client, server);
+    }
+    let key = client.open(START, "greeter").unwrap();
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let metadata = Metadata::builder().header("traceparent", trace).unwrap().build();
+    client.ask(START, key, None, Content::new("hello", metadata)).unwrap();
+}
+
 fn serve_one(step: u32, client: &mut Connection, server: &mut Connection) {
     match step {
         0 => assert_eq!(client.serve(START, Some("greeter"), 8).unwrap().get(), 1),
@@ -227,7 +238,15 @@ fn serve_one(step: u32, client: &mut Connection, server: &mut Connection) {
             server.invite(START, conversation(2), Pid::new(7), "greeter").unwrap();
             let (expects, payload) = (Expects::Reply, Bytes::from_static(b"hello"));
             let (conversation, id) = (conversation(2), id(3));
-            let hello = Message { conversation, id, expects, timeout: None, redelivered: 0, payload };
+            let hello = Message {
+                conversation,
+                id,
+                expects,
+                timeout: None,
+                redelivered: 0,
+                metadata: Metadata::default(),
+                payload,
+            };
             server.deliver(START, hello).unwrap();
         }
         2 => server.close(START, conversation(2), None).unwrap(),

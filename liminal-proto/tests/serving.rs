@@ -208,6 +208,7 @@ fn the_time_of_a_delivery_is_told_and_not_minded_here() {
             answers: None,
             timeout_ms: Some(u32::MAX),
             redelivered: None,
+            metadata: None,
             payload: Bytes::new(),
         },
     );

@@ -8,8 +8,8 @@ mod support;
 use bytes::Bytes;
 use liminal_proto::wire::{Body, flag};
 use liminal_proto::{
-    CloseReason, Config, Connection, Event, Exit, ExitReason, Expects, LinkError, Outcome, ReasonCode,
-    RecordNumber, Reply, StreamId, Violation,
+    CloseReason, Config, Connection, Event, Exit, ExitReason, Expects, LinkError, Metadata, Outcome,
+    ReasonCode, RecordNumber, Reply, StreamId, Violation,
 };
 
 use support::serving::*;
@@ -111,7 +111,14 @@ fn a_client_whose_participant_is_asked_answers_that_before_it_answers_a_disconne
     client
         .reply(
             START,
-            Reply { conversation: conversation(2), answers: id(3), record: None, last: true, payload },
+            Reply {
+                conversation: conversation(2),
+                answers: id(3),
+                record: None,
+                last: true,
+                metadata: Metadata::default(),
+                payload,
+            },
         )
         .unwrap();
     assert_eq!(events(&mut client), [Event::Closed(CloseReason::Peer)]);

@@ -8,8 +8,8 @@ mod support;
 use bytes::Bytes;
 use liminal_proto::wire::{Body, flag};
 use liminal_proto::{
-    CloseReason, CommandError, Config, Connection, Event, Expects, Limits, Message, MessageId, Outcome,
-    ReasonCode, RecordNumber, Side, StreamId, Violation,
+    CloseReason, CommandError, Config, Connection, Event, Expects, Limits, Message, MessageId, Metadata,
+    Outcome, ReasonCode, RecordNumber, Side, StreamId, Violation,
 };
 
 use support::serving::*;
@@ -236,6 +236,7 @@ fn a_delivery_that_fits_no_frame_is_answered_once_and_has_had_its_number() {
         expects,
         timeout: None,
         redelivered: 0,
+        metadata: Metadata::default(),
         payload: vec![7; len].into(),
     };
     for (id, expects) in [(3, Expects::Reply), (4, Expects::Acceptance), (5, Expects::Nothing)] {

@@ -106,6 +106,7 @@ fn what_could_not_be_decoded_is_not_encoded() {
         answers: None,
         timeout_ms: None,
         redelivered: None,
+        metadata: None,
         payload: Bytes::new(),
     };
     assert!(matches!(refusal(0, 0, publish()), EncodeError::InvalidStream { .. }));
@@ -113,7 +114,8 @@ fn what_could_not_be_decoded_is_not_encoded() {
     assert!(matches!(refusal(1, 0, subscribe), EncodeError::Codec { fault: Fault::Zero, .. }));
     let nothing = Body::Serve { capacity: 0, subject: None };
     assert!(matches!(refusal(1, 0, nothing), EncodeError::Codec { fault: Fault::Zero, .. }));
-    let flagged = [flag::ANSWERS, flag::TIMEOUT, flag::REDELIVERED].map(|flags| (flags, message()));
+    let flagged =
+        [flag::ANSWERS, flag::TIMEOUT, flag::REDELIVERED, flag::METADATA].map(|flags| (flags, message()));
     for (flags, body) in [(flag::KEY, publish())].into_iter().chain(flagged) {
         assert!(matches!(refusal(1, flags, body), EncodeError::Codec { fault: Fault::FlagMismatch, .. }));
     }
@@ -125,7 +127,10 @@ fn the_frames_of_2_0_stand_as_drawn() {
     let redelivered = message_v2(flag::REDELIVERED, 3, 9, b"again");
     let invite = Body::Invite { pid: Pid::new(7), subject: "s" };
     let open = Body::Open { on_exit: OnExit::Fail, total_ms: None, idle_ms: Some(9), subject: "s" };
-    let cases: [(Vec<u8>, u8, u8, &[u8]); 9] = [
+    let described = message_v2(flag::METADATA, 3, 9, b"hi");
+    let block = b"\0\0\0\0\0\0\0\x09\0\0\0\x1F\0\0\0\0\0\0\x0Btraceparent\0\0\0\x0900-1-2-01hi";
+    let cases: [(Vec<u8>, u8, u8, &[u8]); 10] = [
+        (described, 0x82, 0x40, block),
         (reply_v2(3, 1, true, b"part"), 0x82, 0x0A, b"\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x01part"),
         (outcome_v2(3, 2, ReasonCode::BUSY), 0x84, 0, b"\0\0\0\0\0\0\0\x02\x01\x03\0\0"),
         (frame(0, 3, Body::Opened { pid: None }), 0x80, 0, b"\0"),

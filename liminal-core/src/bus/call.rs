@@ -3,8 +3,9 @@
 use alloc::string::String;
 use core::time::Duration;
 
-use bytes::Bytes;
-use liminal_proto::{Exit, ExitReason, Instant, MessageId, Outcome, Pid, ReasonCode, RecordNumber, Reply};
+use liminal_proto::{
+    Content, Exit, ExitReason, Instant, MessageId, Outcome, Pid, ReasonCode, RecordNumber, Reply,
+};
 
 use super::common::Common;
 use super::conversation::{Conversation, Queued};
@@ -116,11 +117,11 @@ pub(super) struct Hand {
     pub(super) parted: bool,
     /// How often it was moved from a participant that exited to the next.
     pub(super) moves: u8,
-    /// How long its payload is, in bytes.
+    /// How long it is, in bytes.
     pub(super) len: usize,
     /// What it says, where it may have to be said again: to the same participant if its host had no seat,
     /// to the next one, or in a notice.
-    pub(super) payload: Option<Bytes>,
+    pub(super) content: Option<Content>,
 }
 
 impl Hand {
@@ -162,13 +163,22 @@ impl Conversation {
 
     pub(super) fn take_message(&mut self) -> Option<Call> {
         let (record, message) = self.queue.pop_first()?;
-        let Queued { id, deadline, moves, payload } = message;
-        let (asked, len) = (deadline.is_some(), payload.len());
+        let Queued { id, deadline, moves, content } = message;
+        let (asked, len) = (deadline.is_some(), content.len());
         let again = !asked || self.policy != CrashPolicy::Fail || self.is_own();
-        let kept = again.then(|| payload.clone());
+        let kept = again.then(|| content.clone());
         self.hand =
-            Some(Hand { record, id, request: deadline, asked, parted: false, moves, len, payload: kept });
-        Some(Call::Message { id, record, expects_reply: asked, redelivered: moves, deadline, payload })
+            Some(Hand { record, id, request: deadline, asked, parted: false, moves, len, content: kept });
+        let Content { payload, metadata } = content;
+        Some(Call::Message {
+            id,
+            record,
+            expects_reply: asked,
+            redelivered: moves,
+            deadline,
+            payload,
+            metadata,
+        })
     }
 
     /// Tells a running call, once, that nobody wants its replies any more.
@@ -192,14 +202,14 @@ impl Conversation {
             }
         } else if answer.returns() {
             self.on_return(common, answer);
-        } else if let Answer::Part(payload) = answer {
-            self.on_reply(common, payload, false);
-        } else if let Answer::Reply(payload) = answer {
-            self.on_reply(common, payload, true);
+        } else if let Answer::Part(content) = answer {
+            self.on_reply(common, content, false);
+        } else if let Answer::Reply(content) = answer {
+            self.on_reply(common, content, true);
         }
     }
 
-    pub(super) fn on_reply(&mut self, common: &mut Common, payload: Bytes, last: bool) {
+    pub(super) fn on_reply(&mut self, common: &mut Common, content: Content, last: bool) {
         let Some(hand) = &mut self.hand else {
             common.counters.unasked_replies += 1;
             return;
@@ -220,9 +230,13 @@ impl Conversation {
             common.counters.replies += 1;
             self.close_request(common, deadline, request);
         }
-        let number = self.record(common, || Recorded::Reply { request, last, payload: payload.clone() });
+        let number = self.record(common, || {
+            let Content { payload, metadata } = content.clone();
+            Recorded::Reply { request, last, payload, metadata }
+        });
+        let Content { payload, metadata } = content;
         let conversation = self.id;
-        let reply = Reply { conversation, answers, record: Some(number), last, payload };
+        let reply = Reply { conversation, answers, record: Some(number), last, payload, metadata };
         common.tell(self.link(), Command::Reply(reply));
     }
 
@@ -388,9 +402,9 @@ impl Conversation {
                 return self.end_hand(common, ReasonCode::BUSY, None);
             };
             // The message takes its charge back into the queue.
-            let Hand { record, id, request: deadline, moves, payload, .. } = hand;
-            let payload = payload.unwrap_or_default();
-            self.queue.insert(record, Queued { id, deadline, moves, payload });
+            let Hand { record, id, request: deadline, moves, content, .. } = hand;
+            let content = content.unwrap_or_default();
+            self.queue.insert(record, Queued { id, deadline, moves, content });
         }
         self.wait(common, after, call);
     }

@@ -5,7 +5,9 @@ use core::fmt;
 use alloc::string::String;
 
 use bytes::Bytes;
-use liminal_proto::{ConversationId, ExitReason, MessageId, Outcome, Pid, ReasonCode, RecordNumber};
+use liminal_proto::{
+    ConversationId, ExitReason, MessageId, Metadata, Outcome, Pid, ReasonCode, RecordNumber,
+};
 
 use super::common::Common;
 use super::conversation::{Conversation, Queued};
@@ -151,7 +153,7 @@ impl Conversation {
     fn unanswered(&self) -> impl Iterator<Item = Unanswered<'_>> {
         let in_hand = self.hand.as_ref().filter(|hand| hand.request.is_some() || !hand.asked);
         let in_hand = in_hand.and_then(|hand| {
-            let payload = hand.payload.as_deref()?;
+            let payload = &hand.content.as_ref()?.payload;
             let (record, id, asked) = (hand.record, hand.id, hand.asked);
             Some(Unanswered { record, id, asked, delivered: true, payload })
         });
@@ -160,7 +162,7 @@ impl Conversation {
             id: queued.id,
             asked: queued.deadline.is_some(),
             delivered: false,
-            payload: &queued.payload,
+            payload: &queued.content.payload,
         });
         in_hand.into_iter().chain(waiting)
     }
@@ -169,9 +171,12 @@ impl Conversation {
     fn send_notice(&mut self, common: &mut Common, payload: Bytes) {
         let deadline = common.now.after(common.settings.clamp(common.settings.compensation_time));
         common.counters.messages += 1;
-        let number =
-            self.record(common, || Recorded::Request { id: NOTICE, deadline, payload: payload.clone() });
-        self.enqueue(common, number, Queued { id: NOTICE, deadline: Some(deadline), moves: 0, payload });
+        let number = self.record(common, || {
+            let (payload, metadata) = (payload.clone(), Metadata::default());
+            Recorded::Request { id: NOTICE, deadline, payload, metadata }
+        });
+        let content = payload.into();
+        self.enqueue(common, number, Queued { id: NOTICE, deadline: Some(deadline), moves: 0, content });
         self.step(Trigger::Close);
         self.close_by = Some(deadline);
     }

@@ -5,10 +5,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
 use liminal_proto::{
-    ConversationId, Expects, Instant, Message, MessageId, Outcome, Pid, ReasonCode, RecordNumber, SmallMap,
-    TimerReason,
+    Content, ConversationId, Expects, Instant, Message, MessageId, Outcome, Pid, ReasonCode, RecordNumber,
+    SmallMap, TimerReason,
 };
 
 use super::call::{CallKind, Hand, Seat};
@@ -82,12 +81,12 @@ pub(super) struct Queued {
     pub(super) deadline: Option<Instant>,
     /// How often it was moved from a participant that exited to the next.
     pub(super) moves: u8,
-    pub(super) payload: Bytes,
+    pub(super) content: Content,
 }
 
 impl Queued {
     pub(super) fn charge(&self) -> usize {
-        Settings::charge(self.payload.len())
+        Settings::charge(self.content.len())
     }
 }
 
@@ -167,7 +166,7 @@ impl Conversation {
             let text = exited.filter(|_| reason == ReasonCode::EXITED);
             let text = text.map(|pid| format!("participant {pid} has exited"));
             self.tell_outcome(common, message.id, Outcome::Refused { reason, text });
-            return self.consumed(common, message.expects == Expects::Reply, message.payload.len());
+            return self.consumed(common, message.expects == Expects::Reply, message.len());
         }
         common.counters.messages += 1;
         let deadline = deadline_of(common, &message);
@@ -176,11 +175,11 @@ impl Conversation {
             self.tell_outcome(common, message.id, Outcome::Accepted { record: Some(number) });
         }
         if self.pid.is_some() {
-            let Message { id, redelivered: moves, payload, .. } = message;
-            let queued = Queued { id, deadline, moves, payload };
+            let Message { id, redelivered: moves, payload, metadata, .. } = message;
+            let queued = Queued { id, deadline, moves, content: Content { payload, metadata } };
             self.enqueue(common, number, queued);
         } else {
-            self.consumed(common, false, message.payload.len());
+            self.consumed(common, false, message.len());
         }
     }
 
@@ -235,7 +234,7 @@ impl Conversation {
             Phase::Failed => return Err(ReasonCode::EXITED),
         }
         if self.pid.is_some() {
-            return common.admit(self.link, self.held_bytes, Settings::charge(message.payload.len()));
+            return common.admit(self.link, self.held_bytes, Settings::charge(message.len()));
         }
         if message.expects == Expects::Reply {
             return Err(ReasonCode::NO_PARTICIPANT);
@@ -358,9 +357,9 @@ fn deadline_of(common: &Common, message: &Message) -> Option<Instant> {
 }
 
 fn recorded(message: &Message, deadline: Option<Instant>) -> Recorded {
-    let (id, payload) = (message.id, message.payload.clone());
+    let (id, payload, metadata) = (message.id, message.payload.clone(), message.metadata.clone());
     match deadline {
-        Some(deadline) => Recorded::Request { id, deadline, payload },
-        None => Recorded::Message { id, payload },
+        Some(deadline) => Recorded::Request { id, deadline, payload, metadata },
+        None => Recorded::Message { id, payload, metadata },
     }
 }

@@ -5,7 +5,9 @@ use alloc::string::String;
 use core::mem;
 use core::time::Duration;
 
-use liminal_proto::{ConversationId, ExitReason, Expects, Message, MessageId, Outcome, ReasonCode, Reply};
+use liminal_proto::{
+    Content, ConversationId, ExitReason, Expects, Message, MessageId, Outcome, ReasonCode, Reply,
+};
 
 use super::call::{CallKind, Hand, Seat, cut};
 use super::common::Common;
@@ -70,7 +72,8 @@ impl Conversation {
             return self.park(common, link, waited);
         }
         let Some(GuestSeat { id: conversation, .. }) = self.guest else { return };
-        let Some(Call::Message { expects_reply, redelivered, deadline, payload, .. }) = self.take_message()
+        let Some(Call::Message { expects_reply, redelivered, deadline, payload, metadata, .. }) =
+            self.take_message()
         else {
             return;
         };
@@ -80,7 +83,7 @@ impl Conversation {
         self.seat = Seat::Elsewhere { call: CallKind::Message, message: id, until };
         let expects = if expects_reply { Expects::Reply } else { Expects::Acceptance };
         let timeout = deadline.map(|deadline| deadline.since(common.now));
-        let message = Message { conversation, id, expects, timeout, redelivered, payload };
+        let message = Message { conversation, id, expects, timeout, redelivered, payload, metadata };
         common.tell(link, Command::Deliver(message));
     }
 
@@ -90,8 +93,8 @@ impl Conversation {
             Call::Join { subject: subject.clone() }
         } else if let (Command::Deliver(message), Some(hand)) = (command, &self.hand) {
             let Hand { record, id, request: deadline, asked: expects_reply, moves: redelivered, .. } = *hand;
-            let payload = message.payload.clone();
-            Call::Message { id, record, expects_reply, redelivered, deadline, payload }
+            let (payload, metadata) = (message.payload.clone(), message.metadata.clone());
+            Call::Message { id, record, expects_reply, redelivered, deadline, payload, metadata }
         } else {
             return None;
         };
@@ -123,9 +126,9 @@ impl Conversation {
     }
 
     pub(super) fn on_guest_reply(&mut self, common: &mut Common, reply: Reply) {
-        self.withheld.push(reply.payload.len());
+        self.withheld.push(reply.len());
         if self.seat.is_at(reply.answers) {
-            self.on_reply(common, reply.payload, reply.last);
+            self.on_reply(common, Content { payload: reply.payload, metadata: reply.metadata }, reply.last);
             if reply.last {
                 self.seat = Seat::Idle;
                 self.is_not_busy();

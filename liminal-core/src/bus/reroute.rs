@@ -200,9 +200,9 @@ impl Conversation {
     /// The request in hand waits again, unless it has ended or a part of its reply was given.
     fn take_back_hand(&mut self, common: &mut Common) {
         let Some(hand) = self.hand.take() else { return };
-        if let Hand { request: Some(deadline), payload: Some(payload), parted: false, .. } = hand {
+        if let Hand { request: Some(deadline), content: Some(content), parted: false, .. } = hand {
             let Hand { record, id, moves, .. } = hand;
-            self.queue.insert(record, Queued { id, deadline: Some(deadline), moves, payload });
+            self.queue.insert(record, Queued { id, deadline: Some(deadline), moves, content });
             return;
         }
         let (open, record) = (hand.request, hand.record);
@@ -238,7 +238,7 @@ impl Conversation {
         if let Some(queued) = self.queue.remove(&number) {
             common.counters.undelivered += 1;
             self.release(common, queued.charge());
-            self.consumed(common, deadline.is_some(), queued.payload.len());
+            self.consumed(common, deadline.is_some(), queued.content.len());
         }
     }
 

@@ -2,8 +2,7 @@
 
 use core::time::Duration;
 
-use bytes::Bytes;
-use liminal_proto::{ConversationId, Event, Expects, Instant, Message, MessageId, Terms};
+use liminal_proto::{Content, ConversationId, Event, Expects, Instant, Message, MessageId, Terms};
 use thiserror::Error;
 
 use super::{Node, Peer};
@@ -71,9 +70,9 @@ impl Node {
         link: LinkId,
         conversation: ConversationId,
         expects: Expects,
-        payload: impl Into<Bytes>,
+        content: impl Into<Content>,
     ) -> Result<MessageId, NotLocal> {
-        self.send(now, link, conversation, expects, None, payload.into())
+        self.send(now, link, conversation, expects, None, content.into())
     }
 
     /// Says something that wants a reply, within `timeout` if there is one.
@@ -87,9 +86,9 @@ impl Node {
         link: LinkId,
         conversation: ConversationId,
         timeout: Option<Duration>,
-        payload: impl Into<Bytes>,
+        content: impl Into<Content>,
     ) -> Result<MessageId, NotLocal> {
-        self.send(now, link, conversation, Expects::Reply, timeout, payload.into())
+        self.send(now, link, conversation, Expects::Reply, timeout, content.into())
     }
 
     /// Closes a conversation. [`Command::Ended`](crate::Command::Ended) says when it is over.
@@ -115,10 +114,11 @@ impl Node {
         conversation: ConversationId,
         expects: Expects,
         timeout: Option<Duration>,
-        payload: Bytes,
+        content: Content,
     ) -> Result<MessageId, NotLocal> {
         let id = MessageId::new(self.local_mut(link)?.messages.next());
-        let message = Message { conversation, id, expects, timeout, redelivered: 0, payload };
+        let Content { payload, metadata } = content;
+        let message = Message { conversation, id, expects, timeout, redelivered: 0, payload, metadata };
         self.local_event(now, link, Event::Message(message));
         Ok(id)
     }

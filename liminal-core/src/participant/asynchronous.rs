@@ -6,8 +6,7 @@ use core::future::{self, Future};
 use core::pin::Pin;
 use core::time::Duration;
 
-use bytes::Bytes;
-use liminal_proto::{ExitReason, Instant, Pid};
+use liminal_proto::{Content, ExitReason, Instant, Pid};
 
 use super::Received;
 use crate::{Call, ConversationKey, Invocation, Leaving};
@@ -38,9 +37,9 @@ pub trait AsyncParticipant: Send {
 /// What a host lets an async participant do during a call.
 pub trait AsyncHost: Send {
     /// A part of the reply.
-    fn part(&mut self, payload: Bytes);
+    fn part(&mut self, content: Content);
     /// The reply, or its last part.
-    fn reply(&mut self, payload: Bytes);
+    fn reply(&mut self, content: Content);
     /// The participant ends when this call returns.
     fn exit(&mut self, reason: ExitReason);
     /// The time.
@@ -80,13 +79,13 @@ impl AsyncContext {
 
     /// Replies to the request in hand. A second reply, one after the deadline and one to a message
     /// that asked for none are dropped by the bus.
-    pub fn reply(&mut self, payload: impl Into<Bytes>) {
-        self.host.reply(payload.into());
+    pub fn reply(&mut self, content: impl Into<Content>) {
+        self.host.reply(content.into());
     }
 
     /// Replies with a part; a [`reply`](Self::reply) must follow.
-    pub fn reply_part(&mut self, payload: impl Into<Bytes>) {
-        self.host.part(payload.into());
+    pub fn reply_part(&mut self, content: impl Into<Content>) {
+        self.host.part(content.into());
     }
 
     /// Ends the participant when this call returns.

@@ -4,8 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use bytes::Bytes;
-use liminal_proto::{ExitReason, Instant, Pid};
+use liminal_proto::{Content, ExitReason, Instant, Pid};
 
 use crate::{Answer, Call, ConversationKey, Invocation};
 
@@ -46,13 +45,13 @@ impl<'a> Context<'a> {
 
     /// Replies to the request in hand. A second reply, one after the deadline and one to a message
     /// that asked for none are dropped by the bus.
-    pub fn reply(&mut self, payload: impl Into<Bytes>) {
-        self.sink.answer(Answer::Reply(payload.into()));
+    pub fn reply(&mut self, content: impl Into<Content>) {
+        self.sink.answer(Answer::Reply(content.into()));
     }
 
     /// Replies with a part; a [`reply`](Self::reply) must follow.
-    pub fn reply_part(&mut self, payload: impl Into<Bytes>) {
-        self.sink.answer(Answer::Part(payload.into()));
+    pub fn reply_part(&mut self, content: impl Into<Content>) {
+        self.sink.answer(Answer::Part(content.into()));
     }
 
     /// Asks for time without blocking anybody: the message stays in hand, and

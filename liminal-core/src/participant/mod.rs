@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use core::fmt;
 
 use bytes::Bytes;
-use liminal_proto::{Instant, MessageId, RecordNumber};
+use liminal_proto::{Instant, MessageId, Metadata, RecordNumber};
 
 pub use self::asynchronous::{
     AsyncContext, AsyncFactory, AsyncFn, AsyncHost, AsyncParticipant, Pending, async_fn, invoke_async,
@@ -30,14 +30,19 @@ pub struct Received {
     pub redelivered: u8,
     /// What it says.
     pub payload: Bytes,
+    /// What is said about that: headers, the schema, and what caused it.
+    pub metadata: Metadata,
 }
 
 impl Received {
     /// What a call says, if it says anything.
     pub(super) fn of(call: &Call) -> Option<Self> {
-        let Call::Message { id, record, expects_reply, redelivered, payload, .. } = call else { return None };
+        let Call::Message { id, record, expects_reply, redelivered, payload, metadata, .. } = call else {
+            return None;
+        };
         let (id, record, expects_reply, redelivered) = (*id, *record, *expects_reply, *redelivered);
-        Some(Self { id, record, expects_reply, redelivered, payload: payload.clone() })
+        let (payload, metadata) = (payload.clone(), metadata.clone());
+        Some(Self { id, record, expects_reply, redelivered, payload, metadata })
     }
 }
 
@@ -49,6 +54,7 @@ impl fmt::Debug for Received {
             .field("expects_reply", &self.expects_reply)
             .field("redelivered", &self.redelivered)
             .field("payload", &format_args!("{} bytes", self.payload.len()))
+            .field("metadata", &self.metadata)
             .finish()
     }
 }

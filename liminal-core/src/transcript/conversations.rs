@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 
-use liminal_proto::{Pid, RecordNumber};
+use liminal_proto::{Metadata, Pid, RecordNumber};
 
 use super::{BusId, Digest, Entry, Noted, OpenerId, Transcript};
 use crate::{ConversationKey, LinkId, Record, Recorded};
@@ -181,13 +181,17 @@ impl Course {
     fn on_record(&mut self, record: &Record) {
         self.records += 1;
         match &record.what {
-            Recorded::Message { payload, .. } => self.on_message(record.number, &"message", payload),
-            Recorded::Request { payload, .. } => self.on_message(record.number, &"request", payload),
-            Recorded::Reply { request, last, payload } => {
-                self.on_fate(*request, if *last { &"reply" } else { &"part" }, payload);
+            Recorded::Message { payload, metadata, .. } => {
+                self.on_message(record.number, &"message", (payload, metadata));
+            }
+            Recorded::Request { payload, metadata, .. } => {
+                self.on_message(record.number, &"request", (payload, metadata));
+            }
+            Recorded::Reply { request, last, payload, metadata } => {
+                self.on_fate(*request, if *last { &"reply" } else { &"part" }, (payload, metadata));
             }
             Recorded::RequestEnded { request, how } => {
-                self.on_fate(*request, &format_args!("ended {how:?}"), &[]);
+                self.on_fate(*request, &format_args!("ended {how:?}"), (&[], &Metadata::default()));
             }
             Recorded::Joined { pid } => self.on_life(*pid, &"joined"),
             Recorded::JoinRefused { pid, text } => self.on_life(*pid, &format_args!("refused {text:?}")),
@@ -199,16 +203,24 @@ impl Course {
         }
     }
 
-    fn on_message(&mut self, number: RecordNumber, kind: &dyn fmt::Display, payload: &[u8]) {
+    fn on_message(&mut self, number: RecordNumber, kind: &dyn fmt::Display, said: (&[u8], &Metadata)) {
         self.messages.insert(number, Digest::new());
-        self.on_fate(number, kind, payload);
+        self.on_fate(number, kind, said);
     }
 
-    fn on_fate(&mut self, of: RecordNumber, what: &dyn fmt::Display, payload: &[u8]) {
+    fn on_fate(
+        &mut self,
+        of: RecordNumber,
+        what: &dyn fmt::Display,
+        (payload, metadata): (&[u8], &Metadata),
+    ) {
         let Some(message) = self.messages.get_mut(&of) else { return };
         message.text(what);
         if self.owner != Owner::Bus {
             message.bytes(payload);
+            if !metadata.is_empty() {
+                message.bytes(metadata.as_bytes());
+            }
         }
     }
 
@@ -265,12 +277,17 @@ mod tests {
 
     fn request(id: u64, payload: &'static str) -> Recorded {
         let payload = Bytes::from_static(payload.as_bytes());
-        Recorded::Request { id: MessageId::new(id), deadline: instant(id), payload }
+        Recorded::Request {
+            id: MessageId::new(id),
+            deadline: instant(id),
+            metadata: Metadata::default(),
+            payload,
+        }
     }
 
     fn reply(to: u64, payload: &'static str) -> Recorded {
         let payload = Bytes::from_static(payload.as_bytes());
-        Recorded::Reply { request: RecordNumber::new(to), last: true, payload }
+        Recorded::Reply { request: RecordNumber::new(to), last: true, metadata: Metadata::default(), payload }
     }
 
     const fn joined(pid: u64) -> Recorded {
@@ -340,7 +357,14 @@ mod tests {
         let changes: Vec<(usize, Recorded)> = vec![
             (0, joined(2)),
             (1, request(1, "b")),
-            (1, Recorded::Message { id: MessageId::new(1), payload: Bytes::from_static(b"a") }),
+            (
+                1,
+                Recorded::Message {
+                    id: MessageId::new(1),
+                    metadata: Metadata::default(),
+                    payload: Bytes::from_static(b"a"),
+                },
+            ),
             (2, reply(2, "B")),
             (2, request(2, "A")),
             (3, exited),

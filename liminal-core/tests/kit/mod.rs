@@ -39,11 +39,11 @@ pub fn crash(text: &str) -> Answer {
 }
 
 pub fn reply(text: &'static str) -> Answer {
-    Answer::Reply(Bytes::from_static(text.as_bytes()))
+    Answer::Reply(text.into())
 }
 
 pub fn part(text: &'static str) -> Answer {
-    Answer::Part(Bytes::from_static(text.as_bytes()))
+    Answer::Part(text.into())
 }
 
 pub fn secs(n: u64) -> Duration {

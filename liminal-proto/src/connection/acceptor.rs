@@ -15,12 +15,12 @@ use requests::Requests;
 use super::ConversationPhase as Phase;
 use super::conversation::{Trigger, next};
 use super::credit::{Flow, Said};
-use super::opener::of_stream;
+use super::opener::{of_stream, said_about};
 use super::sender::{Sender, cut};
 use crate::wire::{Body, Dialect, Frame, flag};
 use crate::{
-    CommandError, ConversationId, Event, Exit, Expects, MessageId, Outcome, Pid, ReasonCode, RecordNumber,
-    Reply, StreamId, Violation,
+    CommandError, Content, ConversationId, Event, Exit, Expects, MessageId, Outcome, Pid, ReasonCode,
+    RecordNumber, Reply, StreamId, Violation,
 };
 
 /// The conversations that the other side opened.
@@ -86,7 +86,7 @@ pub(super) struct Incoming {
     pub(super) expects: Expects,
     pub(super) timeout: Option<Duration>,
     pub(super) redelivered: u8,
-    pub(super) payload: Bytes,
+    pub(super) content: Content,
 }
 
 impl Acceptor {
@@ -184,7 +184,7 @@ impl Acceptor {
         });
         match &replied {
             Ok(()) => sender.hold_back_none(),
-            Err(CommandError::Full) => sender.hold_back(reply.payload.len()),
+            Err(CommandError::Full) => sender.hold_back(reply.len()),
             Err(_) => {}
         }
         replied
@@ -327,13 +327,21 @@ impl Conversation {
 
     fn reply_v2(&mut self, sender: &mut Sender, reply: &Reply) -> Result<(), CommandError> {
         self.requests.check(reply.answers)?;
-        let flags = flag::ANSWERS | if reply.last { 0 } else { flag::MORE };
+        let more = if reply.last { 0 } else { flag::MORE };
         let message_id = MessageId::new(reply.record.map_or(0, |record| record.get()));
-        let (answers, payload) = (Some(reply.answers), reply.payload.clone());
-        let body = Body::Message { message_id, answers, timeout_ms: None, redelivered: None, payload };
+        let (metadata_flag, metadata) = said_about(&reply.metadata);
+        let body = Body::Message {
+            message_id,
+            answers: Some(reply.answers),
+            timeout_ms: None,
+            redelivered: None,
+            metadata,
+            payload: reply.payload.clone(),
+        };
+        let flags = flag::ANSWERS | more | metadata_flag;
         let frame = Frame { flags, stream: self.stream, body };
         let of = (reply.conversation, &mut self.flow);
-        sender.send_on_credit(Said::Reply, of, frame, reply.payload.len())?;
+        sender.send_on_credit(Said::Reply, of, frame, reply.len())?;
         if reply.last {
             self.end_request(sender, reply.answers);
         }

@@ -14,10 +14,10 @@ use super::ConversationPhase as Phase;
 use super::conversation::{Trigger, next};
 use super::credit::{Flow, Said};
 use super::sender::Sender;
-use crate::wire::{Body, CausalContext, Dialect, Envelope, Frame, SchemaId, flag};
+use crate::wire::{Body, CausalContext, Dialect, Envelope, Frame, flag};
 use crate::{
-    CommandError, ConversationId, Event, Expects, Instant, Limits, MessageId, Outcome, Pid, ReasonCode,
-    Rejected, SmallMap, StreamId, Terms,
+    CommandError, Content, ConversationId, Event, Expects, Instant, Limits, MessageId, Metadata, Outcome,
+    Pid, ReasonCode, Rejected, SmallMap, StreamId, Terms,
 };
 
 /// The conversations that this side opened.
@@ -62,7 +62,7 @@ pub(super) struct Outgoing {
     pub(super) conversation: ConversationId,
     pub(super) expects: Expects,
     pub(super) timeout: Option<Duration>,
-    pub(super) payload: Bytes,
+    pub(super) content: Content,
     /// Where its sender numbers it and minds its deadline: as which, and how often it was given to others.
     pub(super) delivery: Option<(MessageId, u8)>,
 }
@@ -239,8 +239,8 @@ impl Opener {
         sender: &mut Sender,
         limits: &Limits,
         message: Outgoing,
-    ) -> Result<MessageId, Rejected<Bytes>> {
-        let payload = message.payload.clone();
+    ) -> Result<MessageId, Rejected<Content>> {
+        let payload = message.content.clone();
         self.try_send(now, sender, limits, message).map_err(|reason| Rejected { payload, reason })
     }
 
@@ -251,7 +251,7 @@ impl Opener {
         limits: &Limits,
         message: Outgoing,
     ) -> Result<MessageId, CommandError> {
-        let Outgoing { conversation: key, expects, timeout, payload, delivery } = message;
+        let Outgoing { conversation: key, expects, timeout, content, delivery } = message;
         let awaited =
             expects == Expects::Reply || (expects == Expects::Acceptance && sender.dialect == Dialect::V2);
         if awaited && self.outstanding >= limits.requests_max {
@@ -265,11 +265,11 @@ impl Opener {
         conversation.accepts_messages(key)?;
         let id = match sender.dialect {
             Dialect::V1 => {
-                send_v1(sender, key, stream_of(number), expects, payload)?;
+                send_v1(sender, key, stream_of(number), expects, content)?;
                 self.numbers += 1;
                 MessageId::new(number)
             }
-            Dialect::V2 => conversation.send_v2(sender, key, expects, (timeout, payload, delivery))?,
+            Dialect::V2 => conversation.send_v2(sender, key, expects, (timeout, content, delivery))?,
         };
         if awaited {
             let deadline = timeout.filter(|_| delivery.is_none()).map(|timeout| now.after(timeout));
@@ -362,7 +362,7 @@ impl Conversation {
         sender: &mut Sender,
         key: ConversationId,
         expects: Expects,
-        (timeout, payload, delivery): (Option<Duration>, Bytes, Option<(MessageId, u8)>),
+        (timeout, content, delivery): (Option<Duration>, Content, Option<(MessageId, u8)>),
     ) -> Result<MessageId, CommandError> {
         let timeout_ms = timeout.filter(|_| expects == Expects::Reply).map(whole_millis);
         let flags = match expects {
@@ -378,8 +378,11 @@ impl Conversation {
         if message_id <= self.last_message {
             return Err(CommandError::NotAscending { message: message_id, last: self.last_message });
         }
-        let len = payload.len();
-        let body = Body::Message { message_id, answers: None, timeout_ms, redelivered, payload };
+        let len = content.len();
+        let (metadata_flag, metadata) = said_about(&content.metadata);
+        let flags = flags | metadata_flag;
+        let payload = content.payload;
+        let body = Body::Message { message_id, answers: None, timeout_ms, redelivered, metadata, payload };
         let frame = Frame { flags, stream: self.stream, body };
         sender.send_on_credit(Said::Message, (key, &mut self.flow), frame, len)?;
         self.last_message = message_id;
@@ -397,10 +400,14 @@ fn send_v1(
     conversation_id: ConversationId,
     stream: StreamId,
     expects: Expects,
-    payload: Bytes,
+    content: Content,
 ) -> Result<(), CommandError> {
+    if content.metadata.headers().next().is_some() {
+        return Err(CommandError::NeedsVersion2);
+    }
     let flags = if expects == Expects::Reply { flag::REPLY } else { 0 };
-    let body = Body::ConversationMessage { conversation_id, envelope: bare(payload) };
+    let envelope = envelope(&content.metadata, content.payload);
+    let body = Body::ConversationMessage { conversation_id, envelope };
     sender.send_payload(flags, stream, body)
 }
 
@@ -421,10 +428,21 @@ const fn stream_of(number: u64) -> StreamId {
     StreamId::new(number as u32)
 }
 
-/// An envelope that states no schema and no cause.
-pub(super) const fn bare(payload: Bytes) -> Envelope<&'static str, Bytes> {
-    let causal_context = CausalContext { parent_id: None, vector_clock_entry: None };
-    Envelope { schema_id: SchemaId([0; 32]), causal_context, payload }
+/// What is said about a payload, as it stands in a frame of 2.0, with its flag.
+pub(super) fn said_about(metadata: &Metadata) -> (u8, Option<Metadata>) {
+    if metadata.is_empty() { (0, None) } else { (flag::METADATA, Some(metadata.clone())) }
+}
+
+/// A payload in the envelope of 1.0, which has no room for headers.
+pub(super) fn envelope(metadata: &Metadata, payload: Bytes) -> Envelope<&str, Bytes> {
+    let schema_id = metadata.schema_id().unwrap_or_default();
+    Envelope { schema_id, causal_context: metadata.causal_context(), payload }
+}
+
+/// What the cause of a message takes in that envelope, if it has one.
+pub(super) fn cause_len(metadata: &Metadata) -> usize {
+    let CausalContext { parent_id, vector_clock_entry } = metadata.causal_context();
+    parent_id.map_or(0, |id| size_of::<u32>() + id.len()) + vector_clock_entry.map_or(0, |_| size_of::<u64>())
 }
 
 /// In 2.0 a conversation has the number of its stream.

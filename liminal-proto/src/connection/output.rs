@@ -154,6 +154,7 @@ mod tests {
             answers: None,
             timeout_ms: None,
             redelivered: None,
+            metadata: None,
             payload,
         };
         Frame { flags: 0, stream: StreamId::new(1), body }

@@ -13,10 +13,10 @@ use super::acceptor::{ACCEPTED, Incoming, Taken};
 use super::credit::Flow;
 use super::opener::{Opener, of_stream, outcome_of};
 use super::{Connection, Phase};
-use crate::wire::{Body, Dialect, FrameRef, WorkerVerdict, flag};
+use crate::wire::{Body, Dialect, Envelope, FrameRef, SchemaId, WorkerVerdict, flag};
 use crate::{
-    CloseReason, ConversationId, Event, Exit, ExitReason, Expects, MessageId, Outcome, ReasonCode, Reply,
-    Side, StreamId, Terms, Violation,
+    CloseReason, Content, ConversationId, Event, Exit, ExitReason, Expects, MessageId, Metadata, Outcome,
+    ReasonCode, Reply, Side, StreamId, Terms, Violation,
 };
 
 impl Connection {
@@ -190,21 +190,40 @@ impl Connection {
                 expects: if frame.flags & flag::REPLY == 0 { Expects::Nothing } else { Expects::Reply },
                 timeout: None,
                 redelivered: 0,
-                payload: self.input.keep(bytes, envelope.payload),
+                content: self.content_v1(bytes, &envelope),
             }),
-            Body::Message { message_id, answers: None, timeout_ms, redelivered, payload } => Some(Incoming {
-                conversation: of_stream(frame.stream),
-                stream: frame.stream,
-                id: message_id,
-                expects: expects(frame.flags),
-                timeout: timeout_ms.map(clamp),
-                redelivered: redelivered.unwrap_or(0),
-                payload: self.input.keep(bytes, payload),
-            }),
+            Body::Message { message_id, answers: None, timeout_ms, redelivered, metadata, payload } => {
+                Some(Incoming {
+                    conversation: of_stream(frame.stream),
+                    stream: frame.stream,
+                    id: message_id,
+                    expects: expects(frame.flags),
+                    timeout: timeout_ms.map(clamp),
+                    redelivered: redelivered.unwrap_or(0),
+                    content: self.content(bytes, metadata, payload),
+                })
+            }
             _ => {
                 self.acceptor.strays += 1;
                 None
             }
+        }
+    }
+
+    /// What a message of 2.0 says.
+    fn content(&mut self, bytes: &Bytes, metadata: Option<Metadata<&[u8]>>, payload: &[u8]) -> Content {
+        let payload = self.input.keep(bytes, payload);
+        let metadata = metadata.map(|metadata| metadata.convert(|block| self.input.keep(bytes, block)));
+        Content { payload, metadata: metadata.unwrap_or_default() }
+    }
+
+    /// What a message of 1.0 says: a schema of zeros is none.
+    fn content_v1(&mut self, bytes: &Bytes, envelope: &Envelope<&str, &[u8]>) -> Content {
+        let Envelope { schema_id, causal_context, payload } = envelope;
+        let schema_id = Some(*schema_id).filter(|id| *id != SchemaId::default());
+        Content {
+            payload: self.input.keep(bytes, payload),
+            metadata: Metadata::of_cause(schema_id, causal_context),
         }
     }
 
@@ -240,12 +259,13 @@ impl Connection {
                 };
                 opener.on_outcome(stream, message_id, outcome)
             }
-            Body::Message { message_id, answers: Some(answers), payload, .. } => {
+            Body::Message { message_id, answers: Some(answers), metadata, payload, .. } => {
                 let record =
                     Some(message_id.get()).filter(|&record| record > 0).map(crate::RecordNumber::new);
                 let (conversation, last) = (of_stream(stream), frame.flags & flag::MORE == 0);
-                let payload = self.input.keep(bytes, payload);
-                opener.on_reply(sender, Reply { conversation, answers, record, last, payload })?
+                let Content { payload, metadata } = self.content(bytes, metadata, payload);
+                let reply = Reply { conversation, answers, record, last, payload, metadata };
+                self.opener.on_reply(&mut self.sender, reply)?
             }
             Body::ConversationClose { conversation_id, .. } if conversation_id == of_stream(stream) => {
                 opener.on_closed(sender, owed, conversation_id)
@@ -262,8 +282,8 @@ impl Connection {
         let (opener, sender, owed) = (&mut self.opener, &mut self.sender, &mut self.owed);
         match frame.body {
             Body::ConversationMessage { conversation_id, envelope } if frame.flags & flag::REPLY != 0 => {
-                let payload = self.input.keep(bytes, envelope.payload);
-                opener.on_reply_v1(owed, conversation_id, frame.stream, payload)
+                let content = self.content_v1(bytes, &envelope);
+                self.opener.on_reply_v1(&mut self.owed, conversation_id, frame.stream, content)
             }
             Body::ConversationError { conversation_id, reason_code, message } => {
                 opener.on_error_v1(sender, owed, conversation_id, frame.stream, (reason_code, message))

@@ -147,6 +147,9 @@ macro_rules! converted {
     ($form:ident, texts $field:ident) => {
         $field.convert(|bytes| $form.bytes(bytes))
     };
+    ($form:ident, metadata $field:ident) => {
+        $field.as_ref().map(|metadata| metadata.convert(|bytes| $form.bytes(bytes)))
+    };
     ($form:ident, envelope $field:ident) => {
         $field.convert($form)
     };

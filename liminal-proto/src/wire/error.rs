@@ -120,6 +120,9 @@ pub enum Fault {
     /// It is there and its flag is not, or the other way round.
     #[error("disagrees with its flag")]
     FlagMismatch,
+    /// It is not the name of a header.
+    #[error("is no name: 1 to 255 characters of a to z, 0 to 9, '-', '_' and '.'")]
+    HeaderName,
     /// It counts more elements than the rest of the frame could hold.
     #[error("counts more elements than there are bytes for")]
     CountTooLarge,

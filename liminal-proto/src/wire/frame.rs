@@ -6,7 +6,7 @@ use core::fmt;
 use bytes::Bytes;
 
 use super::layout::with_layouts;
-use super::{FrameType, SchemaIds, Texts};
+use super::{FrameType, Metadata, SchemaIds, Texts};
 use crate::{ConversationId, MessageId, OnExit, Pid, ReasonCode, RecordNumber, StreamId};
 
 /// A protocol version, as Connect and `ConnectAck` carry it. Ordered by major, then minor number.
@@ -72,6 +72,8 @@ pub mod flag {
     pub const TIMEOUT: u8 = 0x10;
     /// Message (2.0) from the server: how often it was given to another participant before follows.
     pub const REDELIVERED: u8 = 0x20;
+    /// Message (2.0): what is said about its payload follows.
+    pub const METADATA: u8 = 0x40;
     /// Exited (2.0): the conversation goes on with another participant.
     pub const GOES_ON: u8 = 0x01;
     /// Withdraw (2.0): conversations that go on are to come to their end first.
@@ -220,14 +222,15 @@ pub enum Body<S, B> {
     Refused { reason_code: ReasonCode, message: Option<S> },
     /// 0x82: a message of the conversation of this stream. From the server the id is the number of
     /// the record. `answers` is there exactly when [`flag::ANSWERS`] is set, `timeout_ms` (the
-    /// sender's own timeout, in milliseconds) exactly when [`flag::TIMEOUT`] is, and `redelivered` (to how
-    /// many participants it was given before) exactly when [`flag::REDELIVERED`] is. The
-    /// payload is the rest of the frame, without a length of its own.
+    /// sender's own timeout, in milliseconds) exactly when [`flag::TIMEOUT`] is, `redelivered` (to how
+    /// many participants it was given before) exactly when [`flag::REDELIVERED`] is, and `metadata` exactly when
+    /// [`flag::METADATA`] is. The payload is the rest of the frame, without a length of its own.
     Message {
         message_id: MessageId,
         answers: Option<MessageId>,
         timeout_ms: Option<u32>,
         redelivered: Option<u8>,
+        metadata: Option<Metadata<B>>,
         payload: B,
     },
     /// 0x83, server to client: the participant has exited. Its unanswered requests end with it, unless

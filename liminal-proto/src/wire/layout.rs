@@ -8,7 +8,7 @@
 ///
 /// * `bytes` and `payload` are the same on the wire; a writer may leave a `payload` at the end of a
 ///   frame to its caller. `rest` is a payload without a length: it ends where the frame ends.
-/// * `key`, `answers`, `timeout` and `redelivered` are there exactly when their flag is set.
+/// * `key`, `answers`, `timeout`, `redelivered` and `metadata` are there exactly when their flag is set.
 ///
 /// [`Reader`]: super::reader::Reader
 /// [`Writer`]: super::writer::Writer
@@ -41,7 +41,7 @@ macro_rules! with_layouts {
         Deliver { delivery_seq: u64, envelope: envelope }
         Opened { pid: opt_pid }
         Refused { reason_code: reason, message: opt_str }
-        Message { message_id: message_id, answers: answers, timeout_ms: timeout, redelivered: redelivered, payload: rest }
+        Message { message_id: message_id, answers: answers, timeout_ms: timeout, redelivered: redelivered, metadata: metadata, payload: rest }
         Exited { pid: pid, record: record, cause: u16, message: opt_str }
         Outcome { message_id: message_id, reason_code: reason, record: opt_record, message: opt_str }
         Joined { pid: pid }

@@ -32,6 +32,7 @@ mod frame_type;
 mod header;
 mod layout;
 mod lists;
+mod metadata;
 mod reader;
 mod writer;
 
@@ -48,3 +49,4 @@ pub use frame::{
 pub use frame_type::{FrameType, StreamRule};
 pub use header::{HEADER_LEN, Header};
 pub use lists::{SchemaIds, Texts, TooLong};
+pub use metadata::{InvalidHeader, Metadata, MetadataBuilder};

@@ -1,7 +1,9 @@
 //! The field encodings (PROTOCOL.md §2), read from a slice.
 
+use super::metadata::is_header_name;
 use super::{
-    CausalContext, DecodeError, Envelope, Fault, SchemaId, SchemaIds, Texts, Version, WorkerVerdict, flag,
+    CausalContext, DecodeError, Envelope, Fault, Metadata, SchemaId, SchemaIds, Texts, Version,
+    WorkerVerdict, flag,
 };
 use crate::{ConversationId, MessageId, OnExit, Pid, ReasonCode, RecordNumber};
 
@@ -221,6 +223,41 @@ impl<'a> Reader<'a> {
 
     pub(super) fn redelivered(&mut self, field: &'static str) -> Result<Option<u8>> {
         self.flagged(flag::REDELIVERED, field, Self::u8)
+    }
+
+    pub(super) fn metadata(&mut self, field: &'static str) -> Result<Option<Metadata<&'a [u8]>>> {
+        self.flagged(flag::METADATA, field, Self::metadata_block)
+    }
+
+    fn metadata_block(&mut self, field: &'static str) -> Result<Metadata<&'a [u8]>> {
+        let contents = self.bytes(field)?;
+        if !contents.is_empty() {
+            let mut inner = self.within(contents);
+            inner.opt_schema_id("schema_id")?;
+            inner.opt_str("parent_id")?;
+            inner.opt_u64("vector_clock_entry")?;
+            while !inner.rest.is_empty() {
+                inner.header()?;
+            }
+        }
+        Ok(Metadata::from_checked(contents))
+    }
+
+    pub(super) fn header(&mut self) -> Result<(&'a str, &'a str)> {
+        let named = Self { rest: self.rest, ..*self };
+        let name = self.str("header name")?;
+        if !is_header_name(name) {
+            return Err(named.fault("header name", Fault::HeaderName));
+        }
+        Ok((name, self.str("header value")?))
+    }
+
+    pub(super) fn opt_schema_id(&mut self, field: &'static str) -> Result<Option<SchemaId>> {
+        self.opt(field, Self::schema_id)
+    }
+
+    pub(super) fn opt_u64(&mut self, field: &'static str) -> Result<Option<u64>> {
+        self.opt(field, Self::u64)
     }
 
     pub(super) fn schema_id(&mut self, field: &'static str) -> Result<SchemaId> {

@@ -2,7 +2,7 @@
 
 use core::mem;
 
-use super::{CausalContext, Envelope, SchemaId, SchemaIds, Texts, Version, WorkerVerdict};
+use super::{CausalContext, Envelope, Metadata, SchemaId, SchemaIds, Texts, Version, WorkerVerdict};
 use crate::{ConversationId, MessageId, OnExit, Pid, ReasonCode, RecordNumber};
 
 /// Where encoded bytes go.
@@ -176,6 +176,12 @@ impl<'f, W: Sink, B: AsRef<[u8]>> Writer<'f, W, B> {
     pub(super) fn redelivered(&mut self, count: &Option<u8>) {
         if let Some(count) = count {
             self.sink.put(&[*count]);
+        }
+    }
+
+    pub(super) fn metadata(&mut self, metadata: &Option<Metadata<B>>) {
+        if let Some(metadata) = metadata {
+            self.slice(metadata.encoded());
         }
     }
 

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use liminal_proto::wire::{Body, flag};
 use liminal_proto::{
-    Config, Connection, ConversationId, Event, Exit, ExitReason, Expects, Message, Outcome, Pid, ReasonCode,
-    RecordNumber, StreamId,
+    Config, Connection, ConversationId, Event, Exit, ExitReason, Expects, Message, Metadata, Outcome, Pid,
+    ReasonCode, RecordNumber, StreamId,
 };
 
 use super::*;
@@ -72,7 +72,15 @@ pub(crate) fn exit(goes_on: bool) -> Exit {
 
 pub(crate) fn message(key: u64, record: u64, expects: Expects) -> Message {
     let (conversation, id, payload) = (conversation(key), id(record), Bytes::from_static(b"hello"));
-    Message { conversation, id, expects, timeout: None, redelivered: 0, payload }
+    Message {
+        conversation,
+        id,
+        expects,
+        timeout: None,
+        redelivered: 0,
+        metadata: Metadata::default(),
+        payload,
+    }
 }
 
 pub(crate) fn ask(record: u64) -> Message {
@@ -82,7 +90,8 @@ pub(crate) fn ask(record: u64) -> Message {
 pub(crate) fn answer(key: ConversationId, answers: u64) -> Vec<u8> {
     let (answers, message_id, payload) = (Some(id(answers)), id(0), Bytes::from_static(b"hi"));
     let stream = u32::try_from(key.get()).unwrap();
-    let body = Body::Message { message_id, answers, timeout_ms: None, redelivered: None, payload };
+    let body =
+        Body::Message { message_id, answers, timeout_ms: None, redelivered: None, metadata: None, payload };
     frame(flag::ANSWERS, stream, body)
 }
 

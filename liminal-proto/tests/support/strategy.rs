@@ -6,7 +6,7 @@ use liminal_proto::{MessageId, Pid, ReasonCode, RecordNumber};
 use liminal_sim::strategy::any_frame;
 use proptest::prelude::*;
 
-use super::{conversation, envelope, frame, raw};
+use super::{conversation, envelope, frame, raw, traced};
 
 fn reason() -> impl Strategy<Value = ReasonCode> {
     prop::sample::select(vec![
@@ -73,8 +73,13 @@ fn message_v2() -> BoxedStrategy<Vec<u8>> {
             let answers = (flags & flag::ANSWERS != 0).then_some(MessageId::new(answers));
             let timeout_ms = (flags & flag::TIMEOUT != 0).then_some(50);
             let redelivered = (flags & flag::REDELIVERED != 0).then_some(1);
+            let metadata = (flags & flag::METADATA != 0).then(traced);
             let message_id = MessageId::new(id);
-            frame(flags, stream, Body::Message { message_id, answers, timeout_ms, redelivered, payload })
+            frame(
+                flags,
+                stream,
+                Body::Message { message_id, answers, timeout_ms, redelivered, metadata, payload },
+            )
         })
         .boxed()
 }
@@ -87,7 +92,14 @@ fn reply_v2() -> BoxedStrategy<Vec<u8>> {
             frame(
                 flags,
                 stream,
-                Body::Message { message_id, answers, timeout_ms: None, redelivered: None, payload },
+                Body::Message {
+                    message_id,
+                    answers,
+                    timeout_ms: None,
+                    redelivered: None,
+                    metadata: None,
+                    payload,
+                },
             )
         })
         .boxed()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use liminal_proto::wire::{decode, decode_shared};
-use liminal_proto::{Config, Connection, ConversationId, Event, Instant, Next, Reply};
+use liminal_proto::{Config, Connection, ConversationId, Event, Instant, Metadata, Next, Reply};
 
 use crate::codec::{PAYLOAD_MAX, encoded, messages};
 use crate::load::{REQUESTS, Rig};
@@ -144,6 +144,7 @@ impl Pair {
                     answers: message.id,
                     record: None,
                     last: true,
+                    metadata: Metadata::default(),
                     payload: Bytes::new(),
                 };
                 self.server.reply(NOW, reply).map_err(|rejected| rejected.reason)?;

@@ -86,6 +86,7 @@ fn message_2_0() -> Message {
         answers: None,
         timeout_ms: None,
         redelivered: None,
+        metadata: None,
         payload: payload(),
     };
     Frame { flags: 0, stream: StreamId::new(1), body }

@@ -245,7 +245,14 @@ impl Raw {
                 self.bytes_of(
                     1,
                     stream,
-                    Body::Message { message_id, answers, timeout_ms, redelivered: None, payload },
+                    Body::Message {
+                        message_id,
+                        answers,
+                        timeout_ms,
+                        redelivered: None,
+                        metadata: None,
+                        payload,
+                    },
                 )
             }
         }

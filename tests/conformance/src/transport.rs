@@ -16,7 +16,7 @@ use liminal_driver::error::{
 };
 use liminal_driver::server::{Answers, Host};
 use liminal_driver::{Address, ServerOptions};
-use liminal_proto::{Config, MessageId, Pid, ReasonCode, Reply, Terms, Version};
+use liminal_proto::{Config, Content, MessageId, Pid, ReasonCode, Reply, Terms, Version};
 
 /// A transport, as the suite sees it.
 pub trait Transport: Send + Sync + 'static {
@@ -124,19 +124,19 @@ pub trait Conversation: Send + Sync {
     /// # Errors
     ///
     /// Those of the conversation.
-    fn message(&self, payload: Bytes) -> Result<(), MessageError>;
+    fn message(&self, content: Content) -> Result<(), MessageError>;
     /// See the conversation of the transport.
     ///
     /// # Errors
     ///
     /// Those of the conversation.
-    fn ask(&self, payload: Bytes, timeout: Duration) -> Result<Bytes, AskError>;
+    fn ask(&self, content: Content, timeout: Duration) -> Result<Bytes, AskError>;
     /// See the conversation of the transport.
     ///
     /// # Errors
     ///
     /// Those of the conversation.
-    fn request(&self, payload: Bytes, timeout: Duration) -> Result<MessageId, AskError>;
+    fn request(&self, content: Content, timeout: Duration) -> Result<MessageId, AskError>;
     /// See the conversation of the transport.
     ///
     /// # Errors

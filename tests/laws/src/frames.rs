@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use liminal_proto::wire::{Body, CausalContext, Dialect, Envelope, Frame, FrameBuf, SchemaId, Version};
 use liminal_proto::wire::{decode_shared, encode, flag};
-use liminal_proto::{ConversationId, Limits, MessageId, ReasonCode, StreamId};
+use liminal_proto::{ConversationId, Limits, MessageId, Metadata, ReasonCode, StreamId};
 
 /// The id of a conversation.
 pub fn conversation(id: u64) -> ConversationId {
@@ -103,13 +103,23 @@ pub fn error_v1(stream: u32, id: u64, reason_code: ReasonCode) -> Vec<u8> {
     )
 }
 
+/// What is said about a payload: 32 bytes.
+pub fn traced() -> Metadata {
+    Metadata::builder().header("traceparent", "00-1-2-01").unwrap().build()
+}
+
 /// A message of 2.0 from a client.
 pub fn message_v2(flags: u8, stream: u32, message: u64, payload: &[u8]) -> Vec<u8> {
     let timeout_ms = (flags & flag::TIMEOUT != 0).then_some(1000);
     let redelivered = (flags & flag::REDELIVERED != 0).then_some(1);
+    let metadata = (flags & flag::METADATA != 0).then(traced);
     let payload = Bytes::copy_from_slice(payload);
     let message_id = id(message);
-    frame(flags, stream, Body::Message { message_id, answers: None, timeout_ms, redelivered, payload })
+    frame(
+        flags,
+        stream,
+        Body::Message { message_id, answers: None, timeout_ms, redelivered, metadata, payload },
+    )
 }
 
 /// A reply of 2.0 from a server.
@@ -120,7 +130,14 @@ pub fn reply_v2(stream: u32, answers: u64, more: bool, payload: &[u8]) -> Vec<u8
     frame(
         flags,
         stream,
-        Body::Message { message_id: id(9), answers, timeout_ms: None, redelivered: None, payload },
+        Body::Message {
+            message_id: id(9),
+            answers,
+            timeout_ms: None,
+            redelivered: None,
+            metadata: None,
+            payload,
+        },
     )
 }
 

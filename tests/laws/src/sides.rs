@@ -5,8 +5,8 @@ use core::time::Duration;
 use bytes::Bytes;
 use liminal_proto::wire::{Body, Dialect, FrameBuf};
 use liminal_proto::{
-    Config, Connection, ConversationId, Event, Expects, Instant, Limits, Message, MessageId, Next, Outcome,
-    Pid, Reply, Wants,
+    Config, Connection, ConversationId, Event, Expects, Instant, Limits, Message, MessageId, Metadata, Next,
+    Outcome, Pid, Reply, Wants,
 };
 
 use crate::frames::{connect, connect_ack, frames, greeting, windows};
@@ -154,5 +154,12 @@ fn answer(server: &mut Connection, now: Instant, message: &Message) {
 
 /// A reply that is the last one to its request.
 pub fn reply(conversation: ConversationId, answers: MessageId, payload: &[u8]) -> Reply {
-    Reply { conversation, answers, record: None, last: true, payload: Bytes::copy_from_slice(payload) }
+    Reply {
+        conversation,
+        answers,
+        record: None,
+        last: true,
+        metadata: Metadata::default(),
+        payload: Bytes::copy_from_slice(payload),
+    }
 }

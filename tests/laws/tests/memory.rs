@@ -17,7 +17,7 @@ use liminal_laws::{codec, connection};
 use liminal_proto::wire::flag;
 use liminal_proto::{
     CloseReason, Config, Connection, ConversationId, Event, ExitReason, Expects, Instant, LinkError, Message,
-    MessageId, Pid,
+    MessageId, Metadata, Pid,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -183,7 +183,15 @@ fn serving_leaves_nothing_behind() {
             inviter.invite(START, key, Pid::new(7), "work").expect("it is even");
             let (id, payload) = (MessageId::new(1), Bytes::new());
             let (expects, timeout) = (Expects::Reply, Some(Duration::from_secs(1)));
-            let asked = Message { conversation: key, id, expects, timeout, redelivered: 0, payload };
+            let asked = Message {
+                conversation: key,
+                id,
+                expects,
+                timeout,
+                redelivered: 0,
+                metadata: Metadata::default(),
+                payload,
+            };
             inviter.deliver(START, asked).expect("there is room");
             turn(&mut worker, &mut inviter);
             inviter.close(START, key, None).expect("it is open");

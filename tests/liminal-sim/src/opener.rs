@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use liminal_core::Transcript;
 use liminal_core::transcript::{BusId, Noted, OpenerId};
-use liminal_proto::{CloseReason, ConversationId, Event, Expects, Instant, Message, MessageId, Outcome};
+use liminal_proto::{
+    CloseReason, ConversationId, Event, Expects, Instant, Message, MessageId, Metadata, Outcome,
+};
 
 use crate::world::Side;
 use crate::{Draws, Track};
@@ -93,7 +95,15 @@ impl Caller<'_> {
         payload: Bytes,
     ) -> Option<MessageId> {
         let id = self.side.say(self.now, conversation, (expects, timeout), payload.clone())?;
-        self.note(Event::Message(Message { conversation, id, expects, timeout, redelivered: 0, payload }));
+        self.note(Event::Message(Message {
+            conversation,
+            id,
+            expects,
+            timeout,
+            redelivered: 0,
+            metadata: Metadata::default(),
+            payload,
+        }));
         Some(id)
     }
 

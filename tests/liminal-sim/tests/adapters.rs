@@ -86,8 +86,14 @@ fn a_frame_shrinks_to_what_matters() {
         Body::Message { payload, .. } => payload.len() < 3,
         _ => true,
     });
-    let Body::Message { message_id, answers: None, timeout_ms: None, redelivered: None, payload } =
-        frame.body
+    let Body::Message {
+        message_id,
+        answers: None,
+        timeout_ms: None,
+        redelivered: None,
+        metadata: None,
+        payload,
+    } = frame.body
     else {
         panic!("{frame:?} says more than it must")
     };

@@ -8,7 +8,7 @@ use liminal_sim::{Network, Tape, worlds};
 /// Of these seeds on a faithful and on a byzantine network, folded into one number each.
 const SEEDS: std::ops::Range<u64> = 0..40;
 
-const DIGESTS: [u64; 2] = [0x5586080abbbf1d1b, 0x7f4e92e33c1cd7a1];
+const DIGESTS: [u64; 2] = [0xc7bd61307383ae11, 0xe19700151d2c2f32];
 
 /// Which seed gives which digest, if somebody wants to know where two machines part.
 fn digests(network: Network) -> Vec<u64> {

@@ -69,6 +69,6 @@ fn on_event(
 fn ask(connection: &mut Connection, ticks: &Ticks, conversation: ConversationId, questions: &[&str]) {
     for question in questions {
         // There is room for a few questions; one that has none would come back here with the reason.
-        let _ = connection.ask(ticks.now(), conversation, None, String::from(*question).into());
+        let _ = connection.ask(ticks.now(), conversation, None, String::from(*question));
     }
 }

@@ -13,7 +13,7 @@ use liminal_driver::error::{
     ReconnectError, ServeError,
 };
 use liminal_driver::server::{Host, Kind};
-use liminal_proto::{CloseReason, ConversationId, LinkError, MessageId, Pid, Reply, Terms, Version};
+use liminal_proto::{CloseReason, Content, ConversationId, LinkError, MessageId, Pid, Reply, Terms, Version};
 
 use crate::link::{Link, Patience};
 use crate::park::{park_until, waker};
@@ -325,26 +325,27 @@ impl Conversation {
     /// # Errors
     ///
     /// The participant has exited (the error names it), the server refused, or the connection was lost.
-    pub fn message(&self, payload: impl Into<Bytes>) -> Result<(), MessageError> {
-        let (link, id, payload) = (&self.link, self.id, payload.into());
-        let sent = link.send(&mut Patience::forever(), |client| client.message(id, &payload).transpose());
+    pub fn message(&self, content: impl Into<Content>) -> Result<(), MessageError> {
+        let (link, id, content) = (&self.link, self.id, content.into());
+        let sent = link.send(&mut Patience::forever(), |client| client.message(id, &content).transpose());
         let sent = forever(sent, MessageError::Lost)?;
         let accepted =
             link.wait(Topic::Message(id, sent), Patience::forever(), |client, _| client.accepted(id, sent));
         forever(accepted, MessageError::Lost)
     }
 
-    /// Asks for a reply and waits for it, `timeout` at most. A reply in parts is joined.
+    /// Asks for a reply and waits for it, `timeout` at most. A reply in parts is joined. What is said about the payload of
+    /// a reply, its [`Metadata`](liminal_proto::Metadata), is with those that one [receives](Self::receive_reply).
     ///
     /// # Errors
     ///
     /// No reply in time, the participant has exited (the error names it and says why), it gave no
     /// reply, the server refused, or the connection was lost.
-    pub fn ask(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<Bytes, AskError> {
-        let (link, id, payload, mut patience) = (&self.link, self.id, payload.into(), within(timeout));
+    pub fn ask(&self, content: impl Into<Content>, timeout: Duration) -> Result<Bytes, AskError> {
+        let (link, id, content, mut patience) = (&self.link, self.id, content.into(), within(timeout));
         let now = patience.since;
         let sent = link
-            .send(&mut patience, |client| client.ask(now, id, &payload, Some(timeout), false).transpose());
+            .send(&mut patience, |client| client.ask(now, id, &content, Some(timeout), false).transpose());
         let sent = sent.unwrap_or(Err(AskError::Timeout))?;
         let reply = link.wait(Topic::Message(id, sent), patience, |client, _| client.reply(id, sent));
         reply.unwrap_or_else(|| {
@@ -359,10 +360,10 @@ impl Conversation {
     /// # Errors
     ///
     /// Those of [`ask`](Self::ask) that are known before the request is sent.
-    pub fn request(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<MessageId, AskError> {
-        let (link, id, payload, mut patience) = (&self.link, self.id, payload.into(), within(timeout));
+    pub fn request(&self, content: impl Into<Content>, timeout: Duration) -> Result<MessageId, AskError> {
+        let (link, id, content, mut patience) = (&self.link, self.id, content.into(), within(timeout));
         let now = patience.since;
-        link.send(&mut patience, |client| client.ask(now, id, &payload, Some(timeout), true).transpose())
+        link.send(&mut patience, |client| client.ask(now, id, &content, Some(timeout), true).transpose())
             .unwrap_or(Err(AskError::Timeout))
     }
 

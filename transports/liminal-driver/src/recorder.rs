@@ -238,19 +238,19 @@ fn cost(what: &Noted) -> usize {
             cost_of_event(event)
         }
         Noted::Recorded { record, .. } => match &record.what {
-            Recorded::Message { payload, .. }
-            | Recorded::Request { payload, .. }
-            | Recorded::Reply { payload, .. } => payload.len(),
+            Recorded::Message { payload, metadata, .. }
+            | Recorded::Request { payload, metadata, .. }
+            | Recorded::Reply { payload, metadata, .. } => payload.len() + metadata.len(),
             Recorded::RequestEnded { .. } | Recorded::JoinRefused { .. } | Recorded::Exited { .. } => TEXT,
             _ => 0,
         },
         Noted::Called { invocation, .. } | Noted::CalledOn { invocation, .. } => match &invocation.what {
             Call::Join { subject } => subject.len(),
-            Call::Message { payload, .. } => payload.len(),
+            Call::Message { payload, metadata, .. } => payload.len() + metadata.len(),
             _ => 0,
         },
         Noted::Answered { answer, .. } => match answer {
-            Answer::Part(payload) | Answer::Reply(payload) => payload.len(),
+            Answer::Part(content) | Answer::Reply(content) => content.len(),
             Answer::Exited(_) | Answer::Refused { .. } => TEXT,
             _ => 0,
         },
@@ -263,8 +263,8 @@ fn cost(what: &Noted) -> usize {
 fn cost_of_event(event: &Event) -> usize {
     match event {
         Event::Open { subject, .. } => subject.len(),
-        Event::Message(message) => message.payload.len(),
-        Event::Reply(reply) => reply.payload.len(),
+        Event::Message(message) => message.len(),
+        Event::Reply(reply) => reply.len(),
         Event::Refused { .. } | Event::Outcome { .. } | Event::Exited { .. } | Event::Closed(_) => TEXT,
         _ => 0,
     }
@@ -277,15 +277,22 @@ const TEXT: usize = 1 << 10;
 mod tests {
     use bytes::Bytes;
     use liminal_core::{Bus, Settings};
-    use liminal_proto::{CloseReason, ConversationId, Expects, Message, MessageId};
+    use liminal_proto::{CloseReason, ConversationId, Expects, Message, MessageId, Metadata};
 
     use super::*;
 
     fn message(len: usize) -> Noted {
         let (conversation, id) = (ConversationId::new(1), MessageId::new(1));
         let (expects, payload) = (Expects::Nothing, Bytes::from(vec![0; len]));
-        let event =
-            Event::Message(Message { conversation, id, expects, timeout: None, redelivered: 0, payload });
+        let event = Event::Message(Message {
+            conversation,
+            id,
+            expects,
+            timeout: None,
+            redelivered: 0,
+            metadata: Metadata::default(),
+            payload,
+        });
         Noted::Said { opener: OpenerId::new(0), event }
     }
 

@@ -87,8 +87,8 @@ impl Said {
     /// What the bus is told, in its order.
     pub(crate) fn answers(self) -> impl Iterator<Item = Answer> {
         let (first, second) = match self {
-            Self::Part(payload) => (Answer::Part(payload), None),
-            Self::Reply(payload) => (Answer::Reply(payload), Some(Answer::Done)),
+            Self::Part(payload) => (Answer::Part(payload.into()), None),
+            Self::Reply(payload) => (Answer::Reply(payload.into()), Some(Answer::Done)),
             Self::Refusal(text) => (Answer::Refused { reason: ReasonCode::NO_REPLY, text: Some(text) }, None),
             Self::Through => (Answer::Done, None),
         };

@@ -73,7 +73,7 @@ fn ask_for_much(address: &str, in_v2: bool) -> TcpStream {
         let payload = Bytes::from(vec![7; 100_000]);
         let body = if in_v2 {
             let (message_id, answers, timeout_ms) = (MessageId::new(number), None, None);
-            Body::Message { message_id, answers, timeout_ms, redelivered: None, payload }
+            Body::Message { message_id, answers, timeout_ms, redelivered: None, metadata: None, payload }
         } else {
             let causal_context = CausalContext { parent_id: None, vector_clock_entry: None };
             let envelope = Envelope { schema_id: SchemaId([0; 32]), causal_context, payload };

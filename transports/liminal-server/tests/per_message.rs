@@ -13,7 +13,7 @@ use bytes::Bytes;
 use kit::{DEADLINE, Server, TRANSPORTS};
 use liminal_blocking::{Conversation, Handle};
 use liminal_driver::error::{AskError, Exited};
-use liminal_proto::{ExitReason, ReasonCode};
+use liminal_proto::{Content, ExitReason, ReasonCode};
 
 /// A shell does what each message says.
 const SHELL: &str = "shell=exec-per-message:sh";
@@ -29,7 +29,7 @@ fn open(server: &Server, subject: &str) -> (Handle, Conversation) {
 }
 
 #[track_caller]
-fn ask(conversation: &Conversation, what: impl Into<Bytes>) -> Bytes {
+fn ask(conversation: &Conversation, what: impl Into<Content>) -> Bytes {
     conversation.ask(what, DEADLINE).unwrap()
 }
 

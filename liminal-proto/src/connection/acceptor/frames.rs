@@ -101,7 +101,7 @@ impl Acceptor {
         limits: &Limits,
         incoming: Incoming,
     ) -> Result<Taken, Violation> {
-        let Incoming { conversation: key, stream, id, expects, timeout, redelivered, payload } = incoming;
+        let Incoming { conversation: key, stream, id, expects, timeout, redelivered, content } = incoming;
         let id = match sender.dialect {
             Dialect::V1 => self.number(stream),
             Dialect::V2 => id,
@@ -110,7 +110,7 @@ impl Acceptor {
         let mut conversation = self.conversations.get_mut(&key);
         if sender.dialect == Dialect::V2 {
             let flow = conversation.as_mut().map(|conversation| &mut conversation.flow);
-            sender.credit.receive(Said::Message, flow, payload.len())?;
+            sender.credit.receive(Said::Message, flow, content.len())?;
         }
         let Some(conversation) = conversation else {
             sender.pay_connection();
@@ -119,7 +119,7 @@ impl Acceptor {
         if sender.dialect == Dialect::V2 {
             conversation.check_message(id)?;
             if refusal.is_some() || sender.credit.is_given_when_polled() {
-                sender.give_back(Said::Message, stream, &mut conversation.flow, payload.len());
+                sender.give_back(Said::Message, stream, &mut conversation.flow, content.len());
             }
         }
         if let Some(reason) = refusal {
@@ -133,7 +133,7 @@ impl Acceptor {
         }
         if expects == Expects::Reply {
             let is_open = sender.dialect == Dialect::V2 && !sender.credit.is_given_when_polled();
-            conversation.requests.add(id, is_open.then_some(payload.len()));
+            conversation.requests.add(id, is_open.then_some(content.len()));
             self.account.outstanding += 1;
         }
         Ok(Taken::Event(Event::Message(Message {
@@ -142,7 +142,8 @@ impl Acceptor {
             expects,
             timeout,
             redelivered,
-            payload,
+            payload: content.payload,
+            metadata: content.metadata,
         })))
     }
 

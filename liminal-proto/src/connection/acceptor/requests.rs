@@ -3,14 +3,14 @@
 use alloc::collections::VecDeque;
 use alloc::string::String;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
-use super::super::opener::bare;
+use super::super::opener::{cause_len, envelope};
 use super::super::poll::position;
 use super::super::sender::{FRAME_V1, Sender};
 use super::{conversation_error, refuse_message, stream_of};
 use crate::wire::{Body, Dialect, flag};
-use crate::{CommandError, ConversationId, MessageId, ReasonCode, Reply, StreamId};
+use crate::{CommandError, Content, ConversationId, MessageId, ReasonCode, Reply, StreamId};
 
 /// Requests that are not yet answered on the wire, by ascending id.
 #[derive(Default)]
@@ -31,7 +31,7 @@ struct Pending {
 }
 
 enum Answer {
-    Reply(Bytes),
+    Reply(Content),
     Error(ReasonCode, Option<String>),
 }
 
@@ -84,8 +84,8 @@ impl Requests {
         if pending.answer.is_some() {
             return Err(CommandError::NotOutstanding);
         }
-        sender.check_payload(pending.parts.len() + reply.payload.len())?;
-        let cost = reply.payload.len() + if reply.last { FRAME_V1 } else { 0 };
+        sender.check_payload(pending.parts.len() + reply.payload.len() + cause_len(&reply.metadata))?;
+        let cost = reply.payload.len() + if reply.last { FRAME_V1 + reply.metadata.len() } else { 0 };
         // The first answer takes those that wait for it along.
         let has_room =
             if at == 0 && reply.last { sender.has_room(self.held + cost) } else { cost <= held_room };
@@ -147,9 +147,10 @@ impl Requests {
         while let Some(answer) = self.pending.front_mut().and_then(|first| first.answer.take()) {
             let stream = self.pending.pop_front().map_or(StreamId::CONTROL, |first| stream_of(first.id));
             match answer {
-                Answer::Reply(payload) => {
-                    self.held -= payload.len() + FRAME_V1;
-                    let body = Body::ConversationMessage { conversation_id: key, envelope: bare(payload) };
+                Answer::Reply(content) => {
+                    self.held -= content.len() + FRAME_V1;
+                    let envelope = envelope(&content.metadata, content.payload.clone());
+                    let body = Body::ConversationMessage { conversation_id: key, envelope };
                     // Its length was checked when it was taken.
                     let _ = sender.send(flag::REPLY, stream, body);
                 }
@@ -175,7 +176,7 @@ fn no_room(sender: &Sender, reply: &Reply) -> CommandError {
 }
 
 impl Pending {
-    /// Joins the parts; a reply that came in one piece is shared.
+    /// Joins the parts; a reply that came in one piece is shared. What is said about the last part is said about it.
     fn keep(&mut self, reply: &Reply) {
         if !reply.last {
             self.parts.extend_from_slice(&reply.payload);
@@ -187,13 +188,13 @@ impl Pending {
             self.parts.extend_from_slice(&reply.payload);
             core::mem::take(&mut self.parts).freeze()
         };
-        self.answer = Some(Answer::Reply(whole));
+        self.answer = Some(Answer::Reply(Content::new(whole, reply.metadata.clone())));
     }
 
     /// What is held back: an answer is charged for its frame, too.
     fn held(&self) -> usize {
         let answer = match &self.answer {
-            Some(Answer::Reply(payload)) => payload.len() + FRAME_V1,
+            Some(Answer::Reply(content)) => content.len() + FRAME_V1,
             Some(Answer::Error(..)) | None => 0,
         };
         self.parts.len() + answer

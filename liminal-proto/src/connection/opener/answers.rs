@@ -3,15 +3,14 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
-use bytes::Bytes;
-
 use super::super::conversation::{Trigger, next};
 use super::super::credit::Said;
 use super::super::sender::Sender;
 use super::{Conversation, Opener, Pending, is_awaited, of_stream, outcome_of};
 use crate::wire::Dialect;
 use crate::{
-    ConversationId, Event, Exit, Expects, MessageId, Outcome, Pid, ReasonCode, Reply, StreamId, Violation,
+    Content, ConversationId, Event, Exit, Expects, MessageId, Outcome, Pid, ReasonCode, Reply, StreamId,
+    Violation,
 };
 
 impl Opener {
@@ -119,7 +118,7 @@ impl Opener {
         sender: &mut Sender,
         reply: Reply,
     ) -> Result<Option<Event>, Violation> {
-        let (key, len) = (reply.conversation, reply.payload.len());
+        let (key, len) = (reply.conversation, reply.len());
         let pending = self.pending(key, reply.answers);
         let awaited = pending.is_some_and(|pending| pending.expects == Expects::Reply);
         let mut flow = self.flow_mut(key);
@@ -154,7 +153,7 @@ impl Opener {
         owed: &mut VecDeque<Event>,
         key: ConversationId,
         stream: StreamId,
-        payload: Bytes,
+        content: Content,
     ) -> Option<Event> {
         let answers = self.number_on(stream).map(MessageId::new);
         let Some(Pending { id: answers, .. }) = answers.and_then(|id| self.take_pending(key, id)) else {
@@ -162,7 +161,8 @@ impl Opener {
             return None;
         };
         self.end_silent_close(Dialect::V1, owed, key);
-        Some(Event::Reply(Reply { conversation: key, answers, record: None, last: true, payload }))
+        let Content { payload, metadata } = content;
+        Some(Event::Reply(Reply { conversation: key, answers, record: None, last: true, payload, metadata }))
     }
 
     /// An error: of the message on its stream; on a stream where this conversation said nothing, of

@@ -2,13 +2,11 @@
 
 use core::time::Duration;
 
-use bytes::Bytes;
-
 use super::super::Connection;
 use super::super::opener::Outgoing;
 use crate::{
-    CommandError, ConversationId, Event, Expects, Instant, Message, MessageId, Outcome, Pid, ReasonCode,
-    Rejected, Side, Terms,
+    CommandError, Content, ConversationId, Event, Expects, Instant, Message, MessageId, Outcome, Pid,
+    ReasonCode, Rejected, Side, Terms,
 };
 
 /// # Commands of whoever opens a conversation
@@ -76,16 +74,17 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The conversation takes no messages, the payload is too large, or there is no room; the payload
-    /// comes back.
+    /// The conversation takes no messages, it is too large, it has headers and this is a 1.0 link, which knows none, or
+    /// there is no room; what was to be said comes back.
     pub fn message(
         &mut self,
         now: Instant,
         conversation: ConversationId,
         expects: Expects,
-        payload: Bytes,
-    ) -> Result<MessageId, Rejected<Bytes>> {
-        self.send(now, Outgoing { conversation, expects, timeout: None, payload, delivery: None })
+        content: impl Into<Content>,
+    ) -> Result<MessageId, Rejected<Content>> {
+        let content = content.into();
+        self.send(now, Outgoing { conversation, expects, timeout: None, content, delivery: None })
     }
 
     /// Says something that wants a reply, within `timeout` if there is one. Exactly one last
@@ -99,9 +98,10 @@ impl Connection {
         now: Instant,
         conversation: ConversationId,
         timeout: Option<Duration>,
-        payload: Bytes,
-    ) -> Result<MessageId, Rejected<Bytes>> {
-        self.send(now, Outgoing { conversation, expects: Expects::Reply, timeout, payload, delivery: None })
+        content: impl Into<Content>,
+    ) -> Result<MessageId, Rejected<Content>> {
+        let content = content.into();
+        self.send(now, Outgoing { conversation, expects: Expects::Reply, timeout, content, delivery: None })
     }
 
     /// Says to a participant of the client what somebody else said, under the number that it has for this
@@ -116,12 +116,13 @@ impl Connection {
     /// many outstanding requests, or no room; the message comes back. One that this connection can never carry
     /// is answered instead: an [`Event::Outcome`](crate::Event::Outcome) refuses it.
     pub fn deliver(&mut self, now: Instant, message: Message) -> Result<(), Rejected<Message>> {
-        let Message { conversation, id, expects, timeout, redelivered, ref payload } = message;
-        let (payload, delivery) = (payload.clone(), Some((id, redelivered)));
+        let Message { conversation, id, expects, timeout, redelivered, ref payload, ref metadata } = message;
+        let content = Content::new(payload.clone(), metadata.clone());
+        let delivery = Some((id, redelivered));
         let may = self.must_be(Side::Server).and_then(|()| self.takes_new_work());
         let sent = match may.and_then(|()| self.needs_version_2()) {
             Ok(()) => self
-                .send(now, Outgoing { conversation, expects, timeout, payload, delivery })
+                .send(now, Outgoing { conversation, expects, timeout, content, delivery })
                 .map_err(|rejected| rejected.reason),
             Err(reason) => Err(reason),
         };
@@ -139,12 +140,12 @@ impl Connection {
         }
     }
 
-    fn send(&mut self, now: Instant, message: Outgoing) -> Result<MessageId, Rejected<Bytes>> {
+    fn send(&mut self, now: Instant, message: Outgoing) -> Result<MessageId, Rejected<Content>> {
         self.advance_clock(now);
         let now = self.now;
         match self.takes_new_work().and_then(|()| self.must_own(message.conversation)) {
             Ok(()) => self.opener.send(now, &mut self.sender, &self.config.limits, message),
-            Err(reason) => Err(Rejected { payload: message.payload, reason }),
+            Err(reason) => Err(Rejected { payload: message.content, reason }),
         }
     }
 

@@ -22,7 +22,11 @@ fn envelope<B>(payload: B) -> Envelope<&'static str, B> {
 
 fn message(flags: u8, answers: Option<u64>, timeout_ms: Option<u32>) -> FrameRef<'static> {
     let (message_id, answers) = (MessageId::new(1), answers.map(MessageId::new));
-    frame(flags, 1, Body::Message { message_id, answers, timeout_ms, redelivered: None, payload: b"" })
+    frame(
+        flags,
+        1,
+        Body::Message { message_id, answers, timeout_ms, redelivered: None, metadata: None, payload: b"" },
+    )
 }
 
 fn codec(frame_type: FrameType, field: &'static str, fault: Fault) -> EncodeError {

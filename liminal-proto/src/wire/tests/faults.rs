@@ -42,8 +42,13 @@ fn flagged(flags: u8, case: Case) -> Case {
     Case { flags, ..case }
 }
 
+/// P-2.6: a message with such metadata.
+fn about(metadata: &[u8], fault: (usize, &'static str, Fault)) -> Case {
+    flagged(flag::METADATA, case(FrameType::Message, &[&[0; 8], metadata].concat(), fault))
+}
+
 fn cases() -> Vec<Case> {
-    use Fault::{CountTooLarge, PastEnd, Tag, Trailing, Utf8, Zero};
+    use Fault::{CountTooLarge, HeaderName, PastEnd, Tag, Trailing, Utf8, Zero};
     let message = |rest: &[u8]| [&[0; 8], rest].concat();
     let id = [0; 8];
     alloc::vec![
@@ -95,6 +100,16 @@ fn cases() -> Vec<Case> {
         ),
         flagged(flag::ANSWERS, case(FrameType::Message, &message(&[0; 7]), (8, "answers", PastEnd))),
         flagged(flag::TIMEOUT, case(FrameType::Message, &message(&[0; 3]), (8, "timeout_ms", PastEnd))),
+        about(&[0, 0, 0, 4, 0, 0, 0], (12, "metadata", PastEnd)),
+        about(&[0, 0, 0, 1, 2], (12, "schema_id", Tag(2))),
+        about(&[0, 0, 0, 2, 1, 7], (13, "schema_id", PastEnd)),
+        about(&[0, 0, 0, 1, 0], (13, "parent_id", PastEnd)),
+        about(&[0, 0, 0, 2, 0, 0], (14, "vector_clock_entry", PastEnd)),
+        about(&[0, 0, 0, 4, 0, 0, 0, 1], (15, "header name", PastEnd)),
+        about(&[0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 1, b'A'], (15, "header name", HeaderName)),
+        about(&[0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0], (15, "header name", HeaderName)),
+        about(&[0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 1, b'a'], (20, "header value", PastEnd)),
+        about(&[0, 0, 0, 13, 0, 0, 0, 0, 0, 0, 1, b'a', 0, 0, 0, 1, 0xFF], (24, "header value", Utf8)),
         case(FrameType::Message, &id[..7], (0, "message_id", PastEnd)),
         case(FrameType::Opened, &[1], (1, "pid", PastEnd)),
         case(FrameType::Outcome, &message(&[0, 0, 0, 0, 0]), (12, "Outcome", Trailing)),

@@ -12,12 +12,18 @@ fn on_stream_9(flags: u8, body: Body<&'static str, &'static [u8]>) -> FrameRef<'
 fn message(flags: u8, answers: Option<u64>, timeout_ms: Option<u32>) -> FrameRef<'static> {
     let message_id = MessageId::new(3);
     let answers = answers.map(MessageId::new);
-    on_stream_9(flags, Body::Message { message_id, answers, timeout_ms, redelivered: None, payload: b"hi" })
+    on_stream_9(
+        flags,
+        Body::Message { message_id, answers, timeout_ms, redelivered: None, metadata: None, payload: b"hi" },
+    )
 }
 
 fn redelivered(flags: u8, timeout_ms: Option<u32>) -> FrameRef<'static> {
     let (message_id, redelivered) = (MessageId::new(3), Some(2));
-    on_stream_9(flags, Body::Message { message_id, answers: None, timeout_ms, redelivered, payload: b"hi" })
+    on_stream_9(
+        flags,
+        Body::Message { message_id, answers: None, timeout_ms, redelivered, metadata: None, payload: b"hi" },
+    )
 }
 
 /// Each frame with its bytes from the payload length on.

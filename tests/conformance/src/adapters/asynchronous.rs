@@ -19,7 +19,7 @@ use liminal_driver::error::{
 };
 use liminal_driver::server::Kind;
 use liminal_driver::{Address, ServerOptions};
-use liminal_proto::{CloseReason, Config, MessageId, Pid, Reply, Terms, Version};
+use liminal_proto::{CloseReason, Config, Content, MessageId, Pid, Reply, Terms, Version};
 
 use crate::futures::Pump;
 use crate::threads::Threads;
@@ -281,16 +281,16 @@ impl Service for Offered {
 struct Open(asynchronous::Conversation);
 
 impl Conversation for Open {
-    fn message(&self, payload: Bytes) -> Result<(), MessageError> {
-        wait(self.0.message(payload))
+    fn message(&self, content: Content) -> Result<(), MessageError> {
+        wait(self.0.message(content))
     }
 
-    fn ask(&self, payload: Bytes, timeout: Duration) -> Result<Bytes, AskError> {
-        wait(self.0.ask(payload, timeout))
+    fn ask(&self, content: Content, timeout: Duration) -> Result<Bytes, AskError> {
+        wait(self.0.ask(content, timeout))
     }
 
-    fn request(&self, payload: Bytes, timeout: Duration) -> Result<MessageId, AskError> {
-        wait(self.0.request(payload, timeout))
+    fn request(&self, content: Content, timeout: Duration) -> Result<MessageId, AskError> {
+        wait(self.0.request(content, timeout))
     }
 
     fn receive_reply(&self, timeout: Duration) -> Result<Reply, ReceiveError> {

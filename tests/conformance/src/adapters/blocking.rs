@@ -12,7 +12,7 @@ use liminal_blocking::error::{
 use liminal_blocking::{
     Address, Config, Connectivity, Driver, Kind, Reconnect, ServerOptions, Standing, Stopper, Subject,
 };
-use liminal_proto::{MessageId, Pid, Reply, Terms, Version};
+use liminal_proto::{Content, MessageId, Pid, Reply, Terms, Version};
 
 use crate::threads::Threads;
 use crate::transport::{
@@ -165,16 +165,16 @@ impl Service for Offered {
 struct Open(liminal_blocking::Conversation);
 
 impl Conversation for Open {
-    fn message(&self, payload: Bytes) -> Result<(), MessageError> {
-        self.0.message(payload)
+    fn message(&self, content: Content) -> Result<(), MessageError> {
+        self.0.message(content)
     }
 
-    fn ask(&self, payload: Bytes, timeout: Duration) -> Result<Bytes, AskError> {
-        self.0.ask(payload, timeout)
+    fn ask(&self, content: Content, timeout: Duration) -> Result<Bytes, AskError> {
+        self.0.ask(content, timeout)
     }
 
-    fn request(&self, payload: Bytes, timeout: Duration) -> Result<MessageId, AskError> {
-        self.0.request(payload, timeout)
+    fn request(&self, content: Content, timeout: Duration) -> Result<MessageId, AskError> {
+        self.0.request(content, timeout)
     }
 
     fn receive_reply(&self, timeout: Duration) -> Result<Reply, ReceiveError> {

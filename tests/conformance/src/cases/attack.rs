@@ -228,7 +228,7 @@ fn answer(raw: &mut Raw, stream: u32, id: u64, payload: &[u8]) {
             raw.send(
                 2,
                 stream,
-                Body::Message { message_id, answers, timeout_ms, redelivered: None, payload },
+                Body::Message { message_id, answers, timeout_ms, redelivered: None, metadata: None, payload },
             );
         }
     }
@@ -333,7 +333,7 @@ pub fn a_client_reads_on_while_it_writes(transport: &dyn Transport) {
                     for _ in 0..5 {
                         scope.spawn(|| {
                             assert_eq!(
-                                conversation.ask(large.clone(), WAIT).unwrap(),
+                                conversation.ask(large.clone().into(), WAIT).unwrap(),
                                 "at last",
                                 "{dialect:?} {driven}"
                             );

@@ -89,7 +89,7 @@ pub fn replies_name_their_requests_and_come_in_order(transport: &dyn Transport) 
         for host in Host::ALL {
             let conversation = handle.open(host.subject()).unwrap();
             let requests: Vec<_> = (0..10u8)
-                .map(|number| conversation.request(Bytes::copy_from_slice(&[number]), WAIT).unwrap())
+                .map(|number| conversation.request(Bytes::copy_from_slice(&[number]).into(), WAIT).unwrap())
                 .collect();
             for (number, request) in (0..10u8).zip(requests) {
                 let reply = conversation.receive_reply(WAIT).unwrap();
@@ -365,9 +365,9 @@ pub fn a_payload_that_is_too_large_is_refused(transport: &dyn Transport) {
         let world = Stage::default().serve(transport, setup);
         let (_handle, conversation) = world.open("inline");
         let large = Bytes::from(vec![7; (1 << 20) + 1]);
-        let refused = conversation.ask(large.clone(), WAIT);
+        let refused = conversation.ask(large.clone().into(), WAIT);
         assert!(matches!(refused, Err(AskError::Rejected(CommandError::TooLarge { .. }))), "{refused:?}");
-        let refused = conversation.message(large);
+        let refused = conversation.message(large.into());
         assert!(matches!(refused, Err(MessageError::Rejected(CommandError::TooLarge { .. }))), "{refused:?}");
         assert_eq!(conversation.ask("go on".into(), WAIT).unwrap(), "go on");
     }

@@ -230,7 +230,7 @@ pub fn an_exit_overtakes_replies_that_find_no_room(transport: &dyn Transport) {
         raw.send(
             flags,
             stream,
-            Body::Message { message_id, answers, timeout_ms, redelivered: None, payload },
+            Body::Message { message_id, answers, timeout_ms, redelivered: None, metadata: None, payload },
         );
     };
     // All of these are called before the first of them replies, and with more than the sockets hold.

@@ -48,7 +48,7 @@ pub(super) fn echo(conversation: &dyn Conversation, size: usize, total: usize) {
     let mut sent = 0;
     while sent < total {
         let payload = pattern(size, sent);
-        match conversation.ask(payload.clone(), WAIT) {
+        match conversation.ask(payload.clone().into(), WAIT) {
             // Not with `assert_eq`, which would print it.
             Ok(reply) => assert!(reply == payload, "{size} bytes came back otherwise"),
             Err(AskError::Refused(refusal)) => panic!("{size} bytes: {refusal}"),
@@ -81,7 +81,7 @@ pub fn large_requests_are_pipelined(transport: &dyn Transport) {
             });
             for number in 0..100 {
                 sent.send(()).unwrap();
-                conversation.request(pattern(SIZE, number), WAIT).unwrap();
+                conversation.request(pattern(SIZE, number).into(), WAIT).unwrap();
             }
         });
     }
@@ -121,7 +121,7 @@ pub fn many_messages_one_way(transport: &dyn Transport) {
         let world = Stage::default().serve(transport, setup);
         let (_handle, conversation) = world.open("inline");
         for number in 0..100 {
-            conversation.message(pattern(100_000, number)).unwrap();
+            conversation.message(pattern(100_000, number).into()).unwrap();
         }
         assert_eq!(conversation.ask(crate::puppet::say::COUNT.into(), WAIT).unwrap(), "101");
     }

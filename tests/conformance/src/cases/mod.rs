@@ -11,6 +11,7 @@ pub mod hostile;
 pub mod large;
 pub mod many;
 pub mod memory;
+pub mod metadata;
 pub mod narrow;
 pub mod policy;
 pub mod reconnect;
@@ -74,6 +75,10 @@ macro_rules! for_every_case {
                 a_full_pool_is_busy
                 a_backlog_is_worked_off_on_one_seat
                 an_async_participant_may_panic_anywhere
+            }
+            metadata {
+                metadata_goes_with_a_message_and_with_its_reply
+                on_a_1_0_link_the_schema_goes_along_and_headers_are_refused
             }
             policy {
                 several_participants_share_a_subject

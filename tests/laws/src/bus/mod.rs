@@ -10,7 +10,7 @@ pub use world::World;
 use core::time::Duration;
 
 use bytes::Bytes;
-use liminal_proto::{ConversationId, Event, Expects, Message, MessageId};
+use liminal_proto::{ConversationId, Event, Expects, Message, MessageId, Metadata};
 
 use crate::Tape;
 
@@ -28,5 +28,13 @@ pub fn compare(data: &[u8]) {
 #[must_use]
 pub fn says(id: u64, message: u64, expects: Expects, timeout: Option<Duration>, payload: Bytes) -> Event {
     let (conversation, id) = (ConversationId::new(id), MessageId::new(message));
-    Event::Message(Message { conversation, id, expects, timeout, redelivered: 0, payload })
+    Event::Message(Message {
+        conversation,
+        id,
+        expects,
+        timeout,
+        redelivered: 0,
+        metadata: Metadata::default(),
+        payload,
+    })
 }

@@ -100,8 +100,8 @@ fn settings() -> Settings {
 
 fn answer(kind: u8) -> Answer {
     match kind {
-        0 => Answer::Part(Bytes::from_static(b"part")),
-        1..=3 => Answer::Reply(Bytes::from_static(b"reply")),
+        0 => Answer::Part("part".into()),
+        1..=3 => Answer::Reply("reply".into()),
         4 => Answer::Joined,
         5 => Answer::WakeAfter(Duration::from_secs(3)),
         6 => Answer::Exited(ExitReason::Crashed { text: "boom".into() }),

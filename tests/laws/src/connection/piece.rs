@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use liminal_proto::wire::{Body, Version, flag};
-use liminal_proto::{ConversationId, MessageId, Pid, ReasonCode, RecordNumber};
+use liminal_proto::{ConversationId, MessageId, Metadata, Pid, ReasonCode, RecordNumber};
 
 use crate::Tape;
 use crate::frames::{conversation, disconnect, envelope, frame, ping, raw};
@@ -78,6 +78,15 @@ fn of_serving(tape: &mut Tape<'_>) -> Vec<u8> {
     frame(0, stream, body)
 }
 
+/// What is said about a payload, or nothing.
+fn metadata(tape: &mut Tape<'_>) -> Metadata {
+    let mut builder = Metadata::builder();
+    for _ in 0..tape.below(3) {
+        builder = builder.header("traceparent", &"x".repeat(usize::from(tape.byte()))).unwrap_or_default();
+    }
+    builder.build()
+}
+
 /// A message of 2.0, or a reply.
 fn message_of_either(tape: &mut Tape<'_>) -> Vec<u8> {
     let (flags, stream) = (tape.byte(), stream(tape));
@@ -85,10 +94,11 @@ fn message_of_either(tape: &mut Tape<'_>) -> Vec<u8> {
     let answers = (flags & flag::ANSWERS != 0).then(|| MessageId::new(tape.number()));
     let timeout_ms = (flags & flag::TIMEOUT != 0).then(|| tape.short().into());
     let redelivered = (flags & flag::REDELIVERED != 0).then(|| tape.byte());
+    let metadata = (flags & flag::METADATA != 0).then(|| metadata(tape));
     frame(
         flags,
         stream,
-        Body::Message { message_id, answers, timeout_ms, redelivered, payload: payload(tape) },
+        Body::Message { message_id, answers, timeout_ms, redelivered, metadata, payload: payload(tape) },
     )
 }
 

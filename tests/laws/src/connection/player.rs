@@ -7,7 +7,7 @@ use bytes::Bytes;
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
     Config, Connection, ConversationId, Event, Exit, ExitReason, Expects, Instant, LinkError, Message,
-    MessageId, Next, Outcome, Phase, Pid, ReasonCode, RecordNumber, Reply, StreamId, Wake, Wants,
+    MessageId, Metadata, Next, Outcome, Phase, Pid, ReasonCode, RecordNumber, Reply, StreamId, Wake, Wants,
 };
 
 use super::offers::Offers;
@@ -201,7 +201,7 @@ impl Player {
                         true
                     }
                     Err(rejected) => {
-                        assert_eq!(rejected.payload, payload);
+                        assert_eq!(rejected.payload.payload, payload);
                         false
                     }
                 }
@@ -233,7 +233,14 @@ impl Player {
             }
             Call::Reply(at, message, last, len) => {
                 let (answers, payload) = (self.id(message), Bytes::from(vec![5; len]));
-                let reply = Reply { conversation: key(at), answers, record: None, last, payload };
+                let reply = Reply {
+                    conversation: key(at),
+                    answers,
+                    record: None,
+                    last,
+                    metadata: Metadata::default(),
+                    payload,
+                };
                 match self.connection.reply(now, reply.clone()) {
                     Ok(()) => true,
                     Err(rejected) => {
@@ -301,7 +308,15 @@ impl Player {
                 let expects = [Expects::Nothing, Expects::Acceptance, Expects::Reply][usize::from(expects)];
                 let (conversation, id, payload) =
                     (key(at), MessageId::new(message), Bytes::from(vec![9; len]));
-                let message = Message { conversation, id, expects, timeout: None, redelivered: 1, payload };
+                let message = Message {
+                    conversation,
+                    id,
+                    expects,
+                    timeout: None,
+                    redelivered: 1,
+                    metadata: Metadata::default(),
+                    payload,
+                };
                 match self.connection.deliver(now, message.clone()) {
                     Ok(()) => {
                         match expects {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
-    Config, Connection, ConversationId, Event, Expects, Message, MessageId, Next, Phase, Pid, Side,
+    Config, Connection, ConversationId, Event, Expects, Message, MessageId, Metadata, Next, Phase, Pid, Side,
 };
 
 use super::Beginning;
@@ -95,7 +95,15 @@ fn serve_and_invite(connection: &mut Connection, event: &Event) {
 
 fn request(conversation: ConversationId, message: u64) -> Message {
     let (id, expects, payload) = (MessageId::new(message), Expects::Reply, Bytes::new());
-    Message { conversation, id, expects, timeout: None, redelivered: 0, payload }
+    Message {
+        conversation,
+        id,
+        expects,
+        timeout: None,
+        redelivered: 0,
+        metadata: Metadata::default(),
+        payload,
+    }
 }
 
 fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use liminal_core::transcript::{Entry, Holder, Noted, Transcript};
 use liminal_core::{Answer, Call, Invocation, Load, Record, Recorded};
-use liminal_proto::{Event, Exit, Expects, Message, Outcome, Reply};
+use liminal_proto::{Event, Exit, Expects, Message, Metadata, Outcome, Reply};
 use serde_json::{Map, Value, json};
 
 use super::words;
@@ -136,7 +136,9 @@ fn event(event: &Event) -> Value {
     }
 }
 
-fn message(Message { conversation, id, expects, timeout, redelivered: _, payload: it }: &Message) -> Value {
+fn message(
+    Message { conversation, id, expects, timeout, redelivered: _, payload: it, metadata }: &Message,
+) -> Value {
     let expects = match expects {
         Expects::Nothing => "nothing",
         Expects::Acceptance => "acceptance",
@@ -146,15 +148,15 @@ fn message(Message { conversation, id, expects, timeout, redelivered: _, payload
         "event": "message", "conversation": conversation.get(), "message": id.get(), "expects": expects,
         "timeout_ns": timeout.map(|it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX)),
     });
-    with(head, payload(it))
+    with(head, said(it, metadata))
 }
 
-fn reply(Reply { conversation, answers, record, last, payload: it }: &Reply) -> Value {
+fn reply(Reply { conversation, answers, record, last, payload: it, metadata }: &Reply) -> Value {
     let head = json!({
         "event": "reply", "conversation": conversation.get(), "answers": answers.get(),
         "record": record.map(|it| it.get()), "last": last,
     });
-    with(head, payload(it))
+    with(head, said(it, metadata))
 }
 
 fn record_of(outcome: &Outcome) -> Option<u64> {
@@ -164,15 +166,15 @@ fn record_of(outcome: &Outcome) -> Option<u64> {
 fn recorded(Record { number, what, .. }: &Record) -> Value {
     let rest = match what {
         Recorded::Joined { pid } => json!({ "kind": "joined", "pid": pid.get() }),
-        Recorded::Message { id, payload: it } => {
-            with(json!({ "kind": "message", "message": id.get() }), payload(it))
+        Recorded::Message { id, payload: it, metadata } => {
+            with(json!({ "kind": "message", "message": id.get() }), said(it, metadata))
         }
-        Recorded::Request { id, deadline, payload: it } => with(
+        Recorded::Request { id, deadline, payload: it, metadata } => with(
             json!({ "kind": "request", "message": id.get(), "deadline_ns": deadline.as_nanos() }),
-            payload(it),
+            said(it, metadata),
         ),
-        Recorded::Reply { request, last, payload: it } => {
-            with(json!({ "kind": "reply", "request": request.get(), "last": last }), payload(it))
+        Recorded::Reply { request, last, payload: it, metadata } => {
+            with(json!({ "kind": "reply", "request": request.get(), "last": last }), said(it, metadata))
         }
         Recorded::RequestEnded { request, how } => json!({
             "kind": "request_ended", "request": request.get(), "outcome": words::outcome_of(how),
@@ -196,13 +198,13 @@ fn called(Invocation { pid, offer, conversation, what }: &Invocation) -> Value {
     let head = json!({ "conversation": conversation.get(), "pid": pid.get(), "offer": offer.get() });
     let call = match what {
         Call::Join { subject } => json!({ "call": "join", "subject": subject }),
-        Call::Message { id, record, expects_reply, redelivered, deadline, payload: it } => with(
+        Call::Message { id, record, expects_reply, redelivered, deadline, payload: it, metadata } => with(
             json!({
                 "call": "message", "message": id.get(), "record": record.get(),
                 "expects_reply": expects_reply, "redelivered": redelivered,
                 "deadline_ns": deadline.map(|it| it.as_nanos()),
             }),
-            payload(it),
+            said(it, metadata),
         ),
         Call::Wake { deadline } => {
             json!({ "call": "wake", "deadline_ns": deadline.map(|it| it.as_nanos()) })
@@ -215,8 +217,8 @@ fn called(Invocation { pid, offer, conversation, what }: &Invocation) -> Value {
 
 fn answer(answer: &Answer) -> Value {
     match answer {
-        Answer::Part(it) => with(json!({ "answer": "part" }), payload(it)),
-        Answer::Reply(it) => with(json!({ "answer": "reply" }), payload(it)),
+        Answer::Part(it) => with(json!({ "answer": "part" }), said(&it.payload, &it.metadata)),
+        Answer::Reply(it) => with(json!({ "answer": "reply" }), said(&it.payload, &it.metadata)),
         Answer::Joined => json!({ "answer": "joined" }),
         Answer::Done => json!({ "answer": "done" }),
         Answer::WakeAfter(time) => {
@@ -237,6 +239,20 @@ fn load(load: Load) -> Value {
         "links": load.links, "conversations": load.conversations, "requests": load.requests,
         "running": load.running, "held_bytes": load.held_bytes, "timers": load.timers,
     })
+}
+
+/// A payload, and what is said about it, where there is something.
+fn said(it: &Bytes, metadata: &Metadata) -> Value {
+    if metadata.is_empty() {
+        return payload(it);
+    }
+    let headers: Vec<_> = metadata.headers().map(|(name, value)| json!([name, value])).collect();
+    let cause = metadata.causal_context();
+    let about = json!({
+        "headers": headers, "schema_id": metadata.schema_id().map(|id| id.to_string()),
+        "parent_id": cause.parent_id, "vector_clock_entry": cause.vector_clock_entry,
+    });
+    with(payload(it), json!({ "metadata": about }))
 }
 
 fn payload(payload: &Bytes) -> Value {
@@ -266,6 +282,7 @@ mod tests {
             expects: Expects::Reply,
             timeout: Some(std::time::Duration::from_millis(2)),
             redelivered: 0,
+            metadata: Metadata::default(),
             payload: Bytes::from_static(payload),
         });
         transcript.note(

@@ -80,8 +80,8 @@ pub(super) fn call(call: &Call) -> String {
 
 pub(super) fn answer(answer: &Answer) -> String {
     match answer {
-        Answer::Part(payload) => format!("part {}", quoted(payload)),
-        Answer::Reply(payload) => format!("reply {}", quoted(payload)),
+        Answer::Part(content) => format!("part {}", quoted(&content.payload)),
+        Answer::Reply(content) => format!("reply {}", quoted(&content.payload)),
         other => format!("{other:?}"),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 use liminal_proto::wire::{CausalContext, Envelope, SchemaId, SchemaIds, Texts, Version, WorkerVerdict};
-use liminal_proto::{ConversationId, MessageId, OnExit, Pid, ReasonCode, RecordNumber};
+use liminal_proto::{ConversationId, MessageId, Metadata, OnExit, Pid, ReasonCode, RecordNumber};
 #[cfg(feature = "arbitrary")]
 use {arbitrary::Result, arbitrary::Unstructured};
 #[cfg(feature = "proptest")]
@@ -117,6 +117,28 @@ impl<T: Field, U: Field> Field for (T, U) {
     }
 }
 
+/// Few names of headers, so that some come twice.
+fn metadata(
+    schema_id: Option<SchemaId>,
+    cause: &CausalContext<String>,
+    headers: &[(u8, String)],
+) -> Metadata {
+    let mut builder = Metadata::builder();
+    if let Some(id) = schema_id {
+        builder = builder.schema_id(id);
+    }
+    if let Some(entry) = cause.vector_clock_entry {
+        builder = builder.vector_clock_entry(entry);
+    }
+    if let Some(id) = &cause.parent_id {
+        builder = builder.parent_id(id).unwrap_or_default();
+    }
+    for (name, value) in headers {
+        builder = builder.header(&format!("x{}", name % 4), value).unwrap_or_default();
+    }
+    builder.build()
+}
+
 /// `Field = Parts, from_parts`: what is made of fields is a field.
 macro_rules! made_of {
     ($($field:ty = $parts:ty, $from_parts:expr;)*) => {$(
@@ -144,6 +166,8 @@ made_of! {
     OnExit = u8, |number| [Self::AsServed, Self::Fail, Self::Next][usize::from(number % 3)];
     SchemaIds<Bytes> = Vec<SchemaId>, |ids| Self::new(ids).unwrap_or_default();
     Texts<Bytes> = Vec<String>, |texts| Self::new(texts).unwrap_or_default();
+    Metadata = (Option<SchemaId>, (CausalContext<String>, Vec<(u8, String)>)),
+        |(schema_id, (cause, headers))| metadata(schema_id, &cause, &headers);
     CausalContext<String> = (Option<String>, Option<u64>),
         |(parent_id, vector_clock_entry)| Self { parent_id, vector_clock_entry };
     Envelope<String, Bytes> = (SchemaId, (CausalContext<String>, Bytes)),

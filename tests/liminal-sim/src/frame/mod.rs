@@ -59,10 +59,11 @@ fn agreeing(flags: u8, body: &Body<String, Bytes>) -> u8 {
     if let Body::Publish { idempotency_key, .. } = body {
         return with(flags, flag::KEY, idempotency_key.is_some());
     }
-    if let Body::Message { answers, timeout_ms, redelivered, .. } = body {
+    if let Body::Message { answers, timeout_ms, redelivered, metadata, .. } = body {
         let flags = with(flags, flag::ANSWERS, answers.is_some());
         let flags = with(flags, flag::TIMEOUT, timeout_ms.is_some());
-        return with(flags, flag::REDELIVERED, redelivered.is_some());
+        let flags = with(flags, flag::REDELIVERED, redelivered.is_some());
+        return with(flags, flag::METADATA, metadata.is_some());
     }
     flags
 }
@@ -110,7 +111,7 @@ macro_rules! with_fields {
             Deliver { delivery_seq, envelope }
             Opened { pid }
             Refused { reason_code, message }
-            Message { message_id, answers, timeout_ms, redelivered, payload }
+            Message { message_id, answers, timeout_ms, redelivered, metadata, payload }
             Exited { pid, record, cause, message }
             Outcome { message_id, reason_code, record, message }
             Joined { pid }

@@ -94,9 +94,9 @@ impl Checker {
         let Some(log) = self.logs.get_mut(&key) else { return };
         let active = log.active == Some(pid) && log.must_exit != Some(pid);
         match answer {
-            Answer::Part(payload) | Answer::Reply(payload) => {
+            Answer::Part(said) | Answer::Reply(said) => {
                 if let Some(hand) = log.in_hand {
-                    log.accept(pid, hand, matches!(answer, Answer::Reply(_)), payload);
+                    log.accept(pid, hand, matches!(answer, Answer::Reply(_)), &said.payload);
                 }
             }
             Answer::Exited(_) => {
@@ -132,7 +132,9 @@ impl Checker {
 fn says(what: &Recorded, call: &Call) -> bool {
     let Call::Message { id, expects_reply, payload, .. } = call else { return false };
     match what {
-        Recorded::Message { id: of, payload: said } => (of, said, false) == (id, payload, *expects_reply),
+        Recorded::Message { id: of, payload: said, metadata: _ } => {
+            (of, said, false) == (id, payload, *expects_reply)
+        }
         Recorded::Request { id: of, payload: said, .. } => (of, said, true) == (id, payload, *expects_reply),
         _ => false,
     }

@@ -116,14 +116,14 @@ impl Checker {
                 self.expect(first, Promise::L1, || format!("Participant {pid} joins where it cannot."));
                 log.active = Some(*pid);
             }
-            Recorded::Message { id, payload } => self.on_message(log, *id, payload, false),
-            Recorded::Request { id, payload, deadline } => {
+            Recorded::Message { id, payload, metadata: _ } => self.on_message(log, *id, payload, false),
+            Recorded::Request { id, payload, deadline, metadata: _ } => {
                 self.on_message(log, *id, payload, true);
                 let orphan = self.is_orphan(key.0, log);
                 let open = if orphan { &mut log.adrift.open } else { &mut log.open };
                 open.insert(record.number.get(), *deadline);
             }
-            Recorded::Reply { request, last, payload } => {
+            Recorded::Reply { request, last, payload, metadata: _ } => {
                 self.on_reply(log, record.at, (request.get(), *last, payload));
             }
             Recorded::RequestEnded { request, how } => self.on_request_ended(log, request.get(), how),

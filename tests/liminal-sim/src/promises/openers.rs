@@ -83,7 +83,15 @@ impl Checker {
             Event::Close { conversation } => {
                 state.conversations.entry(*conversation).or_default().closing = true;
             }
-            Event::Message(Message { conversation, id, expects, timeout, redelivered: _, payload }) => {
+            Event::Message(Message {
+                conversation,
+                id,
+                expects,
+                timeout,
+                redelivered: _,
+                payload,
+                metadata: _,
+            }) => {
                 let asks = *expects == Expects::Reply;
                 let by = timeout.filter(|_| asks).map(|it| at.after(it.max(Duration::from_millis(1))));
                 let (id, expects, payload) = (*id, *expects, payload.clone());
@@ -160,7 +168,7 @@ impl Checker {
         self.check_order(state, conversation, number);
         let Some(log) = self.log_of(state, conversation) else { return };
         let asked = match log.record(number.get()).map(|it| &it.what) {
-            Some(Recorded::Reply { request, last, payload }) => {
+            Some(Recorded::Reply { request, last, payload, metadata: _ }) => {
                 let same = *last == reply.last && *payload == reply.payload;
                 same.then(|| log.record(request.get()).map(|it| it.what.clone()))
             }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use bytes::Bytes;
 use liminal_core::transcript::{Entry, Noted};
 use liminal_core::{Answer, Call, Leaving, Recorded};
-use liminal_proto::{Event, Expects, Message, MessageId, Outcome, RecordNumber};
+use liminal_proto::{Event, Expects, Message, MessageId, Metadata, Outcome, RecordNumber};
 
 use super::Promise;
 use crate::{Network, worlds};
@@ -233,8 +233,15 @@ fn l6_the_dead_can_be_asked() {
             return None;
         };
         let (id, payload) = (MessageId::new(999), Bytes::new());
-        let message =
-            Message { conversation, id, expects: Expects::Reply, timeout: None, redelivered: 0, payload };
+        let message = Message {
+            conversation,
+            id,
+            expects: Expects::Reply,
+            timeout: None,
+            redelivered: 0,
+            metadata: Metadata::default(),
+            payload,
+        };
         let said = Noted::Said { opener, event: Event::Message(message) };
         entries.insert(at + 1, Entry { what: said, ..entries[at].clone() });
         Some(())

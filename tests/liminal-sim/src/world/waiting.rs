@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use liminal_core::participant::{AsyncHost, AsyncParticipant, Pending, invoke_async};
 use liminal_core::{Answer, Invocation};
-use liminal_proto::{ExitReason, Instant};
+use liminal_proto::{Content, ExitReason, Instant};
 
 /// An async participant. A call borrows it, and gives it back when it ends or is dropped.
 #[derive(Clone)]
@@ -135,12 +134,12 @@ impl Waiting {
 struct VirtualHost(Arc<Mutex<Shared>>);
 
 impl AsyncHost for VirtualHost {
-    fn part(&mut self, payload: Bytes) {
-        lock(&self.0).answers.push(Answer::Part(payload));
+    fn part(&mut self, content: Content) {
+        lock(&self.0).answers.push(Answer::Part(content));
     }
 
-    fn reply(&mut self, payload: Bytes) {
-        lock(&self.0).answers.push(Answer::Reply(payload));
+    fn reply(&mut self, content: Content) {
+        lock(&self.0).answers.push(Answer::Reply(content));
     }
 
     fn exit(&mut self, reason: ExitReason) {

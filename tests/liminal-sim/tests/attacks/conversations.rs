@@ -50,6 +50,7 @@ fn replies_that_a_client_forges_reach_nobody() {
             answers: Some(liminal_proto::MessageId::new(1)),
             timeout_ms: None,
             redelivered: None,
+            metadata: None,
             payload: &b"forged"[..],
         };
         let forged = match dialect {

@@ -78,7 +78,7 @@ fn message(dialect: Dialect, flags: u8, stream: u32, number: u64, payload: &[u8]
         Dialect::V1 => Body::ConversationMessage { conversation_id, envelope },
         Dialect::V2 => {
             let (message_id, answers, timeout_ms) = (MessageId::new(number), None, None);
-            Body::Message { message_id, answers, timeout_ms, redelivered: None, payload }
+            Body::Message { message_id, answers, timeout_ms, redelivered: None, metadata: None, payload }
         }
     };
     frame(dialect, flags, stream, body)

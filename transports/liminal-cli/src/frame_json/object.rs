@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use liminal_proto::wire::{CausalContext, Envelope, SchemaId, SchemaIds, Texts, Version, WorkerVerdict};
-use liminal_proto::{ConversationId, OnExit, ReasonCode};
+use liminal_proto::{ConversationId, Metadata, OnExit, ReasonCode};
 use serde_json::{Map, Value};
 
 use super::{JsonError, hex};
@@ -123,15 +123,47 @@ impl Object<'_> {
 
     pub(super) fn envelope(self) -> Result<Envelope<String, Bytes>> {
         let envelope = self.object("envelope")?;
-        let context = envelope.opt("causal_context", Object::object)?.unwrap_or_default();
         Ok(Envelope {
             schema_id: envelope.schema_id("schema_id_hex")?,
-            causal_context: CausalContext {
-                parent_id: context.opt("parent_id", Object::text)?,
-                vector_clock_entry: context.opt("vector_clock_entry", Object::u64)?,
-            },
+            causal_context: envelope.causal_context()?,
             payload: envelope.hex("payload_hex")?,
         })
+    }
+
+    fn causal_context(self) -> Result<CausalContext<String>> {
+        let context = self.opt("causal_context", Object::object)?.unwrap_or_default();
+        Ok(CausalContext {
+            parent_id: context.opt("parent_id", Object::text)?,
+            vector_clock_entry: context.opt("vector_clock_entry", Object::u64)?,
+        })
+    }
+
+    pub(super) fn metadata(self) -> Result<Option<Metadata>> {
+        let Some(metadata) = self.opt("metadata", Object::object)? else { return Ok(None) };
+        let (cause, mut builder) = (metadata.causal_context()?, Metadata::builder());
+        if let Some(id) = metadata.opt("schema_id_hex", Object::schema_id)? {
+            builder = builder.schema_id(id);
+        }
+        if let Some(entry) = cause.vector_clock_entry {
+            builder = builder.vector_clock_entry(entry);
+        }
+        if let Some(id) = &cause.parent_id {
+            let fault = |_| JsonError::Expected { key: "parent_id", expected: "a string that fits a frame" };
+            builder = builder.parent_id(id).map_err(fault)?;
+        }
+        for (name, value) in metadata.opt("headers", Object::headers)?.unwrap_or_default() {
+            builder = builder.header(&name, &value).map_err(|_| HEADERS)?;
+        }
+        Ok(Some(builder.build()))
+    }
+
+    fn headers(self, key: &'static str) -> Result<Vec<(String, String)>> {
+        let pair = |pair: &Value| match pair.as_array()?.as_slice() {
+            [name, value] => Some((name.as_str()?.to_owned(), value.as_str()?.to_owned())),
+            _ => None,
+        };
+        let value = self.read(key, "an array", |value| value.as_array().cloned())?;
+        value.iter().map(pair).collect::<Option<_>>().ok_or(HEADERS)
     }
 
     pub(super) fn verdict(self) -> Result<WorkerVerdict<String>> {
@@ -149,6 +181,11 @@ impl Object<'_> {
         }
     }
 }
+
+const HEADERS: JsonError = JsonError::Expected {
+    key: "headers",
+    expected: "an array of pairs of strings, [name, value], with names of a to z, 0 to 9, '-', '_' and '.'",
+};
 
 fn schema_id(value: &Value) -> Option<SchemaId> {
     hex::decode(value.as_str()?)?.try_into().ok().map(SchemaId)

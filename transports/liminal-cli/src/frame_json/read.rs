@@ -139,6 +139,7 @@ fn known(frame_type: FrameType, fields: &Object<'_>) -> Result<Body<String, Byte
             answers: fields.opt("answers", Object::u64)?.map(MessageId::new),
             timeout_ms: fields.opt("timeout_ms", Object::u32)?,
             redelivered: fields.opt("redelivered", Object::u8)?,
+            metadata: fields.metadata()?,
             payload: fields.hex("payload_hex")?,
         },
         FrameType::Exited => Body::Exited {
@@ -200,6 +201,10 @@ mod tests {
                 "type_id: missing, expected an integer from 0 to 255",
             ),
             (
+                json!({"frame_type": "Message", "stream_id": 1, "fields": {"message_id": 1, "metadata": {"headers": [["A", ""]]}}}),
+                "headers: expected an array of pairs of strings, [name, value], with names of a to z, 0 to 9, '-', '_' and '.'",
+            ),
+            (
                 json!({"frame_type": "Push", "stream_id": 1, "fields": {"correlation_id": 1, "payload_hex": "abc"}}),
                 "payload_hex: expected a string of pairs of hexadecimal digits",
             ),
@@ -221,12 +226,23 @@ mod tests {
 
     #[test]
     fn frames_of_version_2_are_written_as_they_are_read() {
-        let message = json!({"message_id": 3, "answers": 2, "timeout_ms": null, "redelivered": 1, "payload_hex": "00ff"});
+        let message = |metadata: Value| {
+            json!({
+                "message_id": 3, "answers": 2, "timeout_ms": null, "redelivered": 1, "metadata": metadata,
+                "payload_hex": "00ff",
+            })
+        };
+        let metadata = json!({
+            "schema_id_hex": "07".repeat(32),
+            "causal_context": {"parent_id": "order-7", "vector_clock_entry": 9},
+            "headers": [["traceparent", "00-ab"], ["traceparent", ""]],
+        });
         let cases = [
             ("Opened", 0x80, json!({"pid": null})),
             ("Opened", 0x80, json!({"pid": u64::MAX})),
             ("Refused", 0x81, json!({"reason_code": 256, "message": "no"})),
-            ("Message", 0x82, message),
+            ("Message", 0x82, message(Value::Null)),
+            ("Message", 0x82, message(metadata)),
             ("Exited", 0x83, json!({"pid": 1, "record": 2, "cause": 3, "message": null})),
             ("Outcome", 0x84, json!({"message_id": 1, "reason_code": 0, "record": 9, "message": null})),
             ("Joined", 0x85, json!({"pid": 7})),

@@ -1,7 +1,9 @@
 //! Frame → JSON.
 
-use liminal_proto::wire::{Body, Envelope, Frame, FrameType, SchemaId, Version, WorkerVerdict};
-use liminal_proto::{OnExit, Pid, ReasonCode, RecordNumber};
+use liminal_proto::wire::{
+    Body, CausalContext, Envelope, Frame, FrameType, SchemaId, Version, WorkerVerdict,
+};
+use liminal_proto::{Metadata, OnExit, Pid, ReasonCode, RecordNumber};
 use serde_json::{Value, json};
 
 use super::hex;
@@ -125,11 +127,12 @@ fn fields(body: &Body<&str, &[u8]>) -> Value {
         }),
         Body::Opened { pid } => json!({ "pid": pid.map(Pid::get) }),
         Body::Joined { pid } => json!({ "pid": pid.get() }),
-        Body::Message { message_id, answers, timeout_ms, redelivered, payload } => json!({
+        Body::Message { message_id, answers, timeout_ms, redelivered, metadata, payload } => json!({
             "message_id": message_id.get(),
             "answers": answers.map(|id| id.get()),
             "timeout_ms": timeout_ms,
             "redelivered": redelivered,
+            "metadata": metadata.as_ref().map(metadata_json),
             "payload_hex": hex::encode(payload),
         }),
         Body::Exited { pid, record, cause, message } => json!({
@@ -167,11 +170,21 @@ fn schema_id(id: SchemaId) -> String {
 fn envelope_json(envelope: &Envelope<&str, &[u8]>) -> Value {
     json!({
         "schema_id_hex": schema_id(envelope.schema_id),
-        "causal_context": {
-            "parent_id": envelope.causal_context.parent_id,
-            "vector_clock_entry": envelope.causal_context.vector_clock_entry,
-        },
+        "causal_context": causal_context_json(&envelope.causal_context),
         "payload_hex": hex::encode(envelope.payload),
+    })
+}
+
+fn causal_context_json(context: &CausalContext<&str>) -> Value {
+    json!({ "parent_id": context.parent_id, "vector_clock_entry": context.vector_clock_entry })
+}
+
+/// Headers as pairs: they have an order, and a name may come more than once.
+fn metadata_json(metadata: &Metadata<&[u8]>) -> Value {
+    json!({
+        "schema_id_hex": metadata.schema_id().map(schema_id),
+        "causal_context": causal_context_json(&metadata.causal_context()),
+        "headers": metadata.headers().map(|(name, value)| json!([name, value])).collect::<Vec<_>>(),
     })
 }
 

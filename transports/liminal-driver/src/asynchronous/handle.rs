@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_lite::FutureExt as _;
 use liminal_core::participant::AsyncFactory;
 use liminal_core::{Factory, Subject};
-use liminal_proto::{CloseReason, ConversationId, MessageId, Pid, Reply, Terms, Version};
+use liminal_proto::{CloseReason, Content, ConversationId, MessageId, Pid, Reply, Terms, Version};
 
 use super::link::{Link, Waiting};
 use super::service::Service;
@@ -324,24 +324,25 @@ impl Conversation {
     /// # Errors
     ///
     /// The participant has exited (the error names it), the server refused, or the connection was lost.
-    pub async fn message(&self, payload: impl Into<Bytes>) -> Result<(), MessageError> {
-        let (link, id, payload) = (&self.link, self.id, payload.into());
-        let sent = link.send(|client| client.message(id, &payload).transpose()).await?;
+    pub async fn message(&self, content: impl Into<Content>) -> Result<(), MessageError> {
+        let (link, id, content) = (&self.link, self.id, content.into());
+        let sent = link.send(|client| client.message(id, &content).transpose()).await?;
         let claim = Claim { link, conversation: id, message: sent };
         let accepted = Waiting::new(link, Topic::Message(id, sent), |client| client.accepted(id, sent)).await;
         claim.settle();
         accepted
     }
 
-    /// Asks for a reply and waits for it, `timeout` at most. A reply in parts is joined.
+    /// Asks for a reply and waits for it, `timeout` at most. A reply in parts is joined. What is said about the payload of
+    /// a reply, its [`Metadata`](liminal_proto::Metadata), is with those that one [receives](Self::receive_reply).
     ///
     /// # Errors
     ///
     /// No reply in time, the participant has exited (the error names it and says why), it gave no
     /// reply, the server refused, or the connection was lost.
-    pub async fn ask(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<Bytes, AskError> {
-        let (link, id, payload, now) = (&self.link, self.id, payload.into(), Instant::now());
-        let sent = link.send(|client| client.ask(now, id, &payload, Some(timeout), false).transpose());
+    pub async fn ask(&self, content: impl Into<Content>, timeout: Duration) -> Result<Bytes, AskError> {
+        let (link, id, content, now) = (&self.link, self.id, content.into(), Instant::now());
+        let sent = link.send(|client| client.ask(now, id, &content, Some(timeout), false).transpose());
         let Some(sent) = self.within(timeout, sent).await else { return Err(AskError::Timeout) };
         let sent = sent?;
         let claim = Claim { link, conversation: id, message: sent };
@@ -356,9 +357,13 @@ impl Conversation {
     /// # Errors
     ///
     /// Those of [`ask`](Self::ask) that are known before the request is sent.
-    pub async fn request(&self, payload: impl Into<Bytes>, timeout: Duration) -> Result<MessageId, AskError> {
-        let (link, id, payload, now) = (&self.link, self.id, payload.into(), Instant::now());
-        let sent = link.send(|client| client.ask(now, id, &payload, Some(timeout), true).transpose());
+    pub async fn request(
+        &self,
+        content: impl Into<Content>,
+        timeout: Duration,
+    ) -> Result<MessageId, AskError> {
+        let (link, id, content, now) = (&self.link, self.id, content.into(), Instant::now());
+        let sent = link.send(|client| client.ask(now, id, &content, Some(timeout), true).transpose());
         self.within(timeout, sent).await.unwrap_or(Err(AskError::Timeout))
     }
 

@@ -107,7 +107,7 @@ impl Mailbox {
     /// Keeps a reply until it is received. One that finds no room ends its request as refused, so that
     /// a reader that stops costs a bounded number of bytes and is told what it missed.
     fn keep(&mut self, reply: Reply, bytes_max: usize) -> bool {
-        let len = reply.payload.len();
+        let len = reply.len();
         let fits = self.unclaimed_bytes + len <= bytes_max;
         if fits {
             self.unclaimed_bytes += len;
@@ -195,7 +195,7 @@ impl Mailbox {
     pub(super) fn receive(&mut self) -> Option<Result<Reply, ReceiveError>> {
         let next = self.unclaimed.pop_front()?;
         if let Ok(reply) = &next {
-            self.unclaimed_bytes -= reply.payload.len();
+            self.unclaimed_bytes -= reply.len();
         }
         Some(next)
     }

@@ -17,8 +17,8 @@ use bytes::Bytes;
 use liminal_core::transcript::OpenerId;
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
-    CloseReason, CommandError, Config, Connection, ConversationId, ConversationPhase, CreditGiven, Event,
-    Exit, Expects, LinkError, Message, MessageId, Next, Phase, Pid, Rejected, Reply, StreamId, Terms,
+    CloseReason, CommandError, Config, Connection, Content, ConversationId, ConversationPhase, CreditGiven,
+    Event, Exit, Expects, LinkError, Message, MessageId, Next, Phase, Pid, Rejected, Reply, StreamId, Terms,
     Version, Wake, Wants,
 };
 
@@ -275,7 +275,7 @@ impl Client {
                 self.with(conversation, |mailbox| mailbox.opening = Opening::Refused(refusal));
             }
             Event::Reply(reply) => {
-                let (conversation, len) = (reply.conversation, reply.payload.len());
+                let (conversation, len) = (reply.conversation, reply.len());
                 self.wake(Topic::Message(conversation, reply.answers));
                 let mut kept = false;
                 self.with(conversation, |mailbox| kept = mailbox.on_reply(reply, UNCLAIMED_BYTES_MAX));
@@ -429,13 +429,13 @@ impl Client {
     pub fn message(
         &mut self,
         conversation: ConversationId,
-        payload: &Bytes,
+        content: &Content,
     ) -> Result<Option<MessageId>, MessageError> {
         self.check(conversation).map_err(|failed| failed.of_message())?;
         let (now, expects) = (self.clock.now(), Expects::Acceptance);
-        match self.connection.message(now, conversation, expects, payload.clone()) {
+        match self.connection.message(now, conversation, expects, content.clone()) {
             Ok(message) => {
-                self.said_message(conversation, message, expects, None, payload);
+                self.said_message(conversation, message, expects, None, content);
                 if self.version != Some(Version::V1_0) {
                     self.with(conversation, |mailbox| mailbox.expect(message, Awaited::Alone));
                 }
@@ -469,7 +469,7 @@ impl Client {
         &mut self,
         now: std::time::Instant,
         conversation: ConversationId,
-        payload: &Bytes,
+        content: &Content,
         timeout: Option<Duration>,
         to_receive: bool,
     ) -> Result<Option<MessageId>, AskError> {
@@ -483,9 +483,9 @@ impl Client {
             }));
         }
         let now = self.clock.at(now);
-        match self.connection.ask(now, conversation, timeout, payload.clone()) {
+        match self.connection.ask(now, conversation, timeout, content.clone()) {
             Ok(message) => {
-                self.said_message(conversation, message, Expects::Reply, timeout, payload);
+                self.said_message(conversation, message, Expects::Reply, timeout, content);
                 let awaited = if to_receive { Awaited::Received } else { Awaited::Alone };
                 self.with(conversation, |mailbox| mailbox.expect(message, awaited));
                 Ok(Some(message))
@@ -514,7 +514,7 @@ impl Client {
         if let Some(next) = mailbox.receive() {
             if let Ok(reply) = &next {
                 // What had no room for it on the other side may come now.
-                self.connection.consumed(self.clock.now(), conversation, reply.payload.len());
+                self.connection.consumed(self.clock.now(), conversation, reply.len());
             }
             return Some(next);
         }
@@ -651,10 +651,10 @@ impl Client {
         id: MessageId,
         expects: Expects,
         timeout: Option<Duration>,
-        payload: &Bytes,
+        content: &Content,
     ) {
         if self.recording.is_some() {
-            let payload = payload.clone();
+            let Content { payload, metadata } = content.clone();
             self.said(Event::Message(Message {
                 conversation,
                 id,
@@ -662,6 +662,7 @@ impl Client {
                 timeout,
                 redelivered: 0,
                 payload,
+                metadata,
             }));
         }
     }

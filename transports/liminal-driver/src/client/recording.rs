@@ -76,7 +76,7 @@ mod tests {
     use bytes::Bytes;
     use liminal_core::transcript::Noted;
     use liminal_core::{Bus, Settings};
-    use liminal_proto::{Expects, Reply};
+    use liminal_proto::{Expects, Metadata, Reply};
 
     use super::*;
 
@@ -100,10 +100,18 @@ mod tests {
             timeout,
             redelivered: 0,
             payload: payload.clone(),
+            metadata: Metadata::default(),
         };
         recording.said(second(1), Event::Message(asked));
         recording.waits(second(through));
-        let reply = Reply { conversation, answers: id, last: true, record: None, payload };
+        let reply = Reply {
+            conversation,
+            answers: id,
+            last: true,
+            record: None,
+            metadata: Metadata::default(),
+            payload,
+        };
         recording.told(second(told), &Event::Reply(reply));
         assert!(recording.deadlines.is_empty());
         recorder.take().entries().iter().any(|entry| matches!(entry.what, Noted::Paused { .. }))

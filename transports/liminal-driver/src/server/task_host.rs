@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_lite::FutureExt as _;
 use liminal_core::participant::{AsyncFactory, AsyncHost, AsyncParticipant, Pending, invoke_async};
 use liminal_core::{Answer, Call, Invocation, Ticket};
-use liminal_proto::{ExitReason, Instant};
+use liminal_proto::{Content, ExitReason, Instant};
 
 use super::Hub;
 use super::hub::{Instance, Returned, whom};
@@ -111,12 +110,12 @@ struct TaskHost {
 }
 
 impl AsyncHost for TaskHost {
-    fn part(&mut self, payload: Bytes) {
-        self.hub.answer(self.ticket, Answer::Part(payload));
+    fn part(&mut self, content: Content) {
+        self.hub.answer(self.ticket, Answer::Part(content));
     }
 
-    fn reply(&mut self, payload: Bytes) {
-        self.hub.answer(self.ticket, Answer::Reply(payload));
+    fn reply(&mut self, content: Content) {
+        self.hub.answer(self.ticket, Answer::Reply(content));
     }
 
     fn exit(&mut self, reason: ExitReason) {

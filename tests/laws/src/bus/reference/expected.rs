@@ -36,7 +36,10 @@ impl Reference {
         it.seat = Seat::Running(ticket, kind);
         match (&invocation.what, kind) {
             (Call::Join { .. }, Kind::Join) => it.to_join = false,
-            (Call::Message { id, record, expects_reply, redelivered, deadline, payload }, Kind::Message) => {
+            (
+                Call::Message { id, record, expects_reply, redelivered, deadline, payload, metadata: _ },
+                Kind::Message,
+            ) => {
                 let said = it.queue.remove(0);
                 assert_eq!((said.id, said.record, said.moves), (*id, record.get(), *redelivered), "O4, O5");
                 match &it.notice {

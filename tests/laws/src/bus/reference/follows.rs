@@ -1,6 +1,7 @@
 //! What follows from what was done: outcomes, exits, moves, ends.
 
 use super::*;
+use liminal_proto::Metadata;
 
 impl Reference {
     pub(super) fn first_due(&self, at: usize) -> Option<u64> {
@@ -43,7 +44,8 @@ impl Reference {
         }
         let (link, conversation) = (it.link, it.id);
         let record = Some(RecordNumber::new(record));
-        let reply = Reply { conversation, answers: said.id, record, last, payload };
+        let reply =
+            Reply { conversation, answers: said.id, record, last, metadata: Metadata::default(), payload };
         self.tell(link, conversation, Command::Reply(reply));
     }
 

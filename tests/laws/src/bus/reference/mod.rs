@@ -316,8 +316,8 @@ impl Reference {
                     (it.seat, it.cancelled) = (Seat::Idle, false);
                 }
             }
-            Answer::Part(payload) => self.reply(at, payload, false),
-            Answer::Reply(payload) => self.reply(at, payload, true),
+            Answer::Part(said) => self.reply(at, said.payload, false),
+            Answer::Reply(said) => self.reply(at, said.payload, true),
             returned => self.returned(at, returned),
         }
         self.settle(at);
