@@ -7,7 +7,7 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use liminal_driver::asynchronous::Handle;
 use liminal_driver::error::AskError;
-use liminal_proto::{Limits, Terms};
+use liminal_proto::{Content, InvalidHeader, Limits, Metadata, MetadataBuilder, Terms};
 
 use crate::command::Protocol;
 use crate::connect::{Clock, Target, Work};
@@ -27,6 +27,9 @@ pub(crate) struct Ask {
     /// SUBJECT
     #[arg(long, value_name = "POLICY", value_enum)]
     on_exit: Option<OnExit>,
+    /// Something to say about the payload, such as a trace context; may be given more than once. Needs protocol 2.0
+    #[arg(long = "header", short = 'H', value_name = "NAME=VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
     /// Print the bytes of the reply and nothing else, no newline either
     #[arg(long)]
     raw: bool,
@@ -56,12 +59,17 @@ impl Ask {
         if self.on_exit.is_some() && self.target.protocol == Protocol::V1 {
             return Err(Error::NeedsVersion2 { option: "--on-exit" });
         }
+        if !self.headers.is_empty() && self.target.protocol == Protocol::V1 {
+            return Err(Error::NeedsVersion2 { option: "--header" });
+        }
+        let metadata = metadata(&self.headers).map_err(Error::Header)?;
         let payload = match self.payload {
             Some(payload) => payload.into_encoded_bytes(),
             None => read_payload(input)?,
         };
         let terms = self.on_exit.map(OnExit::terms);
-        let question = Question { subject: self.subject, terms, payload: payload.into() };
+        let content = Content::new(payload, metadata);
+        let question = Question { subject: self.subject, terms, content };
         let reply = self.target.run(question)?;
         out.write_all(&reply).map_err(Error::output)?;
         if !self.raw {
@@ -69,6 +77,18 @@ impl Ask {
         }
         Ok(())
     }
+}
+
+/// The name and the value of a header.
+fn header(argument: &str) -> Result<(String, String), String> {
+    let (name, value) = argument.split_once('=').ok_or("there is no '=' between a name and a value")?;
+    let _valid = Metadata::builder().header(name, value).map_err(|error| error.to_string())?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn metadata(headers: &[(String, String)]) -> Result<Metadata, InvalidHeader> {
+    let add = |builder: MetadataBuilder, (name, value): &(String, String)| builder.header(name, value);
+    headers.iter().try_fold(Metadata::builder(), add).map(MetadataBuilder::build)
 }
 
 /// All of the input, less one newline at its end. No more is read than could be sent.
@@ -91,7 +111,7 @@ struct Question {
     subject: String,
     /// `None`: those of the server, which 1.0 can say, too.
     terms: Option<Terms>,
-    payload: Bytes,
+    content: Content,
 }
 
 impl Work for Question {
@@ -103,7 +123,7 @@ impl Work for Question {
             None => handle.open(&self.subject),
         };
         let conversation = conversation.map_err(Error::Open)?;
-        conversation.ask(self.payload, clock.left()).map_err(|error| why(error, clock))
+        conversation.ask(self.content, clock.left()).map_err(|error| why(error, clock))
     }
 
     async fn wait(self, handle: &Handle, clock: &Clock) -> Result<Bytes, Error> {
@@ -112,7 +132,7 @@ impl Work for Question {
             None => handle.open(&self.subject).await,
         };
         let conversation = conversation.map_err(Error::Open)?;
-        conversation.ask(self.payload, clock.left()).await.map_err(|error| why(error, clock))
+        conversation.ask(self.content, clock.left()).await.map_err(|error| why(error, clock))
     }
 }
 

@@ -53,6 +53,7 @@ Examples:
   liminal ask echo 'hello'
   date | liminal ask echo
   liminal ask echo --raw < picture.png > same.png
+  liminal ask work 'do it' --header traceparent=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
   liminal ask work 'do it' --on-exit next      whoever else serves it answers when the first dies
   liminal ask echo -- --a-payload-that-looks-like-an-option
 
@@ -84,7 +85,7 @@ Without a command it is an echo. With one it starts a process for each conversat
 its stdin, and the line that it writes to stdout for it is the reply; it must not buffer that line. With
 --frames it speaks frames instead. With --per-message one is started for each message: the payload is its
 stdin, all of its stdout the reply, and a status other than 0 is its death. The environment of each has
-LIMINAL_SUBJECT and LIMINAL_PID. Whoever asks is told when it dies, with its status or signal, and at once when
+LIMINAL_SUBJECT and LIMINAL_PID, and for one message its trace in TRACEPARENT and TRACESTATE. Whoever asks is told when it dies, with its status or signal, and at once when
 this command is gone.
 
 When the connection is lost it tries again, after pauses that grow to 10 s at most, and says so on stderr: one

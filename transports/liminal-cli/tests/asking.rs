@@ -323,6 +323,9 @@ fn wrong_usage_is_exit_code_1() {
         (&["ask", "x", "--transport", "pigeon"], "blocking, smol, async-std"),
         (&["ask", "x", "--on-exit", "never"], "fail, next"),
         (&["ask", "x", "y", "--on-exit", "next", "--protocol", "1.0"], "--on-exit needs protocol 2.0"),
+        (&["ask", "x", "y", "--header", "traceparent"], "there is no '=' between a name and a value"),
+        (&["ask", "x", "y", "--header", "Trace=1"], "a to z, 0 to 9"),
+        (&["ask", "x", "y", "-H", "trace=1", "--protocol", "1.0"], "--header needs protocol 2.0"),
         (&["ask", "x", "--protocol", "3.0"], "1.0, 2.0"),
         (&["ping", "x"], "'x'"),
         (&["decode", "--protocol", "3.0"], "1.0, 2.0"),
@@ -365,6 +368,15 @@ fn a_server_of_1_0_knows_no_terms() {
     for transport in TRANSPORTS {
         let ask = ["ask", "echo", "x", "--on-exit", "fail", "--transport", transport];
         server.run(&ask, b"").fails(1, "this needs protocol version 2.0, and the server speaks 1.0");
+    }
+}
+
+#[test]
+fn a_server_of_1_0_knows_no_headers() {
+    let server = Running::of_1_0();
+    for transport in TRANSPORTS {
+        let ask = ["ask", "echo", "x", "-H", "trace=1", "--transport", transport];
+        server.run(&ask, b"").fails(1, "leave out --header");
     }
 }
 

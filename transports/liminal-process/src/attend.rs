@@ -9,13 +9,14 @@ use std::task::{Context, Poll};
 use futures_lite::Stream as _;
 use liminal_core::{Answer, Call};
 use liminal_driver::server::{Answers, Hosted};
-use liminal_proto::{ExitReason, Pid, ReasonCode};
+use liminal_proto::{ExitReason, ReasonCode};
 use rustix::io::Errno;
 use smol::Timer;
 use smol::channel::Receiver;
 
 use crate::child::{Child, Read};
 use crate::dialogue::{self, Dialogue, Fault, Given};
+use crate::environment::Environment;
 use crate::host::{Called, Shared};
 use crate::{Command, death};
 
@@ -47,7 +48,7 @@ pub(crate) async fn attend(
         return answers.answer(refused);
     }
     let hosted = answers.participant();
-    let child = match start(&command, subject, invocation.pid).await {
+    let child = match start(&command, Environment::of_conversation(subject, invocation.pid)).await {
         Ok(child) => child,
         Err(error) => {
             tracing::warn!("cannot start {command}: {error}");
@@ -74,9 +75,9 @@ pub(crate) async fn attend(
     }
 }
 
-pub(crate) async fn start(command: &Arc<Command>, subject: &str, pid: Pid) -> io::Result<Child> {
-    let (command, subject) = (Arc::clone(command), subject.to_owned());
-    smol::unblock(move || Child::start(&command, &subject, pid)).await
+pub(crate) async fn start(command: &Arc<Command>, environment: Environment) -> io::Result<Child> {
+    let command = Arc::clone(command);
+    smol::unblock(move || Child::start(&command, &environment)).await
 }
 
 /// Whether a process can be told on what its conversation was opened.

@@ -10,12 +10,12 @@ use std::time::Instant;
 
 use futures_lite::{AsyncRead as _, AsyncWrite as _, FutureExt as _};
 use liminal_driver::with_scratch;
-use liminal_proto::Pid;
 use rustix::process::{Pid as Group, Signal, kill_process_group, test_kill_process_group};
 use smol::channel::Receiver;
 use smol::{Async, Timer};
 
 use crate::death::Death;
+use crate::environment::Environment;
 use crate::{Command, Options};
 
 /// A process that was started, the leader of a process group of its own. Dropped before it has
@@ -40,15 +40,11 @@ pub(crate) enum Read {
 
 impl Child {
     /// Starts the program of a command. This may take a while, where the program is far away.
-    pub(crate) fn start(command: &Command, subject: &str, pid: Pid) -> io::Result<Self> {
-        let mut process = process::Command::new(command.program())
-            .args(command.arguments())
-            .env("LIMINAL_SUBJECT", subject)
-            .env("LIMINAL_PID", pid.get().to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
+    pub(crate) fn start(command: &Command, environment: &Environment) -> io::Result<Self> {
+        let mut process = process::Command::new(command.program());
+        process.args(command.arguments()).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        environment.apply(&mut process);
+        let mut process = process.spawn()?;
         let group = Group::from_child(&process);
         match adopt(&mut process) {
             Ok((death, stdin, stdout)) => Ok(Self { process, group, death, stdin, stdout, released: false }),
@@ -183,12 +179,14 @@ fn adopt(process: &mut process::Child) -> io::Result<Adopted> {
 
 #[cfg(test)]
 mod tests {
+    use liminal_proto::Pid;
+
     use super::*;
     use crate::Protocol;
 
     fn start(command: &str) -> Child {
         let command = Command::parse(Protocol::Lines, command).unwrap();
-        Child::start(&command, "subject", Pid::new(1)).unwrap()
+        Child::start(&command, &Environment::of_conversation("subject", Pid::new(1))).unwrap()
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod child;
 mod command;
 mod death;
 mod dialogue;
+mod environment;
 mod frames;
 mod host;
 mod lines;

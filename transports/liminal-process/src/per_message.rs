@@ -9,7 +9,7 @@ use bytes::{Buf as _, Bytes};
 use futures_lite::FutureExt as _;
 use liminal_core::{Answer, Call};
 use liminal_driver::server::{Answers, Hosted};
-use liminal_proto::{ExitReason, Pid};
+use liminal_proto::{Content, ExitReason, Pid};
 use smol::channel::Receiver;
 
 use crate::attend::{
@@ -17,6 +17,7 @@ use crate::attend::{
 };
 use crate::child::{Child, Read};
 use crate::dialogue::Fault;
+use crate::environment::Environment;
 use crate::host::{Called, Seat, Shared};
 use crate::{Command, death};
 
@@ -67,8 +68,9 @@ impl Errands {
             };
             match invocation.what {
                 Call::Leave { .. } => return Some(answers),
-                Call::Message { expects_reply, payload, .. } => {
-                    let exited = self.on_message(hosted, answers, payload, expects_reply).await;
+                Call::Message { expects_reply, payload, metadata, .. } => {
+                    let content = Content { payload, metadata };
+                    let exited = self.on_message(hosted, answers, content, expects_reply).await;
                     if exited.is_err() {
                         return None;
                     }
@@ -83,7 +85,7 @@ impl Errands {
         &self,
         hosted: &Hosted,
         mut answers: Answers,
-        payload: Bytes,
+        Content { payload, metadata }: Content,
         expects_reply: bool,
     ) -> Result<(), Exited> {
         // It may have waited for the one before it.
@@ -92,7 +94,8 @@ impl Errands {
             answers.answer(if is_needed { Answer::Busy } else { Answer::Done });
             return Ok(());
         };
-        let child = match start(&self.command, &self.subject, self.pid).await {
+        let environment = Environment::of_conversation(&self.subject, self.pid).with_trace_of(metadata);
+        let child = match start(&self.command, environment).await {
             Ok(child) => child,
             Err(error) => {
                 tracing::warn!("cannot start {}: {error}", self.command);

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use kit::{DEADLINE, Server, TRANSPORTS};
 use liminal_blocking::{Conversation, Handle};
 use liminal_driver::error::{AskError, Exited};
-use liminal_proto::{Content, ExitReason, ReasonCode};
+use liminal_proto::{Content, ExitReason, Metadata, ReasonCode};
 
 /// A shell does what each message says.
 const SHELL: &str = "shell=exec-per-message:sh";
@@ -103,6 +103,21 @@ fn each_message_has_a_process_of_its_own_which_knows_its_subject_and_its_pid() {
     let told = [(); 2].map(|()| String::from_utf8(ask(&conversation, "x").to_vec()).unwrap());
     let ids = told.each_ref().map(|told| told.strip_prefix(&format!("a=b {pid} ")).expect("it is told"));
     assert_ne!(ids[0], ids[1]);
+}
+
+#[test]
+fn a_process_has_the_trace_of_its_message_in_its_environment_and_no_other() {
+    let server = serve(
+        "smol",
+        &["--participant", "trace=exec-per-message:sh -c 'echo ${TRACEPARENT-none} $TRACESTATE'"],
+    );
+    let (_handle, conversation) = open(&server, "trace");
+    let traced =
+        Metadata::builder().header("traceparent", "00-ab").unwrap().header("tracestate", "x=1").unwrap();
+    assert_eq!(ask(&conversation, Content::new("x", traced.build())), "00-ab x=1\n");
+    assert_eq!(ask(&conversation, "x"), "none\n");
+    let torn = Metadata::builder().header("traceparent", "00\0ab").unwrap().build();
+    assert_eq!(ask(&conversation, Content::new("x", torn)), "none\n");
 }
 
 #[test]

@@ -1,0 +1,39 @@
+//! What a process is told in its environment, beside what it has of the server's.
+
+use std::process::Command;
+
+use liminal_proto::{Metadata, Pid};
+
+/// The W3C trace context, by the names of its headers and by those that it has in an environment.
+const TRACE: [(&str, &str); 2] = [("traceparent", "TRACEPARENT"), ("tracestate", "TRACESTATE")];
+
+#[derive(Clone)]
+pub(crate) struct Environment {
+    subject: String,
+    pid: Pid,
+    /// Of the message that the process is for, where it is for one.
+    metadata: Option<Metadata>,
+}
+
+impl Environment {
+    pub(crate) fn of_conversation(subject: &str, pid: Pid) -> Self {
+        Self { subject: subject.to_owned(), pid, metadata: None }
+    }
+
+    /// One for a message: its trace is the message's, and of none if that has none.
+    pub(crate) fn with_trace_of(self, metadata: Metadata) -> Self {
+        Self { metadata: Some(metadata), ..self }
+    }
+
+    pub(crate) fn apply(&self, command: &mut Command) {
+        command.env("LIMINAL_SUBJECT", &self.subject).env("LIMINAL_PID", self.pid.get().to_string());
+        let Some(metadata) = &self.metadata else { return };
+        for (header, variable) in TRACE {
+            // No environment holds a NUL, and no trace has one.
+            match metadata.header(header).filter(|value| !value.contains('\0')) {
+                Some(value) => command.env(variable, value),
+                None => command.env_remove(variable),
+            };
+        }
+    }
+}
