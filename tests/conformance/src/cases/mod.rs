@@ -134,6 +134,7 @@ macro_rules! for_every_case {
             terms {
                 the_opener_says_what_an_exit_is
                 a_conversation_ends_when_its_time_is_over
+                the_server_says_how_long_nothing_may_be_said
                 a_conversation_may_be_over_before_it_has_begun
                 who_waits_for_a_reply_is_not_idle
                 terms_need_version_2

@@ -7,7 +7,7 @@ use std::time::Duration;
 use liminal_core::participant::{AsyncContext, AsyncParticipant, Pending};
 use liminal_core::{CrashPolicy, Leaving, Received};
 use liminal_driver::error::{AskError, AwaitCrashError, Exited, OpenError, ReceiveError};
-use liminal_proto::{OnExit, Terms};
+use liminal_proto::{OnExit, ReasonCode, Terms};
 
 use crate::WAIT;
 use crate::puppet::{Fault, Host, NAP, say};
@@ -62,6 +62,26 @@ pub fn a_conversation_ends_when_its_time_is_over(transport: &dyn Transport) {
                 assert!(left == Leaving::Closed || transport.is_relayed(), "{left:?} {host:?} {terms:?}");
             }
         }
+    }
+}
+
+/// A server bounds how long nothing is said, also in conversations of which the opener said nothing about that, and
+/// in those of 1.0, which cannot say it.
+pub fn the_server_says_how_long_nothing_may_be_said(transport: &dyn Transport) {
+    for setup in Setup::all(transport) {
+        let stage = Stage::default().options(|options| options.bus.conversation_idle_time_max = Some(NAP));
+        let world = stage.serve(transport, *setup);
+        let (_handle, conversation) = world.open(Host::ALL[0].subject());
+        eventually(|| {
+            // What is said keeps it open: it must be left alone for that long.
+            std::thread::sleep(4 * NAP);
+            match conversation.ask("still there?".into(), WAIT) {
+                Ok(_) => false,
+                Err(AskError::Closed) => true,
+                Err(AskError::Refused(refusal)) => refusal.reason == ReasonCode::NOT_OPEN,
+                Err(error) => panic!("{setup:?}: {error}"),
+            }
+        });
     }
 }
 

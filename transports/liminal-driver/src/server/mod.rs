@@ -16,6 +16,8 @@ mod recording;
 mod sync_host;
 mod task_host;
 
+use std::time::Duration;
+
 pub use admission::{Admission, AdmissionOptions, Admitted, NoRoom, Peer, TurnedAway};
 pub use hosted::{Answers, Host, Hosted};
 pub use hub::{Connected, Hub, Returned, Spawn, Task};
@@ -33,7 +35,8 @@ pub use pool::{Job, Pool, PoolSeat};
 pub struct ServerOptions {
     /// Each connection: versions, token, keepalive, limits.
     pub connection: liminal_proto::Config,
-    /// The bus: reply time, limits of conversations.
+    /// The bus: reply time, limits of conversations. Default: that of the bus, but a conversation in which nothing was
+    /// said for [a day](Self::CONVERSATION_IDLE_TIME_MAX) ends: there is none that is silent for ever.
     pub bus: liminal_core::Settings,
     /// How many connections there may be.
     pub admission: AdmissionOptions,
@@ -54,11 +57,21 @@ pub struct ServerOptions {
     pub recorder: Option<Recorder>,
 }
 
+impl ServerOptions {
+    /// How long nothing may be said in a conversation, unless a server is told otherwise or its opener says less:
+    /// 24 h, the longest time that anybody can name for a reply. Who forgot it will not come back to it, and who
+    /// waits for people comes back before.
+    pub const CONVERSATION_IDLE_TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+}
+
 impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             connection: liminal_proto::Config::default(),
-            bus: liminal_core::Settings::default(),
+            bus: liminal_core::Settings {
+                conversation_idle_time_max: Some(Self::CONVERSATION_IDLE_TIME_MAX),
+                ..liminal_core::Settings::default()
+            },
             admission: AdmissionOptions::default(),
             held_reply_bytes_max: 16 << 20,
             memory_bytes_max: machine::memory().map_or(1 << 30, |bytes| bytes / 4),
@@ -72,7 +85,7 @@ impl Default for ServerOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StopOptions {
     /// How long a graceful stop waits for clients to answer. Default: 5 s.
-    pub time: std::time::Duration,
+    pub time: Duration,
     /// Seats of blocking participants: this many may be in a call at once, a further one is refused as
     /// busy. Each costs a thread while it is needed. Default: 64.
     pub blocking_seats: usize,
@@ -80,6 +93,6 @@ pub struct StopOptions {
 
 impl Default for StopOptions {
     fn default() -> Self {
-        Self { time: std::time::Duration::from_secs(5), blocking_seats: 64 }
+        Self { time: Duration::from_secs(5), blocking_seats: 64 }
     }
 }
