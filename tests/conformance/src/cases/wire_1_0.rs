@@ -77,7 +77,9 @@ pub fn a_half_closed_client_gets_its_answer(transport: &dyn Transport) {
 
 /// The answer of a half-closed client may also be that there is none.
 pub fn a_half_closed_client_is_told_of_the_deadline(transport: &dyn Transport) {
-    let world = Stage::default().options(|options| options.bus.reply_time = NAP).serve(transport, Setup::V2);
+    // Long enough for whoever joins at once, also on the way to a client and back.
+    let time = if transport.is_relayed() { 10 * NAP } else { NAP };
+    let world = Stage::default().options(|options| options.bus.reply_time = time).serve(transport, Setup::V2);
     for host in Host::ALL {
         let mut raw = client(&world);
         raw.open(1, 1, host.subject());
