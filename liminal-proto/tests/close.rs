@@ -8,8 +8,8 @@ mod support;
 use bytes::Bytes;
 use liminal_proto::wire::{Body, flag};
 use liminal_proto::{
-    CloseReason, CommandError, Config, Connection, Event, Expects, LinkError, Outcome, Phase, ReasonCode,
-    TimerReason, Violation, Wake,
+    CloseReason, CommandError, Config, Connection, Event, Expects, LinkError, Next, Outcome, Phase,
+    ReasonCode, TimerReason, Violation, Wake,
 };
 
 use support::pair::Pair;
@@ -84,6 +84,18 @@ fn a_client_gets_its_answers_before_it_echoes() {
     assert!(matches!(events[..], [Event::Outcome { .. }, Event::Closed(CloseReason::Peer)]), "{events:?}");
     assert_eq!(output(&mut client), disconnect());
     assert_finished(&mut client);
+}
+
+#[test]
+fn why_it_is_over_is_known_from_the_end_until_it_is_told() {
+    let (mut client, key) = client_with_conversation(2, Config::default());
+    client.ask(START, key, None, "?").unwrap();
+    assert_eq!(client.close_reason(), None);
+    client.link_lost(START, LinkError::Reset);
+    assert!(matches!(client.poll(), Next::Event(Event::Outcome { outcome: Outcome::Unknown, .. })));
+    assert_eq!(client.close_reason(), Some(&CloseReason::Link(LinkError::Reset)));
+    assert!(matches!(client.poll(), Next::Event(Event::Closed(_))));
+    assert_eq!(client.close_reason(), None);
 }
 
 #[test]

@@ -318,6 +318,13 @@ impl Connection {
         !self.owed.is_empty() || self.untold.is_some()
     }
 
+    /// Why the connection is over, from its end until [`Event::Closed`] tells it. In between come the ends of what was
+    /// outstanding, and commands that are refused.
+    #[must_use]
+    pub const fn close_reason(&self) -> Option<&CloseReason> {
+        self.untold.as_ref()
+    }
+
     /// How many more bytes of input there is room for: what [`receive`](Self::receive) would take now.
     #[must_use]
     pub fn input_room(&self) -> usize {

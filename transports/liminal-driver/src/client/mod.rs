@@ -595,7 +595,7 @@ impl Client {
             }
             // It is over already, or on its way there.
             Err(CommandError::NotOpen(_) | CommandError::Closing(_)) => Ok(()),
-            Err(error) => Err(match self.end.clone() {
+            Err(error) => Err(match self.lost() {
                 Some(end) => CloseError::Lost(end),
                 None => CloseError::Rejected(error),
             }),
@@ -697,7 +697,12 @@ impl Client {
         if mailbox.ended {
             return Err(Failed::Closed);
         }
-        self.end.clone().map_or(Ok(()), |end| Err(Failed::Lost(end)))
+        self.lost().map_or(Ok(()), |end| Err(Failed::Lost(end)))
+    }
+
+    /// Why the connection is over, also before the event that tells it.
+    fn lost(&self) -> Option<CloseReason> {
+        self.end.clone().or_else(|| self.connection.close_reason().cloned())
     }
 
     fn failed(&self, conversation: ConversationId, ended: Ended) -> Failed {
@@ -705,13 +710,16 @@ impl Client {
             Ended::Exited => Failed::Exited(self.exit(conversation)),
             Ended::Deadline => Failed::Timeout,
             Ended::Refused(refusal) => Failed::Refused(refusal),
-            Ended::Unknown => Failed::Lost(self.end.clone().unwrap_or(CloseReason::Link(LinkError::Dropped))),
+            Ended::Unknown => Failed::Lost(self.lost().unwrap_or(CloseReason::Link(LinkError::Dropped))),
         }
     }
 
     fn failure(&self, conversation: ConversationId, error: CommandError) -> Failed {
-        match (self.end.clone(), error) {
+        match (self.lost(), error) {
             (Some(end), _) => Failed::Lost(end),
+            (None, CommandError::ConnectionClosed) if self.connection.phase() == Phase::ClosingPeer => {
+                Failed::Lost(CloseReason::Peer)
+            }
             (None, CommandError::Exited(_)) => Failed::Exited(self.exit(conversation)),
             (None, CommandError::NotOpen(_) | CommandError::Closing(_)) => Failed::Closed,
             (None, error) => Failed::Rejected(error),
