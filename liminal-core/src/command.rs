@@ -175,7 +175,7 @@ impl Command {
         }
     }
 
-    /// What it is charged while it waits for room, in bytes: those of its payload, and a fixed overhead.
+    /// What it is charged while it waits for room, in bytes: those of its payload and metadata, and a fixed overhead.
     #[must_use]
     pub fn charge(&self) -> usize {
         match self {

@@ -5,7 +5,7 @@ use alloc::string::String;
 use core::fmt::Write as _;
 
 use bytes::Bytes;
-use liminal_proto::{ExitReason, MessageId, Pid, RecordNumber};
+use liminal_proto::{Content, ExitReason, MessageId, Pid, RecordNumber};
 
 use crate::ConversationKey;
 
@@ -29,7 +29,7 @@ pub(crate) struct Unanswered<'a> {
     pub(crate) asked: bool,
     /// Whether it had been given it.
     pub(crate) delivered: bool,
-    pub(crate) payload: &'a [u8],
+    pub(crate) content: &'a Content,
 }
 
 impl Notice<'_> {
@@ -67,18 +67,34 @@ impl Notice<'_> {
 
 impl Unanswered<'_> {
     /// The entry takes no more than this, with the end of the line behind it.
-    const fn len_max(&self) -> usize {
+    fn len_max(&self) -> usize {
         const REST: usize = 192;
-        self.payload.len().div_ceil(3).saturating_mul(4).saturating_add(REST)
+        /// Each character of a text takes at most so much: an escape.
+        const CHARACTER: usize = 6;
+        let payload = self.content.payload.len().div_ceil(3).saturating_mul(4);
+        let header = |(name, value): (&str, &str)| {
+            let quotes = "[\"\",\"\"],".len();
+            (name.len() + value.len()).saturating_mul(CHARACTER).saturating_add(quotes)
+        };
+        let headers = self.content.metadata.headers().map(header).fold(0, usize::saturating_add);
+        payload.saturating_add(headers).saturating_add(REST)
     }
 
     fn write(&self, line: &mut String) {
-        let Self { record, id, asked, delivered, payload } = self;
+        let Self { record, id, asked, delivered, content } = self;
         line.push_str(&format!(
             "{{\"record\":{record},\"id\":\"{id}\",\"asked\":{asked},\"delivered\":{delivered},\"payload\":\""
         ));
-        write_base64(line, payload);
-        line.push_str("\"}");
+        write_base64(line, &content.payload);
+        line.push('"');
+        for (nth, (name, value)) in content.metadata.headers().enumerate() {
+            line.push_str(if nth > 0 { ",[" } else { ",\"headers\":[[" });
+            write_text(line, name);
+            line.push(',');
+            write_text(line, value);
+            line.push(']');
+        }
+        line.push_str(if content.metadata.headers().next().is_some() { "]}" } else { "}" });
     }
 }
 
@@ -116,6 +132,8 @@ fn write_base64(line: &mut String, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use liminal_proto::Metadata;
+
     use super::*;
 
     fn base64(bytes: &[u8]) -> String {
@@ -152,12 +170,13 @@ mod tests {
         let (conversation, reason) = (ConversationKey::new(1), ExitReason::Normal);
         let (pid, record) = (Pid::new(1), RecordNumber::new(9));
         let notice = Notice { conversation, subject: "work", pid, reason: &reason, record };
+        let content = Content::from("abc");
         let message = |nth| Unanswered {
             record: RecordNumber::new(nth),
             id: MessageId::new(nth),
             asked: true,
             delivered: false,
-            payload: b"abc",
+            content: &content,
         };
         let fits = notice.head().len() + message(1).len_max();
         let line = |max| String::from_utf8(notice.line([1, 2].map(message).into_iter(), max).into()).unwrap();
@@ -166,11 +185,24 @@ mod tests {
     }
 
     #[test]
+    fn headers_stand_in_an_entry_where_there_are_some() {
+        let metadata =
+            Metadata::builder().header("a", "1").and_then(|it| it.header("b", "\"")).unwrap().build();
+        let content = Content::new("abc", metadata);
+        let (record, id) = (RecordNumber::new(7), MessageId::new(3));
+        let mut line = String::new();
+        Unanswered { record, id, asked: true, delivered: true, content: &content }.write(&mut line);
+        let end = r#","payload":"YWJj","headers":[["a","1"],["b","\""]]}"#;
+        assert!(line.ends_with(end), "{line}");
+    }
+
+    #[test]
     fn an_entry_is_never_longer_than_was_reckoned() {
         for len in 0..10 {
-            let payload = alloc::vec![0; len];
+            let metadata = (0..len).try_fold(Metadata::builder(), |it, _| it.header("x", "\0é"));
+            let content = Content::new(alloc::vec![0; len], metadata.unwrap().build());
             let (record, id) = (RecordNumber::new(u64::MAX), MessageId::new(u64::MAX));
-            let message = Unanswered { record, id, asked: false, delivered: false, payload: &payload };
+            let message = Unanswered { record, id, asked: false, delivered: false, content: &content };
             let mut line = String::new();
             message.write(&mut line);
             line.push_str(&format!(",],\"left_out\":{}}}", u64::MAX));

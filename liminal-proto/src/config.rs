@@ -152,7 +152,7 @@ impl Limits {
     /// What a message kept in a queue is charged on top of its bytes, so that many small ones are
     /// no way around a bound in bytes.
     pub const FRAME_CHARGE: usize = 64;
-    /// The same for a payload under 64 bytes.
+    /// The same for one under 64 bytes.
     pub const SMALL_FRAME_CHARGE: usize = 256;
     /// As much credit as anybody may have, in bytes: more cannot be meant.
     pub const CREDIT_MAX: u32 = i32::MAX as u32;

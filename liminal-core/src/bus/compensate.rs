@@ -153,16 +153,16 @@ impl Conversation {
     fn unanswered(&self) -> impl Iterator<Item = Unanswered<'_>> {
         let in_hand = self.hand.as_ref().filter(|hand| hand.request.is_some() || !hand.asked);
         let in_hand = in_hand.and_then(|hand| {
-            let payload = &hand.content.as_ref()?.payload;
+            let content = hand.content.as_ref()?;
             let (record, id, asked) = (hand.record, hand.id, hand.asked);
-            Some(Unanswered { record, id, asked, delivered: true, payload })
+            Some(Unanswered { record, id, asked, delivered: true, content })
         });
         let waiting = self.queue.iter().map(|(record, queued)| Unanswered {
             record: *record,
             id: queued.id,
             asked: queued.deadline.is_some(),
             delivered: false,
-            payload: &queued.content.payload,
+            content: &queued.content,
         });
         in_hand.into_iter().chain(waiting)
     }

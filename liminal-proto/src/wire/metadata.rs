@@ -35,8 +35,8 @@ pub enum InvalidHeader {
     /// Its name is none: one to 255 characters of `a` to `z`, `0` to `9`, `-`, `_` and `.`.
     #[error("the name of a header has 1 to 255 characters of a to z, 0 to 9, '-', '_' and '.'")]
     Name,
-    /// Its value is longer than a frame can be.
-    #[error("the value of a header is longer than a frame can be")]
+    /// It is longer than a frame can be.
+    #[error("this is longer than a frame can be")]
     TooLong,
 }
 
@@ -80,7 +80,7 @@ impl<B: AsRef<[u8]>> Metadata<B> {
         self.encoded().len()
     }
 
-    /// All of it, as it stands in a frame behind its length. Equal metadata has equal bytes.
+    /// All of it, as it stands in a frame behind its length.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.encoded()

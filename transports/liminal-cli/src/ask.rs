@@ -7,7 +7,7 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use liminal_driver::asynchronous::Handle;
 use liminal_driver::error::AskError;
-use liminal_proto::{Content, InvalidHeader, Limits, Metadata, MetadataBuilder, Terms};
+use liminal_proto::{Content, Limits, Metadata, MetadataBuilder, Terms};
 
 use crate::command::Protocol;
 use crate::connect::{Clock, Target, Work};
@@ -29,7 +29,7 @@ pub(crate) struct Ask {
     on_exit: Option<OnExit>,
     /// Something to say about the payload, such as a trace context; may be given more than once. Needs protocol 2.0
     #[arg(long = "header", short = 'H', value_name = "NAME=VALUE", value_parser = header)]
-    headers: Vec<(String, String)>,
+    headers: Vec<Metadata>,
     /// Print the bytes of the reply and nothing else, no newline either
     #[arg(long)]
     raw: bool,
@@ -62,7 +62,7 @@ impl Ask {
         if !self.headers.is_empty() && self.target.protocol == Protocol::V1 {
             return Err(Error::NeedsVersion2 { option: "--header" });
         }
-        let metadata = metadata(&self.headers).map_err(Error::Header)?;
+        let metadata = metadata(&self.headers);
         let payload = match self.payload {
             Some(payload) => payload.into_encoded_bytes(),
             None => read_payload(input)?,
@@ -79,16 +79,18 @@ impl Ask {
     }
 }
 
-/// The name and the value of a header.
-fn header(argument: &str) -> Result<(String, String), String> {
+/// One header: what is said of it alone.
+fn header(argument: &str) -> Result<Metadata, String> {
     let (name, value) = argument.split_once('=').ok_or("there is no '=' between a name and a value")?;
-    let _valid = Metadata::builder().header(name, value).map_err(|error| error.to_string())?;
-    Ok((name.to_owned(), value.to_owned()))
+    let builder = Metadata::builder().header(name, value).map_err(|error| error.to_string())?;
+    Ok(builder.build())
 }
 
-fn metadata(headers: &[(String, String)]) -> Result<Metadata, InvalidHeader> {
-    let add = |builder: MetadataBuilder, (name, value): &(String, String)| builder.header(name, value);
-    headers.iter().try_fold(Metadata::builder(), add).map(MetadataBuilder::build)
+fn metadata(headers: &[Metadata]) -> Metadata {
+    let mut all = headers.iter().flat_map(Metadata::headers);
+    // Each was taken before.
+    let add = |builder: MetadataBuilder, (name, value): (&str, &str)| builder.header(name, value);
+    all.try_fold(Metadata::builder(), add).unwrap_or_default().build()
 }
 
 /// All of the input, less one newline at its end. No more is read than could be sent.

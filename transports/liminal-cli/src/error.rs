@@ -10,7 +10,7 @@ use liminal_driver::error::{
     AskError, BindError, CloseError, ConnectError, Lost, OpenError, ReconnectError, Refusal, ServeError,
     ServiceEnd,
 };
-use liminal_proto::{CommandError, InvalidHeader, ReasonCode};
+use liminal_proto::{CommandError, ReasonCode};
 use liminal_sim::{LocalOpener, NotAScenario, worlds};
 use thiserror::Error;
 
@@ -53,8 +53,6 @@ pub(crate) enum Error {
     ServerTimeout,
     #[error("{option} needs protocol 2.0; leave out --protocol 1.0")]
     NeedsVersion2 { option: &'static str },
-    #[error("--header: {0}")]
-    Header(InvalidHeader),
     #[error("not opened: {0}{hint}", hint = open_hint(.0))]
     Open(OpenError),
     #[error("{0}{hint}", hint = ask_hint(.0))]
@@ -139,7 +137,6 @@ impl Error {
             | Self::NoDigit { .. }
             | Self::OddDigit
             | Self::NeedsVersion2 { .. }
-            | Self::Header(_)
             | Self::NoJson { .. }
             | Self::NoFrame { .. }
             | Self::Open(_)

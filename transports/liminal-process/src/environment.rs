@@ -7,6 +7,10 @@ use liminal_proto::{Metadata, Pid};
 /// The W3C trace context, by the names of its headers and by those that it has in an environment.
 const TRACE: [(&str, &str); 2] = [("traceparent", "TRACEPARENT"), ("tracestate", "TRACESTATE")];
 
+/// What the specification lets a trace state be, several times over. An environment has a bound, too, and a process
+/// cannot be started beyond it.
+const TRACE_MAX: usize = 8 << 10;
+
 #[derive(Clone)]
 pub(crate) struct Environment {
     subject: String,
@@ -29,11 +33,15 @@ impl Environment {
         command.env("LIMINAL_SUBJECT", &self.subject).env("LIMINAL_PID", self.pid.get().to_string());
         let Some(metadata) = &self.metadata else { return };
         for (header, variable) in TRACE {
-            // No environment holds a NUL, and no trace has one.
-            match metadata.header(header).filter(|value| !value.contains('\0')) {
+            match metadata.header(header).filter(|value| is_trace(value)) {
                 Some(value) => command.env(variable, value),
                 None => command.env_remove(variable),
             };
         }
     }
+}
+
+/// What no environment holds, and no trace has, is left out.
+fn is_trace(value: &str) -> bool {
+    value.len() <= TRACE_MAX && !value.contains('\0')
 }

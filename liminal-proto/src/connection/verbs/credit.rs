@@ -6,8 +6,8 @@ use crate::{ConversationId, Instant};
 
 /// # Commands of both sides
 impl Connection {
-    /// This side is through with something that the other one has said in a conversation, and of which the payload
-    /// had this length: a reply, or a message that wanted none. (A request is dealt with when it has ended.) Nothing
+    /// This side is through with something that the other one has said in a conversation, and that
+    /// had this length, its payload and its metadata ([`Message::len`](crate::Message::len), [`Reply::len`](crate::Reply::len)): a reply, or a message that wanted none. (A request is dealt with when it has ended.) Nothing
     /// is to be said of the rest of a conversation that is over, or whose participant has exited for good, nor after the
     /// end of the connection.
     ///

@@ -354,7 +354,7 @@ impl Client {
                 Ok(Some(self.pings))
             }
             Err(reason) if waits(&reason) => Ok(self.wants(&reason)),
-            Err(_) => Err(Lost(self.end.clone().unwrap_or(CloseReason::Local))),
+            Err(_) => Err(Lost(self.lost().unwrap_or(CloseReason::Local))),
         }
     }
 
@@ -393,10 +393,10 @@ impl Client {
         subject: &str,
         terms: Terms,
     ) -> Result<Option<ConversationId>, OpenError> {
-        let conversation = match (opened, &self.end) {
+        let conversation = match (opened, self.lost()) {
             (Ok(conversation), _) => conversation,
             (Err(reason), None) if waits(&reason) => return Ok(self.wants(&reason)),
-            (Err(_), Some(end)) => return Err(OpenError::Lost(end.clone())),
+            (Err(_), Some(end)) => return Err(OpenError::Lost(end)),
             (Err(CommandError::NeedsVersion2), None) => return Err(OpenError::NeedsVersion2),
             (Err(error), None) => return Err(OpenError::Rejected(error)),
         };
@@ -701,7 +701,7 @@ impl Client {
     }
 
     /// Why the connection is over, also before the event that tells it.
-    fn lost(&self) -> Option<CloseReason> {
+    pub(super) fn lost(&self) -> Option<CloseReason> {
         self.end.clone().or_else(|| self.connection.close_reason().cloned())
     }
 

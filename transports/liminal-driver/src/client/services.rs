@@ -74,13 +74,13 @@ impl Client {
             Subject::Exact(name) => Some(name.as_str()),
             Subject::Any => None,
         };
-        match (self.connection.serve(self.clock.now(), name, capacity), &self.end) {
+        match (self.connection.serve(self.clock.now(), name, capacity), self.lost()) {
             (Ok(offer), _) => {
                 let services = self.services.get_or_insert_default();
                 services.offers.insert(offer, Offer { told: Told::Nothing, withdrawn: false });
                 Ok(Some(offer))
             }
-            (Err(_), Some(end)) => Err(ServeError::Lost(end.clone())),
+            (Err(_), Some(end)) => Err(ServeError::Lost(end)),
             (Err(reason), None) if super::waits(&reason) => Ok(self.wants(&reason)),
             (Err(CommandError::NeedsVersion2), None) => Err(ServeError::NeedsVersion2),
             (Err(error), None) => Err(ServeError::Rejected(error)),
