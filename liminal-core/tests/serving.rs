@@ -18,7 +18,7 @@ use kit::{Kit, says, secs};
 use liminal_core::{Answer, CrashPolicy, LinkId, Offer, Settings, Subject};
 use liminal_proto::{
     CloseReason, ConversationId, Event, Exit, ExitReason, Expects, LinkError, MessageId, Metadata, Outcome,
-    Pid, ReasonCode, RecordNumber, Reply, StreamId, TimerReason, Violation,
+    Pid, ReasonCode, RecordNumber, Reply, StreamId, TimerReason, Unanswered, Violation,
 };
 
 /// What a link that serves says.
@@ -64,7 +64,7 @@ impl Kit {
 
     fn exits(&mut self, link: LinkId, guest: u64, reason: ExitReason) {
         let (pid, record) = (Pid::new(99), RecordNumber::new(9));
-        let exit = Exit { pid, record, reason, goes_on: false };
+        let exit = Exit { pid, record, reason, goes_on: false, unanswered: Unanswered::default() };
         self.event(link, Event::Exited { conversation: ConversationId::new(guest), exit });
     }
 

@@ -11,7 +11,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use liminal_proto::{
-    Config, Connection, Event, Exit, ExitReason, Instant, Next, Outcome, Pid, RecordNumber, Reply,
+    Config, Connection, Event, Exit, ExitReason, Instant, Next, Outcome, Pid, RecordNumber, Reply, Unanswered,
 };
 
 /// Moves everything that one side has to say to the other.
@@ -85,7 +85,13 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     events(&mut server);
     now = now.after(Duration::from_micros(20));
     let reason = ExitReason::Crashed { text: "out of answers".into() };
-    let exit = Exit { pid: Pid::new(1), record: RecordNumber::new(5), reason, goes_on: false };
+    let exit = Exit {
+        pid: Pid::new(1),
+        record: RecordNumber::new(5),
+        reason,
+        goes_on: false,
+        unanswered: Unanswered::default(),
+    };
     server.exited(now, conversation, &exit)?;
     carry(now, &mut server, &mut client);
     let told = events(&mut client);

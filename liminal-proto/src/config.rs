@@ -82,6 +82,9 @@ pub struct Limits {
     /// Offers that one client makes at a time. Default: 256; each costs about 100 bytes, and a program that
     /// serves more subjects offers every subject instead.
     pub offers_max: usize,
+    /// Monitors and watches of one client at a time. Default: 16,384, as many as conversations; each costs about
+    /// 100 bytes here.
+    pub monitors_max: usize,
     /// Requests outstanding at once, in each direction. Default: 16,384; each costs about 100 bytes.
     pub requests_max: usize,
     /// How much of one conversation the peer may say before this side is through with it, in bytes with their
@@ -121,7 +124,7 @@ pub struct Limits {
     pub handshake_write_stall_time: Duration,
     /// How long a graceful close may take before the connection is dropped. Default: 5 s.
     pub close_time: Duration,
-    /// Control frames per second: pings, strays and unknown types. Default: 100/s, burst 200.
+    /// Control frames per second: pings, watches, strays and unknown types. Default: 100/s, burst 200.
     pub control_frames: Rate,
     /// Control frames before the handshake is through, in all. Default: 4.
     pub handshake_control_frames_max: u32,
@@ -172,6 +175,7 @@ impl Default for Limits {
             handshake_frame_payload_max: 8 << 10,
             conversations_max: 16_384,
             offers_max: 256,
+            monitors_max: 16_384,
             requests_max: 16_384,
             conversation_window: 256 << 10,
             connection_window: 2 << 20,

@@ -53,6 +53,9 @@ pub enum CommandError {
     /// No such offer, or none that this can be done to any more.
     #[error("the offer on stream {0} is not standing")]
     NotServing(StreamId),
+    /// No such monitor or watch, or none that this can be done to any more.
+    #[error("the monitor on stream {0} is not standing")]
+    NotMonitoring(StreamId),
     /// The participant of the conversation has exited.
     #[error("the participant of conversation {0} has exited")]
     Exited(ConversationId),

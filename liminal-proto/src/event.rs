@@ -1,15 +1,17 @@
 //! What a connection tells its embedder.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
 
 use crate::{
-    CloseReason, ConversationId, Instant, MessageId, Metadata, Pid, ReasonCode, RecordNumber, StreamId,
-    Terms, Version,
+    CloseReason, ConversationId, Gap, Instant, LogRecord, MessageId, Metadata, Notice, Pid, ReasonCode,
+    RecordNumber, StreamId, Terms, Version,
 };
 
 /// What [`Connection::poll`](crate::Connection::poll) found.
@@ -109,8 +111,9 @@ pub enum Expects {
 ///
 /// Of a conversation, whoever opened it sees `Opened`, `Refused`, `Reply`, `Outcome`, `Exited`, `Joined`,
 /// `Failed` and `Ended`; the other side sees `Open` (a client: `Invite`), `Message` and `Close`. Of an offer,
-/// a server sees `Serve` and `Withdraw`, a client `Serving`, `NotServing` and `Withdrawn`. Both see `Connected`,
-/// `Pong` and `Closed`.
+/// a server sees `Serve` and `Withdraw`, a client `Serving`, `NotServing` and `Withdrawn`. Of a monitor, a server
+/// sees `Monitor` (or `Watch`) and `Unmonitor`, a client `Monitoring`, `NotMonitoring`, `Notice` (or `Record` and
+/// `Gap`) and `Unmonitored`. Both see `Connected`, `Pong` and `Closed`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -251,6 +254,66 @@ pub enum Event {
         /// In this conversation; `None`: in every conversation that has credit of its own.
         conversation: Option<ConversationId>,
     },
+    /// The client wants to be told of the life of the conversation that a participant takes part in. Answer with
+    /// [`monitoring`](crate::Connection::monitoring) or [`refuse_monitor`](crate::Connection::refuse_monitor).
+    Monitor {
+        /// The monitor, by the stream that it has to itself.
+        monitor: StreamId,
+        /// Which participant.
+        pid: Pid,
+    },
+    /// The client wants to be told every record of conversations. A watch is a monitor, too: answer it as one.
+    Watch {
+        /// The monitor, by the stream that it has to itself.
+        monitor: StreamId,
+        /// Of those on this subject; `None`: of all.
+        subject: Option<String>,
+    },
+    /// The client takes a monitor back. Answer with [`unmonitored`](crate::Connection::unmonitored).
+    Unmonitor {
+        /// Which.
+        monitor: StreamId,
+    },
+    /// The monitor stands: what it is for is told from now on.
+    Monitoring {
+        /// Which.
+        monitor: StreamId,
+    },
+    /// The monitor was not taken, or stands no more.
+    NotMonitoring {
+        /// Which.
+        monitor: StreamId,
+        /// Why.
+        reason: ReasonCode,
+        /// Why, for people.
+        text: Option<String>,
+    },
+    /// Something has happened in the life of a conversation that is monitored.
+    Notice {
+        /// The monitor.
+        monitor: StreamId,
+        /// What.
+        notice: Notice,
+    },
+    /// A record of a conversation that is watched.
+    Record {
+        /// The watch.
+        monitor: StreamId,
+        /// The record.
+        record: Box<LogRecord>,
+    },
+    /// Records that a watch is not told.
+    Gap {
+        /// The watch.
+        monitor: StreamId,
+        /// Which records.
+        gap: Gap,
+    },
+    /// The monitor is no more, because the client has taken it back or the server ends it.
+    Unmonitored {
+        /// Which.
+        monitor: StreamId,
+    },
     /// The connection is over. Comes exactly once, and nothing after it.
     Closed(CloseReason),
 }
@@ -382,6 +445,51 @@ pub struct Exit {
     /// Whether another participant is to take its place. Requests that it had not begun to answer go on
     /// then; each of the others ends by an [`Outcome::Exited`] of its own.
     pub goes_on: bool,
+    /// The requests of the conversation that had no reply at that moment, or no complete one.
+    pub unanswered: Unanswered,
+}
+
+/// Requests that had no complete reply when a participant exited: how many, and which of them were first.
+///
+/// Mostly there is none, and then it takes no memory but its place.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Unanswered(Option<Box<Requests>>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Requests {
+    count: u32,
+    records: Vec<RecordNumber>,
+}
+
+impl Unanswered {
+    /// So many are named; the count tells of the others: 64, half a KiB, so that an exit stays a short frame
+    /// however much was asked.
+    pub const RECORDS_MAX: usize = 64;
+
+    /// So many, of which these records were the first. What is beyond [`RECORDS_MAX`](Self::RECORDS_MAX) is not
+    /// kept.
+    pub fn new(count: u32, records: impl IntoIterator<Item = RecordNumber>) -> Self {
+        let of = |records: Vec<_>| Self(Some(Box::new(Requests { count, records })));
+        if count == 0 { Self(None) } else { of(records.into_iter().take(Self::RECORDS_MAX).collect()) }
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.0.as_ref().map_or(0, |requests| requests.count)
+    }
+
+    /// Which: the numbers of their records, ascending, as far as they are named.
+    #[must_use]
+    pub fn records(&self) -> &[RecordNumber] {
+        self.0.as_ref().map_or(&[], |requests| &requests.records)
+    }
+}
+
+impl fmt::Debug for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unanswered").field("count", &self.count()).field("records", &self.records()).finish()
+    }
 }
 
 impl Exit {

@@ -42,6 +42,8 @@ identifiers! {
     Pid(u64);
     /// The place of a record in the log of its conversation: 1, 2, 3, …
     RecordNumber(u64);
+    /// The log of a conversation, across all connections of its server. (A [`ConversationId`] is scoped to one.)
+    LogId(u64);
 }
 
 impl StreamId {

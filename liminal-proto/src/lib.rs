@@ -81,19 +81,24 @@ mod small_map;
 mod table;
 mod terms;
 mod time;
+mod watch;
 pub mod wire;
 
 pub use code::ReasonCode;
 pub use config::{Config, CreditGiven, Keepalive, Limits, Rate};
 pub use connection::{
-    Connection, ConversationPhase, ConversationTrigger, CreditLeft, OfferPhase, OfferTrigger, Phase,
+    Connection, ConversationPhase, ConversationTrigger, CreditLeft, MonitorPhase, MonitorTrigger, OfferPhase,
+    OfferTrigger, Phase,
 };
 pub use content::Content;
 pub use error::{CloseReason, CommandError, LinkError, Misuse, Rejected, Resemblance, Side, Violation};
-pub use event::{Event, Exit, ExitReason, Expects, Message, Next, Outcome, Reply, TimerReason, Wake, Wants};
-pub use id::{ConversationId, MessageId, Pid, RecordNumber, StreamId};
+pub use event::{
+    Event, Exit, ExitReason, Expects, Message, Next, Outcome, Reply, TimerReason, Unanswered, Wake, Wants,
+};
+pub use id::{ConversationId, LogId, MessageId, Pid, RecordNumber, StreamId};
 #[doc(hidden)]
 pub use small_map::SmallMap;
 pub use terms::{OnExit, Terms};
 pub use time::Instant;
+pub use watch::{Gap, GapReason, LogRecord, Logged, Notice};
 pub use wire::{InvalidHeader, Metadata, MetadataBuilder, Version};

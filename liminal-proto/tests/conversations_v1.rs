@@ -11,7 +11,7 @@ use bytes::Bytes;
 use liminal_proto::wire::{Body, FrameBuf, flag};
 use liminal_proto::{
     CommandError, Config, Connection, ConversationPhase, Event, Exit, ExitReason, Expects, Limits, MessageId,
-    Outcome, Pid, ReasonCode, RecordNumber, Reply,
+    Outcome, Pid, ReasonCode, RecordNumber, Reply, Unanswered,
 };
 
 use support::*;
@@ -52,7 +52,13 @@ fn asked(streams: &[u32]) -> (Connection, Vec<MessageId>) {
 
 fn exit() -> Exit {
     let reason = ExitReason::Crashed { text: "boom".to_owned() };
-    Exit { pid: Pid::new(1), record: RecordNumber::new(3), reason, goes_on: false }
+    Exit {
+        pid: Pid::new(1),
+        record: RecordNumber::new(3),
+        reason,
+        goes_on: false,
+        unanswered: Unanswered::default(),
+    }
 }
 
 // ── server ──────────────────────────────────────────────────────────────────────────────────────────

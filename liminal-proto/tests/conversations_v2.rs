@@ -8,10 +8,10 @@ mod support;
 use core::time::Duration;
 
 use bytes::Bytes;
-use liminal_proto::wire::{Body, flag};
+use liminal_proto::wire::{Body, RecordNumbers, flag};
 use liminal_proto::{
     CloseReason, CommandError, Config, ConversationPhase, Event, Exit, ExitReason, Expects, LinkError,
-    OnExit, Outcome, Pid, ReasonCode, RecordNumber, Reply, Side, Terms, Violation,
+    OnExit, Outcome, Pid, ReasonCode, RecordNumber, Reply, Side, Terms, Unanswered, Violation,
 };
 
 use support::*;
@@ -21,12 +21,30 @@ fn opened(stream: u32) -> Vec<u8> {
 }
 
 fn exited(stream: u32, cause: u16, message: Option<&str>) -> Vec<u8> {
-    frame(0, stream, Body::Exited { pid: Pid::new(5), record: RecordNumber::new(4), cause, message })
+    frame(
+        0,
+        stream,
+        Body::Exited {
+            pid: Pid::new(5),
+            record: RecordNumber::new(4),
+            cause,
+            message,
+            unanswered: 0,
+            records: RecordNumbers::default(),
+        },
+    )
 }
 
 /// The participant has exited, and another is to take its place.
 fn rerouted(stream: u32) -> Vec<u8> {
-    let body = Body::Exited { pid: Pid::new(5), record: RecordNumber::new(4), cause: 0, message: None };
+    let body = Body::Exited {
+        pid: Pid::new(5),
+        record: RecordNumber::new(4),
+        cause: 0,
+        message: None,
+        unanswered: 0,
+        records: RecordNumbers::default(),
+    };
     frame(flag::GOES_ON, stream, body)
 }
 
@@ -39,7 +57,13 @@ fn failed(stream: u32) -> Vec<u8> {
 }
 
 fn exit(reason: ExitReason) -> Exit {
-    Exit { pid: Pid::new(5), record: RecordNumber::new(4), reason, goes_on: false }
+    Exit {
+        pid: Pid::new(5),
+        record: RecordNumber::new(4),
+        reason,
+        goes_on: false,
+        unanswered: Unanswered::default(),
+    }
 }
 
 fn stream_of(key: liminal_proto::ConversationId) -> u32 {

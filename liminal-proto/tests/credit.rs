@@ -9,7 +9,7 @@ use bytes::Bytes;
 use liminal_proto::wire::{Body, Dialect, flag};
 use liminal_proto::{
     CommandError, Config, Connection, CreditGiven, Event, Exit, ExitReason, Expects, Limits, Outcome, Phase,
-    Pid, ReasonCode, RecordNumber, Reply, Violation,
+    Pid, ReasonCode, RecordNumber, Reply, Unanswered, Violation,
 };
 
 use support::serving::{PID, inviting_server, message};
@@ -127,7 +127,7 @@ fn a_request_is_dealt_with_when_it_has_ended_however_it_ends() {
     let fails: End = |server| server.outcome(START, conversation(1), id(1), &Outcome::Deadline).unwrap();
     let exits: End = |server| {
         let (pid, record, reason) = (Pid::new(1), RecordNumber::new(9), ExitReason::Normal);
-        let exit = Exit { pid, record, reason, goes_on: false };
+        let exit = Exit { pid, record, reason, goes_on: false, unanswered: Unanswered::default() };
         server.exited(START, conversation(1), &exit).unwrap();
     };
     for end in [replies, fails, exits] {

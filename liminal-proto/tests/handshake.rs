@@ -6,9 +6,11 @@
 mod support;
 
 use bytes::Bytes;
-use liminal_proto::wire::{Body, Dialect, FrameType, SchemaIds, Texts, Version, WorkerVerdict};
+use liminal_proto::wire::{
+    Body, Dialect, FrameType, RecordNumbers, SchemaIds, Texts, Version, WorkerVerdict,
+};
 use liminal_proto::{
-    CloseReason, CommandError, Config, Connection, Event, MessageId, OnExit, Phase, Pid, ReasonCode,
+    CloseReason, CommandError, Config, Connection, Event, LogId, MessageId, OnExit, Phase, Pid, ReasonCode,
     RecordNumber, Violation,
 };
 
@@ -242,7 +244,14 @@ fn every_frame() -> Vec<(Option<FrameType>, Vec<u8>)> {
             metadata: None,
             payload: Bytes::new(),
         },
-        Body::Exited { pid: Pid::new(1), record: RecordNumber::new(1), cause: 0, message: None },
+        Body::Exited {
+            pid: Pid::new(1),
+            record: RecordNumber::new(1),
+            cause: 0,
+            message: None,
+            unanswered: 0,
+            records: RecordNumbers::default(),
+        },
         Body::Outcome { message_id: MessageId::new(1), reason_code, record: None, message: None },
         Body::Joined { pid: Pid::new(1) },
         Body::Failed,
@@ -253,6 +262,30 @@ fn every_frame() -> Vec<(Option<FrameType>, Vec<u8>)> {
         Body::Invite { pid: Pid::new(1), subject: "s" },
         Body::Open { on_exit: OnExit::Fail, total_ms: None, idle_ms: None, subject: "s" },
         Body::Windows { payload_max: 1, conversation: 1, connection: 1 },
+        Body::Monitor { pid: Pid::new(1) },
+        Body::Watch { subject: None },
+        Body::Monitoring,
+        Body::Unmonitor,
+        Body::Unmonitored,
+        Body::Record {
+            log: LogId::new(1),
+            record: RecordNumber::new(1),
+            what: 9,
+            of: 0,
+            cause: 0,
+            timeout_ms: None,
+            subject: None,
+            message: None,
+            metadata: None,
+            payload: Bytes::new(),
+        },
+        Body::Gap {
+            log: LogId::new(1),
+            from: RecordNumber::new(1),
+            to: RecordNumber::new(1),
+            why: 0,
+            subject: None,
+        },
         Body::Credit { bytes: 1 },
         Body::ConnectionCredit { messages: 1, replies: 1 },
     ];
@@ -306,8 +339,9 @@ fn server_does(server: &mut Connection, bytes: &[u8]) -> Does {
 fn on_streams_of_its_own_an_active_server_ignores_every_frame_where_it_has_begun_nothing() {
     for (frame_type, mut bytes) in every_frame() {
         bytes[5] &= !1;
+        use FrameType as T;
         let begins =
-            matches!(frame_type, Some(FrameType::ConversationOpen | FrameType::Open | FrameType::Serve));
+            matches!(frame_type, Some(T::ConversationOpen | T::Open | T::Serve | T::Monitor | T::Watch));
         if bytes[5] == 0 {
             continue;
         }
@@ -369,6 +403,10 @@ fn is_for_clients(frame_type: FrameType) -> bool {
             | T::Invite
             | T::Credit
             | T::ConnectionCredit
+            | T::Monitoring
+            | T::Unmonitored
+            | T::Record
+            | T::Gap
     )
 }
 

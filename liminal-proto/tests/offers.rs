@@ -5,7 +5,7 @@
 
 mod support;
 
-use liminal_proto::wire::{Body, Dialect, EncodeError, Fault, flag};
+use liminal_proto::wire::{Body, Dialect, EncodeError, Fault, RecordNumbers, flag};
 use liminal_proto::{
     CommandError, Config, Connection, Event, OfferPhase, Pid, ReasonCode, Side, StreamId, Violation,
 };
@@ -141,7 +141,14 @@ fn frames_of_conversations_on_the_stream_of_an_offer_have_no_effect() {
     let on = |body| frame(0, OFFER.get(), body);
     let answers = [
         on(Body::Opened { pid: None }),
-        on(Body::Exited { pid, record, cause: 0, message: None }),
+        on(Body::Exited {
+            pid,
+            record,
+            cause: 0,
+            message: None,
+            unanswered: 0,
+            records: RecordNumbers::default(),
+        }),
         on(Body::Joined { pid }),
         on(Body::Failed),
         on(Body::Outcome { message_id: id(1), reason_code, record: None, message: None }),

@@ -8,12 +8,13 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use liminal_proto::wire::{Dialect, FrameType, StreamRule, decode};
 use liminal_proto::{
-    Config, Connection, Content, Event, Expects, Limits, Message, Metadata, Pid, ReasonCode, RecordNumber,
-    Reply, Side,
+    Config, Connection, Content, Event, Exit, ExitReason, Expects, Gap, GapReason, Limits, LogId, LogRecord,
+    Logged, Message, Metadata, Notice, Pid, ReasonCode, RecordNumber, Reply, Side, StreamId, Unanswered,
 };
 
 use support::*;
@@ -157,7 +158,7 @@ fn line(line: &'static str) -> Line {
 
 #[test]
 fn the_worked_example_decodes_frame_by_frame_to_what_it_says() {
-    for name in ["v1", "v2", "v2-credit", "v2-metadata", "v2-serving"] {
+    for name in ["v1", "v2", "v2-credit", "v2-metadata", "v2-serving", "v2-monitoring"] {
         let dialect = if name == "v1" { Dialect::V1 } else { Dialect::V2 };
         for Line { bytes, what, .. } in example(name) {
             let (frame, used) = decode(dialect, 1000, &bytes).unwrap();
@@ -172,12 +173,13 @@ fn the_worked_example_decodes_frame_by_frame_to_what_it_says() {
 #[test]
 fn the_worked_example_is_what_two_connections_really_say() {
     let usual = Limits::default().connection_window;
-    let examples: [(_, _, _, Converse); 5] = [
+    let examples: [(_, _, _, Converse); 6] = [
         ("v1", Dialect::V1, usual, ask),
         ("v2", Dialect::V2, usual, ask),
         ("v2-credit", Dialect::V2, 1000, say),
         ("v2-metadata", Dialect::V2, usual, ask_traced),
         ("v2-serving", Dialect::V2, usual, serve_one),
+        ("v2-monitoring", Dialect::V2, usual, look_on),
     ];
     for (name, dialect, window, act) in examples {
         let config = Config { max_dialect: dialect, ..Config::default() };
@@ -250,8 +252,39 @@ fn serve_one(step: u32, client: &mut Connection, server: &mut Connection) {
             server.deliver(START, hello).unwrap();
         }
         2 => server.close(START, conversation(2), None).unwrap(),
-        3 => client.withdraw(START, liminal_proto::StreamId::new(1), true).unwrap(),
+        3 => client.withdraw(START, StreamId::new(1), true).unwrap(),
         4 => client.disconnect(START),
+        _ => {}
+    }
+}
+
+fn look_on(step: u32, client: &mut Connection, server: &mut Connection) {
+    let (monitor, watch, pid) = (StreamId::new(1), StreamId::new(3), Pid::new(7));
+    let numbered = RecordNumber::new;
+    let reason = ExitReason::Crashed { text: "boom".to_owned() };
+    match step {
+        0 => {
+            assert_eq!(client.monitor(START, pid).unwrap(), monitor);
+            assert_eq!(client.watch(START, Some("greeter")).unwrap(), watch);
+        }
+        1 => {
+            let (log, subject, why) = (LogId::new(9), Some("greeter".to_owned()), GapReason::Before);
+            let before = Gap { log, from: numbered(1), to: numbered(2), subject, why };
+            server.gap(START, watch, &before).unwrap();
+            let (id, timeout, content) = (id(2), Duration::from_secs(5), Content::from("hello"));
+            let asked = Logged::Request { id, timeout, content };
+            let died = Logged::Exited { pid, reason: reason.clone(), goes_on: false };
+            for (number, what) in [(3, asked), (4, died)] {
+                let record = LogRecord { log, number: numbered(number), subject: None, what };
+                server.record(START, watch, &record).unwrap();
+            }
+            let unanswered = Unanswered::new(1, [numbered(3)]);
+            let exit = Exit { pid, record: numbered(4), reason, goes_on: false, unanswered };
+            server.notice(START, monitor, &Notice::Exited(exit)).unwrap();
+            server.notice(START, monitor, &Notice::Ended { cancelled: false }).unwrap();
+        }
+        2 => client.unmonitor(START, watch).unwrap(),
+        3 => client.disconnect(START),
         _ => {}
     }
 }
@@ -288,6 +321,10 @@ fn greet(asked: &mut Connection, event: &Event) {
         Event::Close { conversation } => asked.ended(START, *conversation).unwrap(),
         Event::Serve { offer, .. } => asked.serving(START, *offer).unwrap(),
         Event::Withdraw { offer, .. } => asked.withdrawn(START, *offer).unwrap(),
+        Event::Monitor { monitor, .. } | Event::Watch { monitor, .. } => {
+            asked.monitoring(START, *monitor).unwrap();
+        }
+        Event::Unmonitor { monitor } => asked.unmonitored(START, *monitor).unwrap(),
         _ => {}
     }
 }

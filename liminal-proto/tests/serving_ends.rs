@@ -9,7 +9,7 @@ use bytes::Bytes;
 use liminal_proto::wire::{Body, flag};
 use liminal_proto::{
     CloseReason, Config, Connection, Event, Exit, ExitReason, Expects, LinkError, Metadata, Outcome,
-    ReasonCode, RecordNumber, Reply, StreamId, Violation,
+    ReasonCode, RecordNumber, Reply, StreamId, Unanswered, Violation,
 };
 
 use support::serving::*;
@@ -190,7 +190,13 @@ fn asker_and_worker() -> (Connection, Connection) {
 
 /// Tells the asker of the exit of its participant, and says with which cause it is written.
 fn cause_told(asker: &mut Connection, reason: ExitReason) -> u16 {
-    let exit = Exit { pid: PID, record: RecordNumber::new(4), reason, goes_on: false };
+    let exit = Exit {
+        pid: PID,
+        record: RecordNumber::new(4),
+        reason,
+        goes_on: false,
+        unanswered: Unanswered::default(),
+    };
     asker.exited(START, conversation(1), &exit).unwrap();
     match said(asker)[..] {
         [Body::Exited { cause, .. }] => cause,

@@ -7,7 +7,7 @@
 mod support;
 
 use liminal_laws::connection::{Call, Player};
-use liminal_proto::wire::{Body, flag};
+use liminal_proto::wire::{Body, RecordNumbers, flag};
 use liminal_proto::{Config, ConversationId, Pid, ReasonCode, RecordNumber};
 use proptest::prelude::*;
 
@@ -72,7 +72,14 @@ fn forged() -> impl Strategy<Value = Vec<u8>> {
     let body = prop_oneof![
         Just(Body::Opened { pid: None }),
         Just(Body::Refused { reason_code: ReasonCode::OTHER, message: None }),
-        Just(Body::Exited { pid, record: RecordNumber::new(1), cause: 1, message: None }),
+        Just(Body::Exited {
+            pid,
+            record: RecordNumber::new(1),
+            cause: 1,
+            message: None,
+            unanswered: 0,
+            records: RecordNumbers::default()
+        }),
         Just(Body::Joined { pid }),
         Just(Body::Failed),
         Just(Body::Serving),

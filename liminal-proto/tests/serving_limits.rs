@@ -6,7 +6,7 @@
 mod support;
 
 use bytes::Bytes;
-use liminal_proto::wire::{Body, flag};
+use liminal_proto::wire::{Body, RecordNumbers, flag};
 use liminal_proto::{
     CloseReason, CommandError, Config, Connection, Event, Expects, Limits, Message, MessageId, Metadata,
     Outcome, ReasonCode, RecordNumber, Side, StreamId, Violation,
@@ -154,7 +154,17 @@ fn answers_where_nothing_was_begun_are_control_frames_in_both_directions() {
         vec![
             on(stream, Body::Opened { pid: None }),
             on(stream, Body::Refused { reason_code, message: None }),
-            on(stream, Body::Exited { pid, record, cause: 0, message: None }),
+            on(
+                stream,
+                Body::Exited {
+                    pid,
+                    record,
+                    cause: 0,
+                    message: None,
+                    unanswered: 0,
+                    records: RecordNumbers::default(),
+                },
+            ),
             on(stream, Body::Joined { pid }),
             on(stream, Body::Failed),
             on(stream, Body::Serving),

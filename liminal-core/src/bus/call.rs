@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::time::Duration;
 
 use liminal_proto::{
-    Content, Exit, ExitReason, Instant, MessageId, Outcome, Pid, ReasonCode, RecordNumber, Reply,
+    Content, Exit, ExitReason, Instant, MessageId, Outcome, Pid, ReasonCode, RecordNumber, Reply, Unanswered,
 };
 
 use super::common::Common;
@@ -374,22 +374,41 @@ impl Conversation {
         if self.policy == CrashPolicy::RouteToNext {
             return self.reroute(common, pid, reason);
         }
+        let unanswered = self.open_requests();
         let compensation = self.compensation(common, pid, &reason, self.next_record());
         self.release_waiting(common);
         self.drop_hand(common);
         let completing = self.phase() == Phase::Completing;
         self.step(Trigger::Exited);
-        self.tell_exit(common, pid, reason, false);
+        self.tell_exit(common, (pid, reason), false, unanswered);
         if completing {
             self.end(common);
         }
         common.compensations.extend(compensation);
     }
 
-    pub(super) fn tell_exit(&mut self, common: &mut Common, pid: Pid, reason: ExitReason, goes_on: bool) {
+    pub(super) fn tell_exit(
+        &mut self,
+        common: &mut Common,
+        (pid, reason): (Pid, ExitReason),
+        goes_on: bool,
+        unanswered: Unanswered,
+    ) {
         let record = self.record(common, || Recorded::Exited { pid, reason: reason.clone(), goes_on });
-        let exit = Exit { pid, record, reason, goes_on };
+        let exit = Exit { pid, record, reason, goes_on, unanswered };
         common.tell(self.link(), Command::Exited { conversation: self.id, exit });
+    }
+
+    /// The requests that have no complete reply. What is in hand stands before what waits.
+    pub(super) fn open_requests(&self) -> Unanswered {
+        if self.deadlines.is_empty() {
+            return Unanswered::default();
+        }
+        let in_hand = self.hand.as_ref().filter(|hand| hand.request.is_some()).map(|hand| hand.record);
+        let waiting = self.queue.iter().filter(|(_, queued)| queued.deadline.is_some());
+        let records = in_hand.into_iter().chain(waiting.map(|(number, _)| *number));
+        let count = u32::try_from(self.deadlines.len()).unwrap_or(u32::MAX);
+        Unanswered::new(count, records)
     }
 
     /// The host called nobody. Who waits for an answer has one now; the rest is tried again after that time, and

@@ -192,7 +192,7 @@ impl Conversation {
             search.crashed.retain(|it| *it != offer && common.offers.is_registered(*it));
             search.crashed.push(offer);
         }
-        self.tell_exit(common, pid, reason, true);
+        self.tell_exit(common, (pid, reason), true, self.open_requests());
         self.take_back_hand(common);
         self.count_move(common);
     }

@@ -244,13 +244,12 @@ impl Acceptor {
         exit: &Exit,
     ) -> Result<(), CommandError> {
         self.with(sender.dialect, key, |conversation| {
-            let (trigger, flags) =
-                if exit.goes_on { (Trigger::Rerouted, flag::GOES_ON) } else { (Trigger::Exited, 0) };
+            let trigger = if exit.goes_on { Trigger::Rerouted } else { Trigger::Exited };
             let phase = conversation.while_served(key, trigger)?;
-            let message = sender.text(exit.reason.text());
-            let cause = exit.reason.cause();
-            let body = Body::Exited { pid: exit.pid, record: exit.record, cause, message };
-            conversation.tell_v2(sender, flags, body)?;
+            if sender.dialect == Dialect::V2 {
+                let (flags, body) = super::monitors::exited(sender, exit);
+                sender.send(flags, conversation.stream, body)?;
+            }
             conversation.phase = phase;
             let words = (sender.dialect == Dialect::V1).then(|| exit.words());
             conversation.exit = words.as_deref().map(|words| cut(words, KEPT_WORDS_MAX).into());
@@ -269,7 +268,7 @@ impl Acceptor {
     ) -> Result<(), CommandError> {
         self.with(sender.dialect, key, |conversation| {
             let phase = conversation.while_served(key, Trigger::Joined)?;
-            conversation.tell_v2(sender, 0, Body::Joined { pid })?;
+            conversation.tell_v2(sender, Body::Joined { pid })?;
             conversation.phase = phase;
             conversation.exit = None;
             Ok(())
@@ -279,7 +278,7 @@ impl Acceptor {
     pub(super) fn failed(&mut self, sender: &mut Sender, key: ConversationId) -> Result<(), CommandError> {
         self.with(sender.dialect, key, |conversation| {
             let phase = conversation.while_served(key, Trigger::Exited)?;
-            conversation.tell_v2(sender, 0, Body::Failed)?;
+            conversation.tell_v2(sender, Body::Failed)?;
             conversation.phase = phase;
             let words = conversation.exit.clone();
             conversation.fail(sender, key, words.as_deref());
@@ -361,10 +360,10 @@ impl Conversation {
     }
 
     /// Says what 1.0 has no words for.
-    fn tell_v2(&self, sender: &mut Sender, flags: u8, body: Body<&str, Bytes>) -> Result<(), CommandError> {
+    fn tell_v2(&self, sender: &mut Sender, body: Body<&str, Bytes>) -> Result<(), CommandError> {
         match sender.dialect {
             Dialect::V1 => Ok(()),
-            Dialect::V2 => sender.send(flags, self.stream, body),
+            Dialect::V2 => sender.send(0, self.stream, body),
         }
     }
 

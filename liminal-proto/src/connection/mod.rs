@@ -4,6 +4,7 @@ mod acceptor;
 mod conversation;
 mod credit;
 mod input;
+mod monitors;
 mod offers;
 mod opener;
 mod output;
@@ -26,12 +27,14 @@ use bytes::Bytes;
 
 pub use conversation::{ConversationPhase, Trigger as ConversationTrigger};
 pub use credit::CreditLeft;
+pub use monitors::{MonitorPhase, Trigger as MonitorTrigger};
 pub use offers::{OfferPhase, Trigger as OfferTrigger};
 pub use phase::Phase;
 
 use acceptor::Acceptor;
 use credit::Said;
 use input::Input;
+use monitors::Monitors;
 use offers::Offers;
 use opener::Opener;
 use rate::Bucket;
@@ -79,6 +82,8 @@ pub struct Connection {
     acceptor: Acceptor,
     /// What the client has offered to serve.
     offers: Offers,
+    /// What the client has asked to be told of conversations.
+    monitors: Monitors,
     input: Input,
     sender: Sender,
     timers: Timers,
@@ -130,6 +135,7 @@ impl Connection {
             opener: Opener::default(),
             acceptor: Acceptor::default(),
             offers: Offers::default(),
+            monitors: Monitors::default(),
             input: Input::default(),
             sender: Sender::new(&config),
             timers: Timers::new(now),
@@ -311,6 +317,12 @@ impl Connection {
         [credit.left_in_all(Said::Message), credit.left_in_all(Said::Reply)]
     }
 
+    /// Where a monitor, or a watch, is in its life; `None` when there is none on this stream.
+    #[must_use]
+    pub fn monitor_phase(&self, monitor: StreamId) -> Option<MonitorPhase> {
+        self.monitors.phase(monitor)
+    }
+
     /// Whether a [`poll`](Self::poll) would tell of something that commands have brought about: the end of a
     /// request, or of the connection.
     #[must_use]
@@ -370,6 +382,13 @@ impl Connection {
     #[must_use]
     pub const fn output_len(&self) -> usize {
         self.sender.output.len()
+    }
+
+    /// Whether so little output is left to be written that a payload of any length would be taken. Who has
+    /// much to tell that can wait, such as the records of a watch, waits for this, and so stands in nobody's way.
+    #[must_use]
+    pub fn is_output_low(&self) -> bool {
+        self.sender.has_room(usize::MAX)
     }
 
     /// Frames that were valid and concerned nothing: replies to nobody's request, frames of a

@@ -460,7 +460,7 @@ pub(super) fn outcome_of(reason: ReasonCode, text: Option<alloc::string::String>
 }
 
 /// A timeout as it stands on the wire: rounded up, so that it is never shorter than was said.
-fn whole_millis(timeout: Duration) -> u32 {
+pub(super) fn whole_millis(timeout: Duration) -> u32 {
     let rest = u64::from(timeout.subsec_nanos()).div_ceil(1_000_000);
     u32::try_from(timeout.as_secs().saturating_mul(1000).saturating_add(rest)).unwrap_or(u32::MAX)
 }

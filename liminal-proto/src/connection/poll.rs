@@ -270,6 +270,7 @@ impl Connection {
             Body::Pong if self.pings == 0 => Some("pongs"),
             Body::WorkerRegister { .. } => Some("registrations"),
             Body::Unknown { .. } => Some("frames of unknown type"),
+            Body::Watch { .. } => Some("watches"),
             Body::Credit { bytes } if !self.is_useful_credit(frame.stream, *bytes) => {
                 Some("credits of little or no use")
             }

@@ -11,12 +11,13 @@ use bytes::Bytes;
 
 use super::acceptor::{ACCEPTED, Incoming, Taken};
 use super::credit::Flow;
+use super::monitors::{self, Kind};
 use super::opener::{Opener, of_stream, outcome_of};
 use super::{Connection, Phase};
 use crate::wire::{Body, Dialect, Envelope, FrameRef, SchemaId, WorkerVerdict, flag};
 use crate::{
-    CloseReason, Content, ConversationId, Event, Exit, ExitReason, Expects, MessageId, Metadata, Outcome,
-    ReasonCode, Reply, Side, StreamId, Terms, Violation,
+    CloseReason, Content, ConversationId, Event, Expects, MessageId, Metadata, Notice, Outcome, ReasonCode,
+    Reply, Side, StreamId, Terms, Violation,
 };
 
 impl Connection {
@@ -143,6 +144,15 @@ impl Connection {
                 .offers
                 .on_withdraw(stream, frame.flags & flag::DRAIN != 0)
                 .unwrap_or_else(|| self.stray())),
+            Body::Monitor { pid } => {
+                self.acceptor.ascend(stream)?;
+                Ok(self.monitors.on_monitor(sender, limits, stream, pid))
+            }
+            Body::Watch { subject } => {
+                self.acceptor.ascend(stream)?;
+                Ok(self.monitors.on_watch(sender, limits, stream, subject))
+            }
+            Body::Unmonitor => Ok(self.monitors.on_unmonitor(stream).unwrap_or_else(|| self.stray())),
             Body::Publish { .. } | Body::Subscribe { .. } => {
                 refuse_channel(self, frame);
                 Ok(Taken::Refused)
@@ -234,6 +244,10 @@ impl Connection {
             return Ok(self.on_answer_v1(bytes, frame));
         }
         let stream = frame.stream;
+        let elsewhere = matches!(frame.body, Body::Message { .. }) || begins(self.side.other(), &frame.body);
+        if self.monitors.has(stream) && !elsewhere {
+            return Ok(self.on_monitor_answer(bytes, frame).or_else(|| stray(&mut self.opener)));
+        }
         let (opener, sender, owed) = (&mut self.opener, &mut self.sender, &mut self.owed);
         Ok(match frame.body {
             Body::Opened { pid } => opener.on_opened(stream, pid),
@@ -243,11 +257,11 @@ impl Connection {
             }
             Body::Serving => self.offers.on_serving(stream).or_else(|| stray(opener)),
             Body::Withdrawn => self.offers.on_withdrawn(stream).or_else(|| stray(opener)),
-            Body::Exited { pid, record, cause, message } => {
-                let reason = ExitReason::from_wire(cause, sender.kept_text(message));
+            Body::Exited { .. } => {
                 // A participant of a client has none of its kind to go on with: that is the server's to say.
                 let goes_on = self.side == Side::Client && frame.flags & flag::GOES_ON != 0;
-                opener.on_exited(owed, stream, Exit { pid, record, reason, goes_on })
+                let exit = monitors::exit_of(sender, &frame.body, goes_on);
+                exit.and_then(|exit| opener.on_exited(owed, stream, exit))
             }
             Body::Joined { pid } if self.side == Side::Client => opener.on_joined(stream, pid),
             Body::Failed if self.side == Side::Client => opener.on_failed(owed, stream),
@@ -278,6 +292,41 @@ impl Connection {
         })
     }
 
+    /// The same on the stream of a monitor.
+    fn on_monitor_answer(&mut self, bytes: &Bytes, frame: &FrameRef<'_>) -> Option<Event> {
+        let (monitor, monitors, sender) = (frame.stream, &mut self.monitors, &self.sender);
+        match frame.body {
+            Body::Monitoring => monitors.on_monitoring(monitor),
+            Body::Unmonitored => monitors.on_unmonitored(monitor),
+            Body::Refused { reason_code, message } => {
+                monitors.on_refused(sender, monitor, reason_code, message)
+            }
+            Body::Exited { .. } => {
+                let exit = monitors::exit_of(sender, &frame.body, frame.flags & flag::GOES_ON != 0)?;
+                monitors.on_notice(monitor, Notice::Exited(exit))
+            }
+            Body::Joined { pid } => monitors.on_notice(monitor, Notice::Joined { pid }),
+            Body::Failed => monitors.on_notice(monitor, Notice::Failed),
+            Body::ConversationClose { conversation_id, reason_code, .. }
+                if conversation_id == of_stream(monitor) =>
+            {
+                let cancelled = reason_code == Some(ReasonCode::CANCELLED);
+                monitors.on_notice(monitor, Notice::Ended { cancelled })
+            }
+            Body::Record { metadata, payload, .. } => {
+                monitors.check_told(monitor, Kind::Log)?;
+                let content = self.content(bytes, metadata, payload);
+                let record = monitors::record_of(&self.sender, frame.flags, &frame.body, content)?;
+                Some(Event::Record { monitor, record: record.into() })
+            }
+            Body::Gap { .. } => {
+                monitors.check_told(monitor, Kind::Log)?;
+                monitors::gap_of(&frame.body).map(|gap| Event::Gap { monitor, gap })
+            }
+            _ => None,
+        }
+    }
+
     fn on_answer_v1(&mut self, bytes: &Bytes, frame: &FrameRef<'_>) -> Option<Event> {
         let (opener, sender, owed) = (&mut self.opener, &mut self.sender, &mut self.owed);
         match frame.body {
@@ -305,7 +354,8 @@ impl Connection {
         if self.is_own(of_stream(frame.stream)) {
             !(answers(self.side, body) && self.opener.has_begun(frame.stream))
         } else {
-            !asks(self.side, body)
+            let of_nothing = matches!(body, Body::Unmonitor) && !self.acceptor.has_begun(frame.stream);
+            of_nothing || !asks(self.side, body)
         }
     }
 
@@ -323,7 +373,14 @@ impl Connection {
 const fn begins<S, B>(side: Side, body: &Body<S, B>) -> bool {
     match side {
         Side::Client => {
-            matches!(body, Body::ConversationOpen { .. } | Body::Open { .. } | Body::Serve { .. })
+            matches!(
+                body,
+                Body::ConversationOpen { .. }
+                    | Body::Open { .. }
+                    | Body::Serve { .. }
+                    | Body::Monitor { .. }
+                    | Body::Watch { .. }
+            )
         }
         Side::Server => matches!(body, Body::Invite { .. }),
     }
@@ -333,7 +390,9 @@ const fn begins<S, B>(side: Side, body: &Body<S, B>) -> bool {
 const fn asks<S, B>(side: Side, body: &Body<S, B>) -> bool {
     match body {
         Body::Message { .. } | Body::ConversationClose { .. } | Body::Credit { .. } => true,
-        Body::Withdraw | Body::Publish { .. } | Body::Subscribe { .. } => matches!(side, Side::Server),
+        Body::Withdraw | Body::Unmonitor | Body::Publish { .. } | Body::Subscribe { .. } => {
+            matches!(side, Side::Server)
+        }
         body => begins(side.other(), body),
     }
 }
@@ -348,7 +407,14 @@ const fn answers<S, B>(side: Side, body: &Body<S, B>) -> bool {
         | Body::Outcome { .. }
         | Body::Credit { .. }
         | Body::ConversationClose { .. } => true,
-        Body::Joined { .. } | Body::Failed | Body::Serving | Body::Withdrawn => matches!(side, Side::Client),
+        Body::Joined { .. }
+        | Body::Failed
+        | Body::Serving
+        | Body::Withdrawn
+        | Body::Monitoring
+        | Body::Unmonitored
+        | Body::Record { .. }
+        | Body::Gap { .. } => matches!(side, Side::Client),
         _ => false,
     }
 }
@@ -414,6 +480,10 @@ pub(super) const fn is_server_only<S, B>(body: &Body<S, B>) -> bool {
             | Body::Failed
             | Body::Serving
             | Body::Withdrawn
+            | Body::Monitoring
+            | Body::Unmonitored
+            | Body::Record { .. }
+            | Body::Gap { .. }
     )
 }
 
@@ -431,6 +501,9 @@ pub(super) const fn is_client_only<S, B>(body: &Body<S, B>) -> bool {
             | Body::Open { .. }
             | Body::Serve { .. }
             | Body::Withdraw
+            | Body::Monitor { .. }
+            | Body::Watch { .. }
+            | Body::Unmonitor
     )
 }
 

@@ -65,7 +65,7 @@ impl Sender {
         body: Body<&str, Bytes>,
     ) -> Result<(), CommandError> {
         let frame = Frame { flags, stream, body };
-        self.check_room(&frame, self.payload_max)?;
+        self.check_room(&frame)?;
         self.output.push(self.dialect, &frame).map_err(CommandError::Unencodable)
     }
 
@@ -77,15 +77,16 @@ impl Sender {
         frame: Frame<&str, Bytes>,
         len: usize,
     ) -> Result<(), CommandError> {
-        let peer_max = usize::try_from(self.credit.payload_max()).unwrap_or(usize::MAX);
-        self.check_room(&frame, self.payload_max.min(peer_max))?;
+        self.check_room(&frame)?;
         self.credit.check(said, flow, key, len)?;
         self.output.push(self.dialect, &frame).map_err(CommandError::Unencodable)?;
         self.credit.spend(said, flow, len);
         Ok(())
     }
 
-    fn check_room(&self, frame: &Frame<&str, Bytes>, limit: usize) -> Result<(), CommandError> {
+    /// Neither side takes frames that are longer than its bound.
+    fn check_room(&self, frame: &Frame<&str, Bytes>) -> Result<(), CommandError> {
+        let limit = self.payload_max.min(usize::try_from(self.credit.payload_max()).unwrap_or(usize::MAX));
         let len = encoded_len(frame).saturating_sub(HEADER_LEN);
         if len > limit {
             return Err(CommandError::TooLarge { len, limit });
@@ -140,6 +141,21 @@ impl Sender {
             // Numbers: there is nothing in them that could be refused.
             let _ = self.send(0, StreamId::CONTROL, Body::ConnectionCredit { messages, replies });
         }
+    }
+
+    /// Queues a frame that can wait, if there is room for it. Its texts were cut to a limit of their own, so that
+    /// that of payloads does not concern it.
+    pub(super) fn send_if_room(
+        &mut self,
+        flags: u8,
+        stream: StreamId,
+        body: Body<&str, Bytes>,
+    ) -> Result<(), CommandError> {
+        let frame = Frame { flags, stream, body };
+        if !self.has_room(encoded_len(&frame)) {
+            return Err(CommandError::Full);
+        }
+        self.output.push(self.dialect, &frame).map_err(CommandError::Unencodable)
     }
 
     /// How many bytes of answers a 1.0 link may hold back: as many as may be queued, and always

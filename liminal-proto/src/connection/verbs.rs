@@ -2,6 +2,7 @@
 
 mod acceptor;
 mod credit;
+mod monitors;
 mod offers;
 mod opener;
 

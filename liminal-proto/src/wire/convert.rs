@@ -144,6 +144,9 @@ macro_rules! converted {
     ($form:ident, schema_ids $field:ident) => {
         $field.convert(|bytes| $form.bytes(bytes))
     };
+    ($form:ident, records $field:ident) => {
+        $field.convert(|bytes| $form.bytes(bytes))
+    };
     ($form:ident, texts $field:ident) => {
         $field.convert(|bytes| $form.bytes(bytes))
     };

@@ -160,7 +160,12 @@ fn field_fault<S, B>(flags: u8, body: &Body<S, B>) -> Option<(&'static str, Faul
     {
         return Some(("idempotency_key", Fault::FlagMismatch));
     }
-    if let Body::Message { answers, timeout_ms, redelivered, metadata, .. } = body {
+    if let Body::Message { metadata, .. } | Body::Record { metadata, .. } = body
+        && disagrees(flag::METADATA, metadata.is_some())
+    {
+        return Some(("metadata", Fault::FlagMismatch));
+    }
+    if let Body::Message { answers, timeout_ms, redelivered, .. } = body {
         if disagrees(flag::ANSWERS, answers.is_some()) {
             return Some(("answers", Fault::FlagMismatch));
         }
@@ -169,9 +174,6 @@ fn field_fault<S, B>(flags: u8, body: &Body<S, B>) -> Option<(&'static str, Faul
         }
         if disagrees(flag::REDELIVERED, redelivered.is_some()) {
             return Some(("redelivered", Fault::FlagMismatch));
-        }
-        if disagrees(flag::METADATA, metadata.is_some()) {
-            return Some(("metadata", Fault::FlagMismatch));
         }
     }
     None

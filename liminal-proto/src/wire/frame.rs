@@ -6,8 +6,8 @@ use core::fmt;
 use bytes::Bytes;
 
 use super::layout::with_layouts;
-use super::{FrameType, Metadata, SchemaIds, Texts};
-use crate::{ConversationId, MessageId, OnExit, Pid, ReasonCode, RecordNumber, StreamId};
+use super::{FrameType, Metadata, RecordNumbers, SchemaIds, Texts};
+use crate::{ConversationId, LogId, MessageId, OnExit, Pid, ReasonCode, RecordNumber, StreamId};
 
 /// A protocol version, as Connect and `ConnectAck` carry it. Ordered by major, then minor number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,15 +66,15 @@ pub mod flag {
     pub const ANSWERS: u8 = 0x02;
     /// Message (2.0) from the client: its acceptance is to be confirmed with an Outcome.
     pub const CONFIRM: u8 = 0x04;
-    /// Message (2.0) from the server: further parts of the reply follow.
+    /// Message (2.0) from the server, and the Record of a reply: further parts of the reply follow.
     pub const MORE: u8 = 0x08;
     /// Message (2.0) from the client: the sender's own timeout follows.
     pub const TIMEOUT: u8 = 0x10;
     /// Message (2.0) from the server: how often it was given to another participant before follows.
     pub const REDELIVERED: u8 = 0x20;
-    /// Message (2.0): what is said about its payload follows.
+    /// Message (2.0), and the Record of one: what is said about its payload follows.
     pub const METADATA: u8 = 0x40;
-    /// Exited (2.0): the conversation goes on with another participant.
+    /// Exited (2.0), and the Record of an exit: the conversation goes on with another participant.
     pub const GOES_ON: u8 = 0x01;
     /// Withdraw (2.0): conversations that go on are to come to their end first.
     pub const DRAIN: u8 = 0x01;
@@ -218,7 +218,7 @@ pub enum Body<S, B> {
     /// 0x80, of whom a conversation was asked: the conversation of this stream is open. No pid: trace only.
     Opened { pid: Option<Pid> },
     /// 0x81, of whom a conversation was asked: that of this stream was not opened; or the offer of this stream
-    /// was not taken.
+    /// was not taken; or its monitor was not, or is no more.
     Refused { reason_code: ReasonCode, message: Option<S> },
     /// 0x82: a message of the conversation of this stream. From the server the id is the number of
     /// the record. `answers` is there exactly when [`flag::ANSWERS`] is set, `timeout_ms` (the
@@ -234,8 +234,15 @@ pub enum Body<S, B> {
         payload: B,
     },
     /// 0x83, server to client: the participant has exited. Its unanswered requests end with it, unless
-    /// [`flag::GOES_ON`] is set.
-    Exited { pid: Pid, record: RecordNumber, cause: u16, message: Option<S> },
+    /// [`flag::GOES_ON`] is set: how many there are, and the records of those that are named.
+    Exited {
+        pid: Pid,
+        record: RecordNumber,
+        cause: u16,
+        message: Option<S>,
+        unanswered: u32,
+        records: RecordNumbers<B>,
+    },
     /// 0x84, server to client: how a message ended that no reply will end. Reason code 0: accepted.
     Outcome {
         message_id: MessageId,
@@ -267,6 +274,34 @@ pub enum Body<S, B> {
     /// 0x8D, once from each side, before anything else: the longest payload of a frame that it takes, and how
     /// many bytes of messages may be on their way to it, of each conversation and of all of them.
     Windows { payload_max: u32, conversation: u32, connection: u32 },
+    /// 0x8E, client to server: the client wants to be told of the life of the conversation that this
+    /// participant takes part in. The monitor has the stream to itself.
+    Monitor { pid: Pid },
+    /// 0x8F, client to server: the client wants to be told every record of the conversations on a subject, or
+    /// of all. The watch has the stream to itself.
+    Watch { subject: Option<S> },
+    /// 0x90, server to client: the monitor or watch of this stream stands.
+    Monitoring,
+    /// 0x91, client to server: the monitor or watch of this stream is taken back.
+    Unmonitor,
+    /// 0x92, server to client: the monitor or watch of this stream is no more, and nothing follows on it.
+    Unmonitored,
+    /// 0x93, server to client: a record, for the watch of this stream. `what` says which of the others mean
+    /// something: `PROTOCOL.md` §7 has the table. The subject stands with the first record of a log.
+    Record {
+        log: LogId,
+        record: RecordNumber,
+        what: u8,
+        of: u64,
+        cause: u16,
+        timeout_ms: Option<u32>,
+        subject: Option<S>,
+        message: Option<S>,
+        metadata: Option<Metadata<B>>,
+        payload: B,
+    },
+    /// 0x94, server to client: the watch of this stream is not told these records, and why.
+    Gap { log: LogId, from: RecordNumber, to: RecordNumber, why: u16, subject: Option<S> },
     /// 0x95: in the conversation of this stream the other side may say so many bytes more.
     Credit { bytes: u32 },
     /// 0x96: in all conversations together the other side may say so many bytes more of messages, and so many

@@ -108,6 +108,13 @@ frame_types! {
     Invite = 0x8B, V2, Application;
     Open = 0x8C, V2, Application;
     Windows = 0x8D, V2, Control;
+    Monitor = 0x8E, V2, Application;
+    Watch = 0x8F, V2, Application;
+    Monitoring = 0x90, V2, Application;
+    Unmonitor = 0x91, V2, Application;
+    Unmonitored = 0x92, V2, Application;
+    Record = 0x93, V2, Application;
+    Gap = 0x94, V2, Application;
     Credit = 0x95, V2, Application;
     ConnectionCredit = 0x96, V2, Control;
 }

@@ -42,7 +42,7 @@ macro_rules! with_layouts {
         Opened { pid: opt_pid }
         Refused { reason_code: reason, message: opt_str }
         Message { message_id: message_id, answers: answers, timeout_ms: timeout, redelivered: redelivered, metadata: metadata, payload: rest }
-        Exited { pid: pid, record: record, cause: u16, message: opt_str }
+        Exited { pid: pid, record: record, cause: u16, message: opt_str, unanswered: u32, records: records }
         Outcome { message_id: message_id, reason_code: reason, record: opt_record, message: opt_str }
         Joined { pid: pid }
         Failed {}
@@ -53,6 +53,13 @@ macro_rules! with_layouts {
         Invite { pid: pid, subject: str }
         Open { on_exit: on_exit, total_ms: opt_u32, idle_ms: opt_u32, subject: str }
         Windows { payload_max: nonzero_u32, conversation: nonzero_u32, connection: nonzero_u32 }
+        Monitor { pid: pid }
+        Watch { subject: opt_str }
+        Monitoring {}
+        Unmonitor {}
+        Unmonitored {}
+        Record { log: log, record: record, what: u8, of: u64, cause: u16, timeout_ms: opt_u32, subject: opt_str, message: opt_str, metadata: metadata, payload: rest }
+        Gap { log: log, from: record, to: record, why: u16, subject: opt_str }
         Credit { bytes: u32 }
         ConnectionCredit { messages: u32, replies: u32 }
     } };

@@ -6,6 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
 use super::SchemaId;
+use crate::RecordNumber;
 
 /// A list with more elements, or a text with more bytes, than a u32 on the wire can count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -25,6 +26,71 @@ pub struct SchemaIds<B>(B);
 pub struct Texts<B> {
     count: usize,
     encoded: B,
+}
+
+/// Numbers of records, 8 bytes each, as they stand on the wire after their count.
+///
+/// Equal lists have equal bytes. The length of the bytes is a multiple of 8.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct RecordNumbers<B>(B);
+
+impl RecordNumbers<Bytes> {
+    /// The list of these numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLong`] when there are more than a u32 can count.
+    pub fn new(numbers: impl IntoIterator<Item = RecordNumber>) -> Result<Self, TooLong> {
+        let mut count = 0_u32;
+        let mut encoded = BytesMut::new();
+        for number in numbers {
+            count = count.checked_add(1).ok_or(TooLong)?;
+            encoded.put_u64(number.get());
+        }
+        Ok(Self(encoded.freeze()))
+    }
+}
+
+impl<B> RecordNumbers<B> {
+    /// The length of a number on the wire.
+    pub(super) const EACH: usize = size_of::<u64>();
+
+    /// `encoded` must hold whole numbers.
+    pub(super) const fn from_checked(encoded: B) -> Self {
+        Self(encoded)
+    }
+
+    /// The same list in another form; `convert` must not change the bytes.
+    pub(super) fn convert<'a, C>(&'a self, convert: impl FnOnce(&'a B) -> C) -> RecordNumbers<C> {
+        RecordNumbers(convert(&self.0))
+    }
+}
+
+impl<B: AsRef<[u8]>> RecordNumbers<B> {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.numbers().len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.numbers().is_empty()
+    }
+
+    /// The numbers, in the order of the wire.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = RecordNumber> + Clone {
+        self.numbers().iter().map(|number| RecordNumber::new(u64::from_be_bytes(*number)))
+    }
+
+    pub(super) fn encoded(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+
+    fn numbers(&self) -> &[[u8; size_of::<u64>()]] {
+        self.encoded().as_chunks().0
+    }
 }
 
 impl SchemaIds<Bytes> {
@@ -205,6 +271,12 @@ impl<B: AsRef<[u8]>> fmt::Debug for SchemaIds<B> {
     }
 }
 
+impl<B: AsRef<[u8]>> fmt::Debug for RecordNumbers<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(RecordNumber::get)).finish()
+    }
+}
+
 impl<B: AsRef<[u8]>> fmt::Debug for Texts<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
@@ -232,6 +304,15 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_records_come_out_as_they_went_in() {
+        let numbers = [1, 256, u64::MAX].map(RecordNumber::new);
+        let list = RecordNumbers::new(numbers).unwrap();
+        assert_eq!((list.len(), list.is_empty()), (3, false));
+        assert!(list.iter().eq(numbers));
+        assert_eq!(format!("{list:?}"), "[1, 256, 18446744073709551615]");
+    }
+
+    #[test]
     fn texts_come_out_as_they_went_in() {
         let words = ["", "a", "日本語", "nul\0inside"];
         let texts = Texts::new(words).unwrap();
@@ -248,8 +329,10 @@ mod tests {
     fn a_list_of_nothing_is_empty_in_every_form() {
         let none: [&str; 0] = [];
         assert_eq!(SchemaIds::new([]).unwrap(), SchemaIds::default());
+        assert_eq!(RecordNumbers::new([]).unwrap(), RecordNumbers::default());
         assert_eq!(Texts::new(none).unwrap(), Texts::default());
         assert!(SchemaIds::<&[u8]>::default().is_empty());
+        assert!(RecordNumbers::<&[u8]>::default().is_empty());
         assert!(Texts::<&[u8]>::default().is_empty());
     }
 

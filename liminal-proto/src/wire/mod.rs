@@ -48,5 +48,5 @@ pub use frame::{
 };
 pub use frame_type::{FrameType, StreamRule};
 pub use header::{HEADER_LEN, Header};
-pub use lists::{SchemaIds, Texts, TooLong};
+pub use lists::{RecordNumbers, SchemaIds, Texts, TooLong};
 pub use metadata::{InvalidHeader, Metadata, MetadataBuilder};

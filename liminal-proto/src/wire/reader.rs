@@ -2,10 +2,10 @@
 
 use super::metadata::is_header_name;
 use super::{
-    CausalContext, DecodeError, Envelope, Fault, Metadata, SchemaId, SchemaIds, Texts, Version,
-    WorkerVerdict, flag,
+    CausalContext, DecodeError, Envelope, Fault, Metadata, RecordNumbers, SchemaId, SchemaIds, Texts,
+    Version, WorkerVerdict, flag,
 };
-use crate::{ConversationId, MessageId, OnExit, Pid, ReasonCode, RecordNumber};
+use crate::{ConversationId, LogId, MessageId, OnExit, Pid, ReasonCode, RecordNumber};
 
 type Result<T> = core::result::Result<T, DecodeError>;
 
@@ -114,7 +114,7 @@ fn widen(len: u32) -> usize {
 
 /// The encodings that the table of layouts names.
 impl<'a> Reader<'a> {
-    fn u8(&mut self, field: &'static str) -> Result<u8> {
+    pub(super) fn u8(&mut self, field: &'static str) -> Result<u8> {
         self.array(field).map(|[byte]| *byte)
     }
 
@@ -203,6 +203,16 @@ impl<'a> Reader<'a> {
 
     pub(super) fn record(&mut self, field: &'static str) -> Result<RecordNumber> {
         self.u64(field).map(RecordNumber::new)
+    }
+
+    pub(super) fn log(&mut self, field: &'static str) -> Result<LogId> {
+        self.u64(field).map(LogId::new)
+    }
+
+    pub(super) fn records(&mut self, field: &'static str) -> Result<RecordNumbers<&'a [u8]>> {
+        const EACH: usize = RecordNumbers::<&[u8]>::EACH;
+        let count = self.count(EACH, field)?;
+        self.take(count.saturating_mul(EACH), field).map(RecordNumbers::from_checked)
     }
 
     pub(super) fn opt_record(&mut self, field: &'static str) -> Result<Option<RecordNumber>> {

@@ -2,8 +2,10 @@
 
 use core::mem;
 
-use super::{CausalContext, Envelope, Metadata, SchemaId, SchemaIds, Texts, Version, WorkerVerdict};
-use crate::{ConversationId, MessageId, OnExit, Pid, ReasonCode, RecordNumber};
+use super::{
+    CausalContext, Envelope, Metadata, RecordNumbers, SchemaId, SchemaIds, Texts, Version, WorkerVerdict,
+};
+use crate::{ConversationId, LogId, MessageId, OnExit, Pid, ReasonCode, RecordNumber};
 
 /// Where encoded bytes go.
 pub(super) trait Sink {
@@ -70,6 +72,10 @@ impl<'f, W: Sink, B: AsRef<[u8]>> Writer<'f, W, B> {
 
 /// The encodings that the table of layouts names.
 impl<'f, W: Sink, B: AsRef<[u8]>> Writer<'f, W, B> {
+    pub(super) fn u8(&mut self, number: &u8) {
+        self.sink.put(&[*number]);
+    }
+
     pub(super) fn u16(&mut self, number: &u16) {
         self.sink.put(&number.to_be_bytes());
     }
@@ -146,6 +152,15 @@ impl<'f, W: Sink, B: AsRef<[u8]>> Writer<'f, W, B> {
 
     pub(super) fn record(&mut self, record: &RecordNumber) {
         self.u64(&record.get());
+    }
+
+    pub(super) fn log(&mut self, id: &LogId) {
+        self.u64(&id.get());
+    }
+
+    pub(super) fn records(&mut self, numbers: &RecordNumbers<B>) {
+        self.len(numbers.len());
+        self.sink.put(numbers.encoded());
     }
 
     pub(super) fn opt_record(&mut self, record: &'f Option<RecordNumber>) {

@@ -2,10 +2,10 @@
 //! frames between them.
 
 use bytes::Bytes;
-use liminal_proto::wire::{Body, flag};
+use liminal_proto::wire::{Body, RecordNumbers, flag};
 use liminal_proto::{
     Config, Connection, ConversationId, Event, Exit, ExitReason, Expects, Message, Metadata, Outcome, Pid,
-    ReasonCode, RecordNumber, StreamId,
+    ReasonCode, RecordNumber, StreamId, Unanswered,
 };
 
 use super::*;
@@ -62,12 +62,23 @@ pub(crate) fn refusal(stream: u32, reason_code: ReasonCode) -> Vec<u8> {
 
 pub(crate) fn exited(flags: u8, stream: u32) -> Vec<u8> {
     let (pid, record) = (PID, RecordNumber::new(0));
-    frame(flags, stream, Body::Exited { pid, record, cause: 1, message: Some("boom") })
+    frame(
+        flags,
+        stream,
+        Body::Exited {
+            pid,
+            record,
+            cause: 1,
+            message: Some("boom"),
+            unanswered: 0,
+            records: RecordNumbers::default(),
+        },
+    )
 }
 
 pub(crate) fn exit(goes_on: bool) -> Exit {
     let reason = ExitReason::Crashed { text: "boom".to_owned() };
-    Exit { pid: PID, record: RecordNumber::new(0), reason, goes_on }
+    Exit { pid: PID, record: RecordNumber::new(0), reason, goes_on, unanswered: Unanswered::default() }
 }
 
 pub(crate) fn message(key: u64, record: u64, expects: Expects) -> Message {

@@ -1,7 +1,7 @@
 //! Frames that a peer may send, from well-meaning to hostile: few ids, so that they meet.
 
 use bytes::Bytes;
-use liminal_proto::wire::{Body, Version, WorkerVerdict, flag};
+use liminal_proto::wire::{Body, RecordNumbers, Version, WorkerVerdict, flag};
 use liminal_proto::{MessageId, Pid, ReasonCode, RecordNumber};
 use liminal_sim::strategy::any_frame;
 use proptest::prelude::*;
@@ -114,7 +114,18 @@ pub(crate) fn server_frame() -> BoxedStrategy<Vec<u8>> {
     let exited = (0_u8..4, stream(), number(), 0_u16..4, text()).prop_map(
         |(flags, stream, record, cause, message)| {
             let (pid, record) = (Pid::new(1), RecordNumber::new(record));
-            frame(flags, stream, Body::Exited { pid, record, cause, message })
+            frame(
+                flags,
+                stream,
+                Body::Exited {
+                    pid,
+                    record,
+                    cause,
+                    message,
+                    unanswered: 0,
+                    records: RecordNumbers::default(),
+                },
+            )
         },
     );
     let joined =

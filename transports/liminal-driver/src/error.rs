@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time;
 
-use liminal_proto::{CloseReason, CommandError, ExitReason, Pid, ReasonCode, RecordNumber};
+use liminal_proto::{CloseReason, CommandError, Exit, ExitReason, Pid, ReasonCode, RecordNumber, Unanswered};
 use thiserror::Error;
 
 use crate::Address;
@@ -24,6 +24,16 @@ pub struct Crash {
     pub observed: time::Instant,
     /// Whether the conversation was to go on with another participant.
     pub goes_on: bool,
+    /// The requests of the conversation that had no complete reply at that moment, whoever had asked them.
+    pub unanswered: Unanswered,
+}
+
+impl Crash {
+    /// An exit that this side learnt of at that moment.
+    pub(crate) fn of(exit: Exit, observed: time::Instant) -> Self {
+        let Exit { pid, record, reason, goes_on, unanswered } = exit;
+        Self { pid, reason, record, observed, goes_on, unanswered }
+    }
 }
 
 /// What is known of the exit that ended something.

@@ -85,6 +85,11 @@ impl Acceptor {
         self.conversations.insert(key, conversation);
     }
 
+    /// Whether anything has begun on a stream of the other side (2.0), or may have.
+    pub(in crate::connection) fn has_begun(&self, stream: StreamId) -> bool {
+        stream <= self.last_stream
+    }
+
     /// Whatever begins on a stream (2.0) begins above all that began before.
     pub(in crate::connection) fn ascend(&mut self, stream: StreamId) -> Result<(), Violation> {
         if stream <= self.last_stream {

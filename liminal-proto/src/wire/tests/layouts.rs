@@ -2,8 +2,8 @@
 
 use bytes::BytesMut;
 
-use super::super::{Body, Dialect, Frame, FrameRef, decode, encode, flag};
-use crate::{MessageId, OnExit, Pid, ReasonCode, RecordNumber, StreamId};
+use super::super::{Body, Dialect, Frame, FrameRef, RecordNumbers, decode, encode, flag};
+use crate::{LogId, MessageId, OnExit, Pid, ReasonCode, RecordNumber, StreamId};
 
 fn on_stream_9(flags: u8, body: Body<&'static str, &'static [u8]>) -> FrameRef<'static> {
     Frame { flags, stream: StreamId::new(9), body }
@@ -26,10 +26,41 @@ fn redelivered(flags: u8, timeout_ms: Option<u32>) -> FrameRef<'static> {
     )
 }
 
+/// With nothing that was unanswered.
+fn exited(
+    pid: Pid,
+    record: RecordNumber,
+    cause: u16,
+    message: Option<&'static str>,
+) -> Body<&'static str, &'static [u8]> {
+    Body::Exited { pid, record, cause, message, unanswered: 0, records: RecordNumbers::default() }
+}
+
+/// A reply that was recorded.
+fn record(flags: u8, subject: Option<&'static str>) -> FrameRef<'static> {
+    let (log, record) = (LogId::new(6), RecordNumber::new(5));
+    let (cause, timeout_ms, message) = (0x0103, Some(258), Some("y"));
+    on_stream_9(
+        flags,
+        Body::Record {
+            log,
+            record,
+            what: 4,
+            of: 3,
+            cause,
+            timeout_ms,
+            subject,
+            message,
+            metadata: None,
+            payload: b"hi",
+        },
+    )
+}
+
 /// Each frame with its bytes from the payload length on.
 fn version_2() -> [(FrameRef<'static>, u8, &'static [u8]); 23] {
     let pid = Pid::new(7);
-    let record = RecordNumber::new(5);
+    let numbered = RecordNumber::new(5);
     let message_id = MessageId::new(3);
     let reason_code = ReasonCode::EXITED;
     [
@@ -45,14 +76,14 @@ fn version_2() -> [(FrameRef<'static>, u8, &'static [u8]); 23] {
             b"\0\0\0\x16\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x02\0\0\x01\0hi",
         ),
         (
-            on_stream_9(0, Body::Exited { pid, record, cause: 2, message: Some("x") }),
+            on_stream_9(0, exited(pid, numbered, 2, Some("x"))),
             0x83,
-            b"\0\0\0\x18\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x05\0\x02\x01\0\0\0\x01x",
+            b"\0\0\0\x20\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x05\0\x02\x01\0\0\0\x01x\0\0\0\0\0\0\0\0",
         ),
         (
-            on_stream_9(flag::GOES_ON, Body::Exited { pid, record, cause: 0, message: None }),
+            on_stream_9(flag::GOES_ON, exited(pid, numbered, 0, None)),
             0x83,
-            b"\0\0\0\x13\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x05\0\0\0",
+            b"\0\0\0\x1B\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0",
         ),
         (on_stream_9(0, Body::Joined { pid }), 0x85, b"\0\0\0\x08\0\0\0\0\0\0\0\x07"),
         (on_stream_9(0, Body::Failed), 0x86, b"\0\0\0\0"),
@@ -62,7 +93,7 @@ fn version_2() -> [(FrameRef<'static>, u8, &'static [u8]); 23] {
             b"\0\0\0\x0C\0\0\0\0\0\0\0\x03\x01\x01\0\0",
         ),
         (
-            on_stream_9(0, Body::Outcome { message_id, reason_code, record: Some(record), message: None }),
+            on_stream_9(0, Body::Outcome { message_id, reason_code, record: Some(numbered), message: None }),
             0x84,
             b"\0\0\0\x14\0\0\0\0\0\0\0\x03\x01\x01\x01\0\0\0\0\0\0\0\x05\0",
         ),
@@ -98,9 +129,54 @@ fn version_2() -> [(FrameRef<'static>, u8, &'static [u8]); 23] {
     ]
 }
 
+/// The same of what is told to those who look on.
+fn of_monitors() -> [(FrameRef<'static>, u8, &'static [u8]); 10] {
+    let (pid, numbered, log) = (Pid::new(7), RecordNumber::new(5), LogId::new(6));
+    [
+        (
+            on_stream_9(
+                0,
+                Body::Exited {
+                    pid,
+                    record: numbered,
+                    cause: 1,
+                    message: None,
+                    unanswered: 258,
+                    records: RecordNumbers::from_checked(b"\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x04"),
+                },
+            ),
+            0x83,
+            b"\0\0\0\x2B\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x05\0\x01\0\0\0\x01\x02\0\0\0\x02\
+              \0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x04",
+        ),
+        (on_stream_9(0, Body::Monitor { pid }), 0x8E, b"\0\0\0\x08\0\0\0\0\0\0\0\x07"),
+        (on_stream_9(0, Body::Watch { subject: Some("x") }), 0x8F, b"\0\0\0\x06\x01\0\0\0\x01x"),
+        (on_stream_9(0, Body::Watch { subject: None }), 0x8F, b"\0\0\0\x01\0"),
+        (on_stream_9(0, Body::Monitoring), 0x90, b"\0\0\0\0"),
+        (on_stream_9(0, Body::Unmonitor), 0x91, b"\0\0\0\0"),
+        (on_stream_9(0, Body::Unmonitored), 0x92, b"\0\0\0\0"),
+        (
+            record(flag::MORE, Some("x")),
+            0x93,
+            b"\0\0\0\x2E\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0\x05\x04\0\0\0\0\0\0\0\x03\x01\x03\
+              \x01\0\0\x01\x02\x01\0\0\0\x01x\x01\0\0\0\x01yhi",
+        ),
+        (
+            on_stream_9(0, Body::Gap { log, from: numbered, to: numbered, why: 258, subject: Some("x") }),
+            0x94,
+            b"\0\0\0\x20\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x05\x01\x02\x01\0\0\0\x01x",
+        ),
+        (
+            on_stream_9(0, Body::Gap { log, from: numbered, to: numbered, why: 0, subject: None }),
+            0x94,
+            b"\0\0\0\x1B\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x05\0\0\0",
+        ),
+    ]
+}
+
 #[test]
 fn frames_of_version_2_have_their_bytes() {
-    for (frame, type_id, rest) in version_2() {
+    for (frame, type_id, rest) in version_2().into_iter().chain(of_monitors()) {
         let bytes = [&[type_id, frame.flags, 0, 0, 0, 9], rest].concat();
         let mut out = BytesMut::new();
         encode(Dialect::V2, &frame, &mut out).unwrap();
@@ -111,7 +187,7 @@ fn frames_of_version_2_have_their_bytes() {
 
 #[test]
 fn types_of_version_2_are_opaque_to_version_1() {
-    for (frame, type_id, rest) in version_2() {
+    for (frame, type_id, rest) in version_2().into_iter().chain(of_monitors()) {
         let bytes = [&[type_id, frame.flags, 0, 0, 0, 0], rest].concat();
         let (decoded, _) = decode(Dialect::V1, 100, &bytes).unwrap();
         assert_eq!(decoded.body, Body::Unknown { type_id, payload: &rest[4..] });

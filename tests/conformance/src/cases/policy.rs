@@ -10,7 +10,7 @@ use bytes::Bytes;
 use liminal_core::participant::{async_fn, from_fn};
 use liminal_core::{CrashPolicy, Received};
 use liminal_driver::error::{AskError, AwaitCrashError, Exited, MessageError, ReceiveError};
-use liminal_proto::wire::{Body, Version, flag};
+use liminal_proto::wire::{Body, RecordNumbers, Version, flag};
 use liminal_proto::{Config, ExitReason, MessageId, Pid, ReasonCode, RecordNumber};
 
 use crate::WAIT;
@@ -151,6 +151,8 @@ pub fn a_conversation_for_which_nobody_is_found_has_failed(transport: &dyn Trans
                 record: RecordNumber::new(pid + 2),
                 cause: 1,
                 message: Some("boom"),
+                unanswered: 1,
+                records: RecordNumbers::default(),
             };
             server.send(flag::GOES_ON, 1, exit(1));
             server.send(0, 1, Body::Joined { pid: Pid::new(2) });
@@ -163,7 +165,7 @@ pub fn a_conversation_for_which_nobody_is_found_has_failed(transport: &dyn Trans
         let Err(AskError::Exited(Exited::Crash(crash))) = conversation.ask("hello?".into(), WAIT) else {
             panic!("nobody was left")
         };
-        assert_eq!((crash.pid, crash.goes_on), (Pid::new(2), true));
+        assert_eq!((crash.pid, crash.goes_on, crash.unanswered.count()), (Pid::new(2), true, 1));
         let exited = Exited::Crash(crash.clone());
         assert_eq!(conversation.message("hello?".into()), Err(MessageError::Exited(exited.clone())));
         assert_eq!(conversation.receive_reply(WAIT), Err(ReceiveError::Exited(exited)));

@@ -1,7 +1,7 @@
 //! What a peer sends: mostly frames that concern each other, and anything at all.
 
 use bytes::Bytes;
-use liminal_proto::wire::{Body, Version, flag};
+use liminal_proto::wire::{Body, RecordNumbers, Version, flag};
 use liminal_proto::{ConversationId, MessageId, Metadata, Pid, ReasonCode, RecordNumber};
 
 use crate::Tape;
@@ -49,7 +49,9 @@ fn from_server(tape: &mut Tape<'_>) -> Vec<u8> {
         1 => Body::Refused { reason_code: reason(tape), message: text(tape) },
         2 => {
             let (pid, record, cause) = (Pid::new(1), RecordNumber::new(tape.number()), tape.below(4).into());
-            return frame(tape.below(4), stream, Body::Exited { pid, record, cause, message: text(tape) });
+            let (flags, message) = (tape.below(4), text(tape));
+            let (unanswered, records) = (0, RecordNumbers::default());
+            return frame(flags, stream, Body::Exited { pid, record, cause, message, unanswered, records });
         }
         3 => Body::Joined { pid: Pid::new(tape.number()) },
         4 => Body::Failed,

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
     Config, Connection, ConversationId, Event, Exit, ExitReason, Expects, Instant, LinkError, Message,
-    MessageId, Metadata, Next, Outcome, Phase, Pid, ReasonCode, RecordNumber, Reply, StreamId, Wake, Wants,
+    MessageId, Metadata, Next, Outcome, Phase, Pid, ReasonCode, RecordNumber, Reply, StreamId, Unanswered,
+    Wake, Wants,
 };
 
 use super::offers::Offers;
@@ -262,7 +263,13 @@ impl Player {
             }
             Call::Exited(at, goes_on) => {
                 let reason = ExitReason::Crashed { text: "x".repeat(2000) };
-                let exit = Exit { pid: Pid::new(1), record: RecordNumber::new(1), reason, goes_on };
+                let exit = Exit {
+                    pid: Pid::new(1),
+                    record: RecordNumber::new(1),
+                    reason,
+                    goes_on,
+                    unanswered: Unanswered::default(),
+                };
                 self.connection.exited(now, key(at), &exit).is_ok()
             }
             Call::Joined(at) => self.connection.joined(now, key(at), Pid::new(at)).is_ok(),

@@ -164,6 +164,7 @@ mod tests {
     use liminal_core::transcript::{BusId, OpenerId};
     use liminal_proto::{
         Config, Connection, ConversationId, Event, Exit, ExitReason, Instant, Next, Pid, RecordNumber,
+        Unanswered,
     };
 
     use super::*;
@@ -265,7 +266,13 @@ mod tests {
     fn a_server_without_a_bus_may_do_what_the_bus_never_does_to_an_opener() {
         let exits = |pair: &mut Pair, id| {
             let (pid, record) = (Pid::new(1), RecordNumber::new(1));
-            let exit = Exit { pid, record, reason: ExitReason::Normal, goes_on: false };
+            let exit = Exit {
+                pid,
+                record,
+                reason: ExitReason::Normal,
+                goes_on: false,
+                unanswered: Unanswered::default(),
+            };
             pair.server.exited(NOW, id, &exit).expect("there is such a conversation");
         };
         let ends = |pair: &mut Pair, id| pair.server.ended(NOW, id).expect("there is such a conversation");

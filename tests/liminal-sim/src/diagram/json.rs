@@ -122,10 +122,9 @@ fn event(event: &Event) -> Value {
             "event": "outcome", "conversation": conversation.get(), "message": message.get(),
             "outcome": words::outcome_of(outcome), "record": record_of(outcome),
         }),
-        Event::Exited { conversation, exit: Exit { pid, record, reason, goes_on } } => json!({
-            "event": "exited", "conversation": conversation.get(), "pid": pid.get(), "record": record.get(),
-            "reason": reason.to_string(), "goes_on": goes_on,
-        }),
+        Event::Exited { conversation, exit: it } => {
+            with(json!({ "event": "exited", "conversation": conversation.get() }), exit(it))
+        }
         Event::Joined { conversation, pid } => {
             json!({ "event": "joined", "conversation": conversation.get(), "pid": pid.get() })
         }
@@ -134,6 +133,14 @@ fn event(event: &Event) -> Value {
         Event::Closed(reason) => json!({ "event": "closed", "reason": reason.to_string() }),
         other => json!({ "event": "other", "text": format!("{other:?}") }),
     }
+}
+
+fn exit(Exit { pid, record, reason, goes_on, unanswered }: &Exit) -> Value {
+    let records: Vec<u64> = unanswered.records().iter().map(|it| it.get()).collect();
+    json!({
+        "pid": pid.get(), "record": record.get(), "reason": reason.to_string(), "goes_on": goes_on,
+        "unanswered": unanswered.count(), "unanswered_records": records,
+    })
 }
 
 fn message(

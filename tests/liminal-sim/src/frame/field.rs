@@ -3,8 +3,11 @@
 use std::fmt::Debug;
 
 use bytes::Bytes;
-use liminal_proto::wire::{CausalContext, Envelope, SchemaId, SchemaIds, Texts, Version, WorkerVerdict};
-use liminal_proto::{ConversationId, MessageId, Metadata, OnExit, Pid, ReasonCode, RecordNumber};
+use liminal_proto::wire::{
+    CausalContext, Envelope, RecordNumbers, SchemaId, SchemaIds, Texts, Version, WorkerVerdict,
+};
+use liminal_proto::{ConversationId, LogId, MessageId, Metadata, OnExit, Pid, ReasonCode, RecordNumber};
+
 #[cfg(feature = "arbitrary")]
 use {arbitrary::Result, arbitrary::Unstructured};
 #[cfg(feature = "proptest")]
@@ -163,8 +166,10 @@ made_of! {
     MessageId = u64, Self::new;
     Pid = u64, Self::new;
     RecordNumber = u64, Self::new;
+    LogId = u64, Self::new;
     OnExit = u8, |number| [Self::AsServed, Self::Fail, Self::Next][usize::from(number % 3)];
     SchemaIds<Bytes> = Vec<SchemaId>, |ids| Self::new(ids).unwrap_or_default();
+    RecordNumbers<Bytes> = Vec<RecordNumber>, |numbers| Self::new(numbers).unwrap_or_default();
     Texts<Bytes> = Vec<String>, |texts| Self::new(texts).unwrap_or_default();
     Metadata = (Option<SchemaId>, (CausalContext<String>, Vec<(u8, String)>)),
         |(schema_id, (cause, headers))| metadata(schema_id, &cause, &headers);

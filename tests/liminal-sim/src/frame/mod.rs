@@ -59,6 +59,9 @@ fn agreeing(flags: u8, body: &Body<String, Bytes>) -> u8 {
     if let Body::Publish { idempotency_key, .. } = body {
         return with(flags, flag::KEY, idempotency_key.is_some());
     }
+    if let Body::Record { metadata, .. } = body {
+        return with(flags, flag::METADATA, metadata.is_some());
+    }
     if let Body::Message { answers, timeout_ms, redelivered, metadata, .. } = body {
         let flags = with(flags, flag::ANSWERS, answers.is_some());
         let flags = with(flags, flag::TIMEOUT, timeout_ms.is_some());
@@ -112,7 +115,7 @@ macro_rules! with_fields {
             Opened { pid }
             Refused { reason_code, message }
             Message { message_id, answers, timeout_ms, redelivered, metadata, payload }
-            Exited { pid, record, cause, message }
+            Exited { pid, record, cause, message, unanswered, records }
             Outcome { message_id, reason_code, record, message }
             Joined { pid }
             Failed {}
@@ -123,6 +126,13 @@ macro_rules! with_fields {
             Invite { pid, subject }
             Open { on_exit, total_ms, idle_ms, subject }
             Windows { payload_max, conversation, connection }
+            Monitor { pid }
+            Watch { subject }
+            Monitoring {}
+            Unmonitor {}
+            Unmonitored {}
+            Record { log, record, what, of, cause, timeout_ms, subject, message, metadata, payload }
+            Gap { log, from, to, why, subject }
             Credit { bytes }
             ConnectionCredit { messages, replies }
         }

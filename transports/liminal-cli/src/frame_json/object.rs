@@ -1,8 +1,11 @@
 //! JSON objects, read key by key.
 
 use bytes::Bytes;
-use liminal_proto::wire::{CausalContext, Envelope, SchemaId, SchemaIds, Texts, Version, WorkerVerdict};
-use liminal_proto::{ConversationId, Metadata, OnExit, ReasonCode};
+use liminal_proto::wire::{
+    CausalContext, Envelope, RecordNumbers, SchemaId, SchemaIds, Texts, Version, WorkerVerdict,
+};
+use liminal_proto::{ConversationId, Metadata, OnExit, ReasonCode, RecordNumber};
+
 use serde_json::{Map, Value};
 
 use super::{JsonError, hex};
@@ -89,6 +92,13 @@ impl<'a> Object<'a> {
         self.read(key, "an array of strings of 64 hexadecimal digits", |value| {
             let ids = value.as_array()?.iter().map(schema_id);
             SchemaIds::new(ids.collect::<Option<Vec<_>>>()?).ok()
+        })
+    }
+
+    pub(super) fn records(self, key: &'static str) -> Result<RecordNumbers<Bytes>> {
+        self.read(key, "an array of integers from 0 to 2^64 - 1", |value| {
+            let numbers = value.as_array()?.iter().map(|number| number.as_u64().map(RecordNumber::new));
+            RecordNumbers::new(numbers.collect::<Option<Vec<_>>>()?).ok()
         })
     }
 

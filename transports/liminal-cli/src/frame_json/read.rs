@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use liminal_proto::wire::{Body, FrameBuf, FrameType};
-use liminal_proto::{MessageId, Pid, ReasonCode, RecordNumber, StreamId};
+use liminal_proto::{LogId, MessageId, Pid, ReasonCode, RecordNumber, StreamId};
 use serde_json::Value;
 
 use super::JsonError;
@@ -147,6 +147,8 @@ fn known(frame_type: FrameType, fields: &Object<'_>) -> Result<Body<String, Byte
             record: RecordNumber::new(fields.u64("record")?),
             cause: fields.u16("cause")?,
             message: fields.message()?,
+            unanswered: fields.u32("unanswered")?,
+            records: fields.records("records")?,
         },
         FrameType::Outcome => Body::Outcome {
             message_id: MessageId::new(fields.u64("message_id")?),
@@ -171,6 +173,30 @@ fn known(frame_type: FrameType, fields: &Object<'_>) -> Result<Body<String, Byte
         FrameType::Invite => {
             Body::Invite { pid: Pid::new(fields.u64("pid")?), subject: fields.text("subject")? }
         }
+        FrameType::Monitor => Body::Monitor { pid: Pid::new(fields.u64("pid")?) },
+        FrameType::Watch => Body::Watch { subject: fields.opt("subject", Object::text)? },
+        FrameType::Monitoring => Body::Monitoring,
+        FrameType::Unmonitor => Body::Unmonitor,
+        FrameType::Unmonitored => Body::Unmonitored,
+        FrameType::Record => Body::Record {
+            log: LogId::new(fields.u64("log")?),
+            record: RecordNumber::new(fields.u64("record")?),
+            what: fields.u8("what")?,
+            of: fields.u64("of")?,
+            cause: fields.u16("cause")?,
+            timeout_ms: fields.opt("timeout_ms", Object::u32)?,
+            subject: fields.opt("subject", Object::text)?,
+            message: fields.message()?,
+            metadata: fields.metadata()?,
+            payload: fields.hex("payload_hex")?,
+        },
+        FrameType::Gap => Body::Gap {
+            log: LogId::new(fields.u64("log")?),
+            from: RecordNumber::new(fields.u64("from")?),
+            to: RecordNumber::new(fields.u64("to")?),
+            why: fields.u16("why")?,
+            subject: fields.opt("subject", Object::text)?,
+        },
     })
 }
 
@@ -237,13 +263,22 @@ mod tests {
             "causal_context": {"parent_id": "order-7", "vector_clock_entry": 9},
             "headers": [["traceparent", "00-ab"], ["traceparent", ""]],
         });
+        let exited = json!({
+            "pid": 1, "record": 2, "cause": 3, "message": null, "unanswered": 2, "records": [1, u64::MAX],
+        });
+        let record = |metadata: Value| {
+            json!({
+                "log": 9, "record": 3, "what": 3, "of": 2, "cause": 0, "timeout_ms": 5000, "subject": null,
+                "message": "why", "metadata": metadata, "payload_hex": "00ff",
+            })
+        };
         let cases = [
             ("Opened", 0x80, json!({"pid": null})),
             ("Opened", 0x80, json!({"pid": u64::MAX})),
             ("Refused", 0x81, json!({"reason_code": 256, "message": "no"})),
             ("Message", 0x82, message(Value::Null)),
-            ("Message", 0x82, message(metadata)),
-            ("Exited", 0x83, json!({"pid": 1, "record": 2, "cause": 3, "message": null})),
+            ("Message", 0x82, message(metadata.clone())),
+            ("Exited", 0x83, exited),
             ("Outcome", 0x84, json!({"message_id": 1, "reason_code": 0, "record": 9, "message": null})),
             ("Joined", 0x85, json!({"pid": 7})),
             ("Failed", 0x86, json!({})),
@@ -254,6 +289,15 @@ mod tests {
             ("Withdrawn", 0x8A, json!({})),
             ("Invite", 0x8B, json!({"pid": 7, "subject": "echo"})),
             ("Open", 0x8C, json!({"on_exit": "next", "total_ms": 9, "idle_ms": null, "subject": "echo"})),
+            ("Monitor", 0x8E, json!({"pid": 7})),
+            ("Watch", 0x8F, json!({"subject": null})),
+            ("Watch", 0x8F, json!({"subject": "echo"})),
+            ("Monitoring", 0x90, json!({})),
+            ("Unmonitor", 0x91, json!({})),
+            ("Unmonitored", 0x92, json!({})),
+            ("Record", 0x93, record(Value::Null)),
+            ("Record", 0x93, record(metadata.clone())),
+            ("Gap", 0x94, json!({"log": 9, "from": 1, "to": 4, "why": 0, "subject": "echo"})),
             ("Unknown", 0x9F, json!({"payload_hex": "abcd"})),
         ];
         for (frame_type, type_id, fields) in cases {

@@ -46,7 +46,10 @@ fn fields(body: &Body<&str, &[u8]>) -> Value {
         | Body::Failed
         | Body::Serving
         | Body::Withdraw
-        | Body::Withdrawn => json!({}),
+        | Body::Withdrawn
+        | Body::Monitoring
+        | Body::Unmonitor
+        | Body::Unmonitored => json!({}),
         Body::Serve { capacity, subject } => json!({ "capacity": capacity, "subject": subject }),
         Body::Open { on_exit, total_ms, idle_ms, subject } => json!({
             "on_exit": on_exit_json(*on_exit),
@@ -126,7 +129,8 @@ fn fields(body: &Body<&str, &[u8]>) -> Value {
             "envelope": envelope_json(envelope),
         }),
         Body::Opened { pid } => json!({ "pid": pid.map(Pid::get) }),
-        Body::Joined { pid } => json!({ "pid": pid.get() }),
+        Body::Joined { pid } | Body::Monitor { pid } => json!({ "pid": pid.get() }),
+        Body::Watch { subject } => json!({ "subject": subject }),
         Body::Message { message_id, answers, timeout_ms, redelivered, metadata, payload } => json!({
             "message_id": message_id.get(),
             "answers": answers.map(|id| id.get()),
@@ -135,11 +139,34 @@ fn fields(body: &Body<&str, &[u8]>) -> Value {
             "metadata": metadata.as_ref().map(metadata_json),
             "payload_hex": hex::encode(payload),
         }),
-        Body::Exited { pid, record, cause, message } => json!({
+        Body::Exited { pid, record, cause, message, unanswered, records } => json!({
             "pid": pid.get(),
             "record": record.get(),
             "cause": cause,
             "message": message,
+            "unanswered": unanswered,
+            "records": records.iter().map(RecordNumber::get).collect::<Vec<_>>(),
+        }),
+        Body::Record { log, record, what, of, cause, timeout_ms, subject, message, metadata, payload } => {
+            json!({
+                "log": log.get(),
+                "record": record.get(),
+                "what": what,
+                "of": of,
+                "cause": cause,
+                "timeout_ms": timeout_ms,
+                "subject": subject,
+                "message": message,
+                "metadata": metadata.as_ref().map(metadata_json),
+            "payload_hex": hex::encode(payload),
+            })
+        }
+        Body::Gap { log, from, to, why, subject } => json!({
+            "log": log.get(),
+            "from": from.get(),
+            "to": to.get(),
+            "why": why,
+            "subject": subject,
         }),
         Body::Outcome { message_id, reason_code, record, message } => json!({
             "message_id": message_id.get(),

@@ -18,7 +18,7 @@ use liminal_core::transcript::OpenerId;
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
     CloseReason, CommandError, Config, Connection, Content, ConversationId, ConversationPhase, CreditGiven,
-    Event, Exit, Expects, LinkError, Message, MessageId, Next, Phase, Pid, Rejected, Reply, StreamId, Terms,
+    Event, Expects, LinkError, Message, MessageId, Next, Phase, Pid, Rejected, Reply, StreamId, Terms,
     Version, Wake, Wants,
 };
 
@@ -295,9 +295,7 @@ impl Client {
             }
             Event::Exited { conversation, exit } => {
                 let observed = std::time::Instant::now();
-                let Exit { pid, record, reason, goes_on } = exit;
-                let crash = Crash { pid, reason, record, observed, goes_on };
-                self.with(conversation, |mailbox| mailbox.on_exited(crash));
+                self.with(conversation, |mailbox| mailbox.on_exited(Crash::of(exit, observed)));
             }
             Event::Joined { conversation, pid } => {
                 self.with(conversation, |mailbox| mailbox.on_served_by(Some(pid)));

@@ -170,7 +170,7 @@ impl Reference {
             return self.reroute(at, reason);
         }
         let record = RecordNumber::new(self.record(at));
-        let unanswered = self.unanswered(at);
+        let (open, unanswered) = (self.open_requests(at), self.unanswered(at));
         let it = &mut self.conversations[at];
         let pid = it.pid.unwrap();
         let asked = it.queue.iter().chain(&it.hand).map(|said| said.id.get()).max().unwrap_or(0);
@@ -183,7 +183,7 @@ impl Reference {
         it.phase = Phase::Failed;
         let (link, conversation) = (it.link, it.id);
         let policy = it.policy;
-        let exit = Exit { pid: Pid::new(pid), record, reason, goes_on: false };
+        let exit = Exit { pid: Pid::new(pid), record, reason, goes_on: false, unanswered: open };
         self.asked_before_exit.entry((link, conversation)).or_default().push_back(asked);
         self.tell(link, conversation, Command::Exited { conversation, exit });
         if completing {
@@ -245,11 +245,21 @@ impl Reference {
         }
     }
 
+    fn open_requests(&self, at: usize) -> Unanswered {
+        let it = &self.conversations[at];
+        let open = it.hand.iter().chain(&it.queue).filter(|said| said.deadline.is_some());
+        let mut records: Vec<_> = open.map(|said| RecordNumber::new(said.record)).collect();
+        let count = records.len() as u32;
+        records.sort_unstable();
+        Unanswered::new(count, records)
+    }
+
     fn reroute(&mut self, at: usize, reason: ExitReason) {
         let record = RecordNumber::new(self.record(at));
+        let unanswered = self.open_requests(at);
         let it = &mut self.conversations[at];
         let (link, conversation, pid) = (it.link, it.id, it.pid.unwrap());
-        let exit = Exit { pid: Pid::new(pid), record, reason, goes_on: true };
+        let exit = Exit { pid: Pid::new(pid), record, reason, goes_on: true, unanswered };
         (it.present, it.joined, it.exited) = (false, false, Some(pid));
         it.crashed.extend(it.offer);
         self.tell(link, conversation, Command::Exited { conversation, exit });

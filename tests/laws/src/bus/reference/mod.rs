@@ -12,7 +12,7 @@ use liminal_core::{
 };
 use liminal_proto::{
     ConversationId, Event, Exit, ExitReason, Expects, Instant, Message, MessageId, Outcome, Pid, ReasonCode,
-    RecordNumber, Reply, Wake,
+    RecordNumber, Reply, Unanswered, Wake,
 };
 
 #[derive(Debug)]
