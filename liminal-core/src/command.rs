@@ -1,10 +1,11 @@
 //! What the bus tells the owner of a conversation.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 
 use liminal_proto::{
-    CommandError, Connection, ConversationId, Exit, Instant, Message, MessageId, Outcome, Pid, ReasonCode,
-    Rejected, Reply, StreamId,
+    CommandError, Connection, ConversationId, Exit, Gap, GapReason, Instant, LogRecord, Message, MessageId,
+    Notice, Outcome, Pid, ReasonCode, Rejected, Reply, StreamId,
 };
 
 use crate::Settings;
@@ -110,6 +111,46 @@ pub enum Command {
         /// Which.
         offer: StreamId,
     },
+    /// The monitor, or watch, stands.
+    Monitoring {
+        /// Which.
+        monitor: StreamId,
+    },
+    /// The monitor is not taken, or stands no more.
+    NotMonitoring {
+        /// Which.
+        monitor: StreamId,
+        /// Why.
+        reason: ReasonCode,
+        /// Why, for people.
+        text: Option<String>,
+    },
+    /// Something has happened in the life of a conversation that is monitored.
+    Notice {
+        /// The monitor.
+        monitor: StreamId,
+        /// What.
+        notice: Notice,
+    },
+    /// A record of a conversation that is watched.
+    Record {
+        /// The watch.
+        monitor: StreamId,
+        /// The record.
+        record: Box<LogRecord>,
+    },
+    /// Records that a watch is not told.
+    Gap {
+        /// The watch.
+        monitor: StreamId,
+        /// Which.
+        gap: Gap,
+    },
+    /// The monitor is no more: nothing is told to it afterwards.
+    Unmonitored {
+        /// Which.
+        monitor: StreamId,
+    },
     /// The bus is stopping: close gracefully.
     Disconnect,
 }
@@ -152,11 +193,17 @@ impl Lacks {
 }
 
 impl Command {
-    /// The conversation that it is about. Commands of one conversation must keep their order; those of
-    /// others need not wait for them.
+    /// The conversation that it is about; of one about a monitor, that which has the number of its stream, on which
+    /// there is no other. Commands of one conversation must keep their order; those of others need not wait for them.
     #[must_use]
     pub const fn conversation(&self) -> Option<ConversationId> {
         match self {
+            Self::Monitoring { monitor }
+            | Self::NotMonitoring { monitor, .. }
+            | Self::Notice { monitor, .. }
+            | Self::Record { monitor, .. }
+            | Self::Gap { monitor, .. }
+            | Self::Unmonitored { monitor } => Some(ConversationId::new(monitor.get() as u64)),
             Self::Reply(reply) => Some(reply.conversation),
             Self::Deliver(message) => Some(message.conversation),
             Self::Opened { conversation, .. }
@@ -175,10 +222,19 @@ impl Command {
         }
     }
 
+    /// Whether it is told to those who look on: these wait for the link to be [drained](crate::Bus::link_drained).
+    #[must_use]
+    pub const fn is_looked_on(&self) -> bool {
+        matches!(self, Self::Notice { .. } | Self::Record { .. } | Self::Gap { .. })
+    }
+
     /// What it is charged while it waits for room, in bytes: those of its payload and metadata, and a fixed overhead.
     #[must_use]
     pub fn charge(&self) -> usize {
         match self {
+            Self::Record { record, .. } => {
+                Settings::charge(record.what.content().map_or(0, liminal_proto::Content::len))
+            }
             Self::Reply(reply) => Settings::charge(reply.len()),
             Self::Deliver(message) => Settings::charge(message.len()),
             Self::Opened { .. }
@@ -194,6 +250,11 @@ impl Command {
             | Self::Serving { .. }
             | Self::NotServing { .. }
             | Self::Withdrawn { .. }
+            | Self::Monitoring { .. }
+            | Self::NotMonitoring { .. }
+            | Self::Notice { .. }
+            | Self::Gap { .. }
+            | Self::Unmonitored { .. }
             | Self::Disconnect => Settings::charge(0),
         }
     }
@@ -249,6 +310,14 @@ impl Command {
                 connection.refuse_offer(now, *offer, *reason, text.as_deref())
             }
             Self::Withdrawn { offer } => connection.withdrawn(now, *offer),
+            Self::Monitoring { monitor } => connection.monitoring(now, *monitor),
+            Self::NotMonitoring { monitor, reason, text } => {
+                connection.refuse_monitor(now, *monitor, *reason, text.as_deref())
+            }
+            Self::Notice { monitor, notice } => connection.notice(now, *monitor, notice),
+            Self::Record { monitor, record } => tell_record(now, connection, *monitor, record),
+            Self::Gap { monitor, gap } => connection.gap(now, *monitor, gap),
+            Self::Unmonitored { monitor } => connection.unmonitored(now, *monitor),
             Self::Disconnect => {
                 connection.disconnect(now);
                 Ok(())
@@ -258,6 +327,23 @@ impl Command {
             }
             Self::Reply(reply) => connection.reply(now, reply.clone()).map_err(|rejected| rejected.reason),
         }
+    }
+}
+
+/// In the place of a record that the connection can never carry stands a gap.
+fn tell_record(
+    now: Instant,
+    connection: &mut Connection,
+    monitor: StreamId,
+    record: &LogRecord,
+) -> Result<(), CommandError> {
+    match connection.record(now, monitor, record) {
+        Err(CommandError::TooLarge { .. } | CommandError::Unencodable(_)) => {
+            let LogRecord { log, number, subject, .. } = record;
+            let (subject, why) = (subject.clone(), GapReason::TooLarge);
+            connection.gap(now, monitor, &Gap { log: *log, from: *number, to: *number, subject, why })
+        }
+        told => told,
     }
 }
 

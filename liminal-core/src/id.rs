@@ -69,4 +69,9 @@ impl Sequence {
         self.0 = self.0.saturating_add(1);
         self.0
     }
+
+    /// The last that was given out; 0 when none was.
+    pub(crate) const fn last(&self) -> u64 {
+        self.0
+    }
 }

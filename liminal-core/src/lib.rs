@@ -69,6 +69,7 @@
 
 extern crate alloc;
 
+mod backlog;
 mod bus;
 mod command;
 #[doc = include_str!("guide.md")]
@@ -86,6 +87,7 @@ mod record;
 mod settings;
 pub mod transcript;
 
+pub use backlog::{Backlog, Overrun, Watched};
 pub use bus::{Bus, BusNext, CANCELLED_PER_POLL, Uncompensated};
 pub use command::{Command, Held, Lacks};
 pub use id::{ConversationKey, LinkId, OfferId, Ticket};
@@ -97,5 +99,5 @@ pub use participant::{Context, Factory, Participant, Received, invoke};
 pub use phase::{Phase, Trigger};
 pub use policy::CrashPolicy;
 pub use record::{Leaving, Record, Recorded};
-pub use settings::{Counters, Load, Settings};
+pub use settings::{Counters, Load, Rights, Settings};
 pub use transcript::Transcript;

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -71,7 +72,7 @@ pub enum RegisterError {
 /// What is registered, and who of it has how much to do.
 #[derive(Debug, Default)]
 pub(crate) struct Offers {
-    exact: BTreeMap<String, Group>,
+    exact: BTreeMap<Arc<str>, Group>,
     any: Group,
     subjects: BTreeMap<OfferId, Subject>,
     /// Those that links have made, until the last of their conversations is over.
@@ -124,7 +125,7 @@ pub(crate) struct Pick {
 impl Offers {
     pub(crate) fn register(&mut self, subject: Subject, offer: Offer) -> Result<OfferId, RegisterError> {
         let group = match &subject {
-            Subject::Exact(name) => self.exact.entry(name.clone()).or_default(),
+            Subject::Exact(name) => self.exact.entry(name.as_str().into()).or_default(),
             Subject::Any => &mut self.any,
         };
         if !group.takes(offer) {
@@ -176,6 +177,11 @@ impl Offers {
         self.of_links.remove(&id)
     }
 
+    /// A subject, in the place where it stands already if somebody serves it by name.
+    pub(crate) fn name(&self, subject: &str) -> Arc<str> {
+        self.exact.get_key_value(subject).map_or_else(|| subject.into(), |(name, _)| Arc::clone(name))
+    }
+
     /// Whether anybody serves a subject, with or without room for one more.
     pub(crate) fn serves(&self, subject: &str) -> bool {
         !self.exact.get(subject).unwrap_or(&self.any).offers.is_empty()
@@ -185,10 +191,10 @@ impl Offers {
         let subject = self.subjects.remove(&id)?;
         match &subject {
             Subject::Exact(name) => {
-                let group = self.exact.get_mut(name)?;
+                let group = self.exact.get_mut(&**name)?;
                 group.remove(id);
                 if group.offers.is_empty() {
-                    self.exact.remove(name);
+                    self.exact.remove(&**name);
                 }
             }
             Subject::Any => self.any.remove(id),

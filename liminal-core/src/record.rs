@@ -3,8 +3,11 @@
 use alloc::string::String;
 use core::fmt;
 
+use crate::ConversationKey;
 use bytes::Bytes;
-use liminal_proto::{ExitReason, Instant, MessageId, Metadata, Outcome, Pid, RecordNumber};
+use liminal_proto::{
+    Content, ExitReason, Instant, LogId, LogRecord, Logged, MessageId, Metadata, Outcome, Pid, RecordNumber,
+};
 
 /// One record of the log of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +18,16 @@ pub struct Record {
     pub at: Instant,
     /// What happened.
     pub what: Recorded,
+}
+
+impl Record {
+    /// The record as a watch is told it, in a conversation that was opened on this subject.
+    #[must_use]
+    pub fn shown(&self, conversation: ConversationKey, subject: &str) -> LogRecord {
+        let subject = (self.number.get() == 1).then(|| subject.into());
+        let (log, what) = (LogId::new(conversation.get()), self.what.logged(self.at));
+        LogRecord { log, number: self.number, subject, what }
+    }
 }
 
 /// What a record says.
@@ -90,6 +103,37 @@ pub enum Recorded {
     },
     /// Nobody was found to take the place of the participant that exited. The conversation is over.
     Failed,
+}
+
+impl Recorded {
+    /// What it says to those who watch, who know no clock of the bus.
+    fn logged(&self, at: Instant) -> Logged {
+        match self {
+            Self::Joined { pid } => Logged::Joined { pid: *pid },
+            Self::Message { id, payload, metadata } => {
+                Logged::Message { id: *id, content: Content::new(payload.clone(), metadata.clone()) }
+            }
+            Self::Request { id, deadline, payload, metadata } => Logged::Request {
+                id: *id,
+                timeout: deadline.since(at),
+                content: Content::new(payload.clone(), metadata.clone()),
+            },
+            Self::Reply { request, last, payload, metadata } => Logged::Reply {
+                request: *request,
+                last: *last,
+                content: Content::new(payload.clone(), metadata.clone()),
+            },
+            Self::RequestEnded { request, how } => {
+                Logged::RequestEnded { request: *request, how: how.clone() }
+            }
+            Self::JoinRefused { pid, text } => Logged::JoinRefused { pid: *pid, text: text.clone() },
+            Self::Left { pid, why } => Logged::Left { pid: *pid, cancelled: *why == Leaving::OwnerLost },
+            Self::Exited { pid, reason, goes_on } => {
+                Logged::Exited { pid: *pid, reason: reason.clone(), goes_on: *goes_on }
+            }
+            Self::Failed => Logged::Failed,
+        }
+    }
 }
 
 impl fmt::Debug for Recorded {

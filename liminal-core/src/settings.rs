@@ -27,9 +27,27 @@ pub struct Settings {
     pub offers_per_link_max: usize,
     /// What participants of one link are given before the link has said that it took it (see
     /// [`Bus::link_ready`](crate::Bus::link_ready)), in bytes with their charge; a message that is longer is
-    /// given alone. Default: 256 KiB: more than one write takes, and little of the output that a connection
+    /// given alone. So much, too, its monitors and watches are told before the link has said that it was written
+    /// (see [`Bus::link_drained`](crate::Bus::link_drained)). Default: 256 KiB: more than one write takes, and little of the output that a connection
     /// may queue.
     pub delivered_bytes_per_link_max: usize,
+    /// Monitors of one link at a time, watches among them. Default: 16,384, as many as it may have conversations: for
+    /// one that looks after many. Each costs about 100 bytes.
+    pub monitors_per_link_max: usize,
+    /// Monitors of one conversation at a time. Default: 64. Each is told of every exit, in the step in which that
+    /// happens.
+    pub monitors_per_conversation_max: usize,
+    /// What may wait for the monitors of one link, in bytes with its charge. Beyond it a monitor is given up as too
+    /// slow, because notices are not left out. Default: 16 MiB: the exits of ten thousand participants at once with
+    /// the longest texts.
+    pub notice_bytes_per_link_max: usize,
+    /// Watches of one link at a time. Default: 8.
+    pub watches_per_link_max: usize,
+    /// Watches of all links at a time. Default: 64. Each record is held against each of them.
+    pub watches_max: usize,
+    /// What may wait for one watch, in bytes with its charge; beyond it records are left out. As much again is for
+    /// saying which. Default: 1 MiB, as much as a connection queues.
+    pub watched_bytes_max: usize,
     /// What one conversation holds of accepted messages, in bytes with their charge, until the
     /// participant is through with them. Beyond it messages are refused as busy. Default: 2 MiB.
     pub held_bytes_per_conversation_max: usize,
@@ -89,6 +107,12 @@ impl Default for Settings {
             conversations_per_link_max: 16_384,
             offers_per_link_max: 256,
             delivered_bytes_per_link_max: 256 << 10,
+            monitors_per_link_max: 16_384,
+            monitors_per_conversation_max: 64,
+            notice_bytes_per_link_max: 16 << 20,
+            watches_per_link_max: 8,
+            watches_max: 64,
+            watched_bytes_max: 1 << 20,
             held_bytes_per_conversation_max: 2 << 20,
             held_bytes_per_link_max: 3 << 20,
             moves_max: 3,
@@ -110,6 +134,8 @@ pub struct Load {
     pub links: usize,
     /// Conversations, failed and leaving ones included.
     pub conversations: usize,
+    /// Participants that take part in them, but for those that another bus has named.
+    pub participants: usize,
     /// Requests that have not ended.
     pub requests: usize,
     /// Calls that have not returned.
@@ -121,6 +147,23 @@ pub struct Load {
     /// Places that participants on links have taken, of as many as their links have offered: each from the moment
     /// at which it is to be invited until its link has said that the conversation is over there.
     pub guests: usize,
+    /// Monitors and watches, those included whose last notice is not told yet.
+    pub monitors: usize,
+    /// Bytes of notices and records that wait for links, with their charge.
+    pub waiting_bytes: usize,
+}
+
+/// What a link may do besides opening conversations and serving subjects. The default is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rights {
+    /// Whether it may monitor and watch the conversations of others.
+    pub monitor: bool,
+}
+
+impl Rights {
+    /// It may monitor and watch the conversations of others.
+    pub const MONITOR: Self = Self { monitor: true };
 }
 
 /// What a bus has counted since its birth.
@@ -155,6 +198,12 @@ pub struct Counters {
     pub compensations: u64,
     /// Those that failed: nobody has handled the notice.
     pub compensations_failed: u64,
+    /// Monitors and watches that were taken.
+    pub monitors: u64,
+    /// Those that were not.
+    pub monitors_refused: u64,
+    /// Those that were given up because too much waited for them.
+    pub monitors_given_up: u64,
     /// Messages that were accepted and never reached a participant, because it exited, their deadline
     /// passed, they were moved too often, or the conversation or its owner ended first.
     pub undelivered: u64,

@@ -190,7 +190,7 @@ fn a_message_costs_the_same_at_the_four_thousandth_as_at_the_first() {
         assert_eq!(kit.drain().len(), 1);
     }
     assert!(loads.iter().all(|load| *load == loads[0]));
-    assert_eq!(kit.bus.load(), Load { links: 1, conversations: 1, ..Load::default() });
+    assert_eq!(kit.bus.load(), Load { links: 1, conversations: 1, participants: 1, ..Load::default() });
 }
 
 #[test]

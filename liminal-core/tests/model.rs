@@ -22,6 +22,10 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (any::<u8>(), 0..4_u8).prop_map(|(link, id)| Op::Read { link, id }),
         1 => Just(Op::Register),
         1 => any::<u8>().prop_map(|offer| Op::Unregister { offer }),
+        6 => (any::<u8>(), any::<u8>()).prop_map(|(link, call)| Op::Monitor { link, call }),
+        2 => (any::<u8>(), 0..=SUBJECTS_OPENED.len() as u8).prop_map(|(link, subject)| Op::Watch { link, subject }),
+        1 => any::<u8>().prop_map(|which| Op::Unmonitor { which }),
+        3 => any::<u8>().prop_map(|link| Op::Drained { link }),
         12 => (1..20_u8).prop_map(|times| Op::Poll { times }),
     ]
 }
@@ -29,7 +33,7 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
-    /// O2 to O6, L1 to L6, Q1 to Q4, P1, R2: see [`World`].
+    /// O1 to O6, L1 to L7, Q1 to Q4, P1, R2: see [`World`].
     #[test]
     fn the_bus_does_what_the_reference_does(ops in prop::collection::vec(op(), 0..200)) {
         let mut world = World::new();

@@ -5,7 +5,7 @@ mod kit;
 
 use kit::{Kit, crash, part, reply, secs, tell};
 use liminal_core::{Answer, Bus, BusNext, CANCELLED_PER_POLL, Load, Offer, RegisterError, Settings, Subject};
-use liminal_proto::{Expects, Instant, ReasonCode};
+use liminal_proto::{Expects, ReasonCode};
 
 // Subjects.
 
@@ -17,8 +17,7 @@ fn an_exact_subject_wins_over_any() {
     let taken = Err(RegisterError::Taken("a".into()));
     assert_eq!(bus.register("a".into(), Offer::TraceOnly), taken);
     assert_eq!(bus.register(Subject::Any, Offer::TraceOnly), Err(RegisterError::Taken(Subject::Any)));
-    let mut kit =
-        Kit { bus, now: Instant::ORIGIN, tickets: Vec::new(), keys: Vec::new(), consumed: Vec::new() };
+    let mut kit = Kit { bus, ..Kit::new(Settings::default()) };
     let link = kit.link();
     for (id, subject, offer) in [(1, "a", exact), (2, "b", any)] {
         kit.open(link, id, subject);
@@ -292,7 +291,7 @@ fn an_exit_during_its_last_call_or_of_somebody_else_is_counted_and_ignored() {
     kit.exited(1, 1, "gone");
     follows!(kit, []);
     assert_eq!((kit.bus.counters().exits, kit.bus.counters().ignored_exits), (0, 4));
-    assert_eq!(kit.bus.load(), Load { links: 1, conversations: 1, ..Load::default() });
+    assert_eq!(kit.bus.load(), Load { links: 1, conversations: 1, participants: 1, ..Load::default() });
 }
 
 #[test]
@@ -452,7 +451,7 @@ fn l3_a_lost_link_is_dead_at_once_and_cleaned_up_in_batches_between_other_work()
         kit.answer(ticket, Answer::Done);
     }
     kit.drain();
-    assert_eq!(kit.bus.load(), Load { links: 1, conversations: 1, ..Load::default() });
+    assert_eq!(kit.bus.load(), Load { links: 1, conversations: 1, participants: 1, ..Load::default() });
 }
 
 #[test]

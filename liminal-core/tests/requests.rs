@@ -29,7 +29,7 @@ fn q1_a_request_that_is_not_answered_ends_at_its_deadline() {
     kit.answer_last(Answer::Done);
     follows!(kit, []);
     assert_eq!(kit.bus.counters().late_replies, 1);
-    assert_eq!(kit.bus.load(), Load { links: 1, conversations: 1, ..Load::default() });
+    assert_eq!(kit.bus.load(), Load { links: 1, conversations: 1, participants: 1, ..Load::default() });
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn q1_a_request_ends_when_its_call_returned_without_a_reply() {
         kit.answer_last(answer);
     }
     follows!(kit, ["l1 c1 m3 refused: busy"]);
-    assert_eq!(kit.bus.load(), Load { links: 1, conversations: 1, ..Load::default() });
+    assert_eq!(kit.bus.load(), Load { links: 1, conversations: 1, participants: 1, ..Load::default() });
 }
 
 #[test]

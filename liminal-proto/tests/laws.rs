@@ -67,6 +67,7 @@ fn call() -> BoxedStrategy<Call> {
         1 => key().prop_map(Call::Failed),
         2 => key().prop_map(Call::Ended),
         8 => serving_call(),
+        8 => monitor_call(),
     ]
     .boxed()
 }
@@ -84,6 +85,23 @@ fn serving_call() -> BoxedStrategy<Call> {
         4 => key().prop_map(Call::Invite),
         4 => (key(), key(), 0_u8..3, 0_usize..3000)
             .prop_map(|(key, message, expects, len)| Call::Deliver(key, message, expects, len)),
+    ]
+    .boxed()
+}
+
+/// What is said about monitors and watches.
+fn monitor_call() -> BoxedStrategy<Call> {
+    let monitor = || 0_u32..8;
+    prop_oneof![
+        2 => (0_u64..10).prop_map(Call::Monitor),
+        2 => (0_usize..300).prop_map(Call::Watch),
+        1 => monitor().prop_map(Call::Unmonitor),
+        3 => monitor().prop_map(Call::Monitoring),
+        1 => monitor().prop_map(Call::RefuseMonitor),
+        1 => monitor().prop_map(Call::Unmonitored),
+        3 => (monitor(), 0_u8..4).prop_map(|(monitor, kind)| Call::Notice(monitor, kind)),
+        2 => (monitor(), 0_usize..5000).prop_map(|(monitor, len)| Call::Record(monitor, len)),
+        1 => monitor().prop_map(Call::Gap),
     ]
     .boxed()
 }

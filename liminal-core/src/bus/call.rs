@@ -4,7 +4,8 @@ use alloc::string::String;
 use core::time::Duration;
 
 use liminal_proto::{
-    Content, Exit, ExitReason, Instant, MessageId, Outcome, Pid, ReasonCode, RecordNumber, Reply, Unanswered,
+    Content, Exit, ExitReason, Instant, MessageId, Notice, Outcome, Pid, ReasonCode, RecordNumber, Reply,
+    Unanswered,
 };
 
 use super::common::Common;
@@ -306,16 +307,16 @@ impl Conversation {
         self.joined = true;
         self.end_search();
         self.record(common, || Recorded::Joined { pid });
+        if !self.is_named {
+            common.participants.insert(pid, self.key());
+        }
         let conversation = self.id;
-        let opens = !core::mem::replace(&mut self.opened, true);
-        common.tell(
-            self.link(),
-            if opens {
-                Command::Opened { conversation, pid: Some(pid) }
-            } else {
-                Command::Joined { conversation, pid }
-            },
-        );
+        if core::mem::replace(&mut self.opened, true) {
+            common.tell(self.link(), Command::Joined { conversation, pid });
+            self.notify(common, || Notice::Joined { pid });
+        } else {
+            common.tell(self.link(), Command::Opened { conversation, pid: Some(pid) });
+        }
     }
 
     pub(super) fn on_join_refused(&mut self, common: &mut Common, reason: ReasonCode, text: Option<String>) {
@@ -368,6 +369,7 @@ impl Conversation {
         // Who is not there any more has exited before.
         let Some(pid) = self.pid.filter(|_| self.present) else { return };
         self.present = false;
+        self.is_gone(common, pid);
         self.disengage(common);
         common.counters.exits += 1;
         let reason = cut_reason(reason, common.settings.text_max);
@@ -396,6 +398,7 @@ impl Conversation {
     ) {
         let record = self.record(common, || Recorded::Exited { pid, reason: reason.clone(), goes_on });
         let exit = Exit { pid, record, reason, goes_on, unanswered };
+        self.notify(common, || Notice::Exited(exit.clone()));
         common.tell(self.link(), Command::Exited { conversation: self.id, exit });
     }
 

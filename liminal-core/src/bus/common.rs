@@ -7,6 +7,7 @@ use liminal_proto::{ConversationId, Instant, Pid, ReasonCode, SmallMap, TimerRea
 
 use super::compensate::{Compensation, Uncompensated};
 use super::link::Link;
+use super::watch::Watches;
 use super::{BusNext, Command};
 use crate::id::Sequence;
 use crate::offer::Offers;
@@ -27,6 +28,11 @@ pub(super) struct Common {
     /// Requests that have not ended.
     pub(super) requests: usize,
     pub(super) offers: Offers,
+    /// Who takes part where.
+    pub(super) participants: SmallMap<Pid, ConversationKey>,
+    pub(super) watches: Watches,
+    /// Links that something waits for, and that take it.
+    pub(super) observing: VecDeque<LinkId>,
     /// What exits have asked for, until the step that they happened in is through.
     pub(super) compensations: Vec<Compensation>,
     /// Notices of compensations that nobody has handled yet, by the bus's own conversations.
@@ -59,6 +65,9 @@ impl Common {
             tickets: SmallMap::new(),
             requests: 0,
             offers: Offers::default(),
+            participants: SmallMap::new(),
+            watches: Watches::default(),
+            observing: VecDeque::new(),
             compensations: Vec::new(),
             notices: BTreeMap::new(),
             lacking: BTreeSet::new(),
@@ -231,8 +240,21 @@ impl Common {
     }
 
     fn reweigh(&mut self, id: LinkId, change: impl FnOnce(usize) -> usize) {
+        self.reweigh_by(id, |link| link.held_bytes = change(link.held_bytes));
+    }
+
+    /// What waits for the monitors and watches of a link takes so much more, or less.
+    pub(super) fn reweigh_waiting(&mut self, id: LinkId, before: usize, after: usize) {
+        if before != after {
+            self.reweigh_by(id, |link| {
+                link.waiting_bytes = link.waiting_bytes.saturating_add(after).saturating_sub(before);
+            });
+        }
+    }
+
+    fn reweigh_by(&mut self, id: LinkId, change: impl FnOnce(&mut Link)) {
         if let Some(link) = self.links.get_mut(&id) {
-            link.held_bytes = change(link.held_bytes);
+            change(link);
             if link.is_worth_telling() {
                 self.reweighed.insert(id);
             }
@@ -245,8 +267,8 @@ impl Common {
             if let Some(link) = self.links.get_mut(&id)
                 && link.is_worth_telling()
             {
-                link.told_bytes = link.held_bytes;
-                return Some((id, link.held_bytes));
+                link.told_bytes = link.weight();
+                return Some((id, link.told_bytes));
             }
         }
         None

@@ -138,13 +138,7 @@ impl Conversation {
         record: RecordNumber,
     ) -> Option<Compensation> {
         let CrashPolicy::Compensate(subject) = &self.policy else { return None };
-        let notice = Notice {
-            conversation: self.key(),
-            subject: self.search.as_ref().map_or("", |search| &search.subject),
-            pid,
-            reason,
-            record,
-        };
+        let notice = Notice { conversation: self.key(), subject: &self.subject, pid, reason, record };
         let notice = notice.line(self.unanswered(), common.notice_room());
         Some(Compensation { conversation: self.key(), subject: subject.clone(), notice })
     }

@@ -3,11 +3,12 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use liminal_proto::{
     Content, ConversationId, Expects, Instant, Message, MessageId, Outcome, Pid, ReasonCode, RecordNumber,
-    SmallMap, TimerReason,
+    SmallMap, StreamId, TimerReason,
 };
 
 use super::call::{CallKind, Hand, Seat};
@@ -26,8 +27,15 @@ pub(super) struct Conversation {
     link: LinkId,
     pub(super) id: ConversationId,
     pub(super) offer: OfferId,
+    /// What it was opened on.
+    pub(super) subject: Arc<str>,
+    /// Who is told of its life, each link once, and under which name.
+    pub(super) monitors: Vec<(LinkId, StreamId)>,
     /// `None`: nobody takes part, it only records.
     pub(super) pid: Option<Pid>,
+    /// Whether another bus has said who it is that joins, whoever does. Such a pid may be that of a participant here,
+    /// too, and nobody finds it by that.
+    pub(super) is_named: bool,
     phase: Phase,
     /// What becomes of it when its participant exits.
     pub(super) policy: CrashPolicy,
@@ -92,13 +100,22 @@ impl Queued {
 
 impl Conversation {
     /// One with a participant is [invited](Self::invite) one; this one only records.
-    pub(super) const fn new(key: ConversationKey, link: LinkId, id: ConversationId, offer: OfferId) -> Self {
+    pub(super) const fn new(
+        key: ConversationKey,
+        link: LinkId,
+        id: ConversationId,
+        offer: OfferId,
+        subject: Arc<str>,
+    ) -> Self {
         Self {
             key,
             link,
             id,
             offer,
+            subject,
+            monitors: Vec::new(),
             pid: None,
+            is_named: false,
             policy: CrashPolicy::Fail,
             search: None,
             engaged: false,
@@ -147,6 +164,8 @@ impl Conversation {
         load.requests += open + usize::from(self.hand.as_ref().is_some_and(|hand| hand.request.is_some()));
         load.running += usize::from(self.seat.ticket().is_some());
         load.timers += usize::from(self.timer.is_some());
+        load.monitors += self.monitors.len();
+        load.participants += usize::from(self.participant().is_some());
     }
 
     // What its owner does.
@@ -326,8 +345,12 @@ impl Conversation {
         let number = self.next_record();
         self.last_record = number.get();
         self.note_activity(common.now);
-        if common.settings.recording {
-            common.record(self.key, Record { number, at: common.now, what: what() });
+        if common.settings.recording || !common.watches.is_empty() {
+            let record = Record { number, at: common.now, what: what() };
+            common.show(self.key, &self.subject, &record);
+            if common.settings.recording {
+                common.record(self.key, record);
+            }
         }
         number
     }

@@ -112,6 +112,7 @@ impl Conversation {
         if let Some(pid) = self.pid
             && self.joined
         {
+            self.is_gone(common, pid);
             self.record(common, || Recorded::Left { pid, why });
         }
     }
@@ -143,5 +144,6 @@ impl Conversation {
     pub(super) fn forget(&mut self, common: &mut Common) {
         self.forgotten = true;
         common.forget_id(self.link(), self.id, self.key());
+        self.end_monitors(common);
     }
 }

@@ -5,8 +5,9 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use liminal_proto::ConversationId;
 
+use super::observer::Observer;
 use super::serving::Serving;
-use crate::{ConversationKey, Settings};
+use crate::{ConversationKey, Rights, Settings};
 
 /// Who opens conversations.
 #[derive(Debug)]
@@ -21,7 +22,9 @@ pub(super) struct Link {
     pub(super) seats: usize,
     /// What it is charged for held messages.
     pub(super) held_bytes: usize,
-    /// What the embedder was last told of that.
+    /// What waits to be told to its monitors and watches.
+    pub(super) waiting_bytes: usize,
+    /// What the embedder was last told of both.
     pub(super) told_bytes: usize,
     /// Its conversations with a call to make, in the order in which they came by it.
     pub(super) ready: VecDeque<ConversationKey>,
@@ -31,6 +34,10 @@ pub(super) struct Link {
     pub(super) withholding: BTreeSet<ConversationKey>,
     /// What it serves, where it serves anything.
     pub(super) serving: Option<Box<Serving>>,
+    /// What it may do.
+    pub(super) rights: Rights,
+    /// What it has asked to be told of conversations, where it has asked for anything.
+    pub(super) observer: Option<Box<Observer>>,
 }
 
 impl Link {
@@ -41,11 +48,14 @@ impl Link {
             ids: BTreeMap::new(),
             seats: 0,
             held_bytes: 0,
+            waiting_bytes: 0,
             told_bytes: 0,
             ready: VecDeque::new(),
             in_turn: false,
             withholding: BTreeSet::new(),
             serving: None,
+            rights: Rights { monitor: false },
+            observer: None,
         }
     }
 
@@ -56,14 +66,20 @@ impl Link {
         takes
     }
 
-    /// Whether what it is charged has changed enough to be worth telling.
+    /// What it holds in all.
+    pub(super) const fn weight(&self) -> usize {
+        self.held_bytes.saturating_add(self.waiting_bytes)
+    }
+
+    /// Whether what it holds has changed enough to be worth telling.
     pub(super) const fn is_worth_telling(&self) -> bool {
-        self.held_bytes.abs_diff(self.told_bytes) >= Settings::HELD_STEP
+        self.weight().abs_diff(self.told_bytes) >= Settings::HELD_STEP
     }
 
     /// Whether nothing is left of it.
     pub(super) fn is_over(&self) -> bool {
         let serves = self.serving.as_ref().is_some_and(|serving| !serving.is_over());
-        !self.alive && self.seats == 0 && self.ids.is_empty() && !serves
+        let monitors = self.observer.as_ref().is_some_and(|observer| !observer.monitors.is_empty());
+        !self.alive && self.seats == 0 && self.ids.is_empty() && !serves && !monitors
     }
 }

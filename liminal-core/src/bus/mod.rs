@@ -1,5 +1,6 @@
 //! The bus: routes between links and participants, and runs neither.
 
+mod batch;
 mod call;
 mod common;
 mod compensate;
@@ -8,32 +9,33 @@ mod end;
 mod guest;
 mod lifetime;
 mod link;
+mod monitor;
+mod observer;
 mod open;
 mod reroute;
 mod serve;
 mod serving;
+mod watch;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use liminal_proto::{
-    CloseReason, ConversationId, Event, ExitReason, Instant, Message, Outcome, Pid, ReasonCode, Terms, Wake,
+    ConversationId, Event, ExitReason, Instant, Message, Outcome, Pid, ReasonCode, Terms, Wake,
 };
 
+pub use self::batch::CANCELLED_PER_POLL;
 use self::common::Common;
 pub use self::compensate::Uncompensated;
 use self::conversation::Conversation;
 use self::link::Link;
+use self::observer::{Observed, Observer};
 use self::open::Wanted;
 use crate::id::Sequence;
 use crate::{
     Answer, Command, ConversationKey, Counters, CrashPolicy, Invocation, LinkId, Load, Offer, OfferId,
     Record, RegisterError, Settings, Subject, Ticket,
 };
-
-/// Conversations of a lost link that one poll cancels. Between two batches the work of other links
-/// goes on, so the loss of a link with many conversations delays nobody by more than this.
-pub const CANCELLED_PER_POLL: usize = 64;
 
 /// Routes what links say to participants, and back. Keeps for each conversation what its open
 /// promises need, and no history.
@@ -50,6 +52,8 @@ pub struct Bus {
     withdrawing: VecDeque<(LinkId, OfferId, ConversationId)>,
     /// From which on conversations that lack a participant look again, because somebody was registered.
     searching: Option<ConversationKey>,
+    /// What is done in batches had the last turn: calls come first.
+    batched: bool,
     stopping: bool,
     link_ids: Sequence,
     keys: Sequence,
@@ -86,6 +90,7 @@ impl Bus {
             dying: VecDeque::new(),
             withdrawing: VecDeque::new(),
             searching: None,
+            batched: false,
             stopping: false,
             link_ids: Sequence::default(),
             keys: Sequence::default(),
@@ -140,7 +145,8 @@ impl Bus {
     }
 
     /// What the connection of a link says: of conversations that were opened with this side (`Open` or `Invite`,
-    /// `Message`, `Close`, `Cancel`), of offers (`Serve`, `Withdraw`), of conversations that its participants were
+    /// `Message`, `Close`, `Cancel`), of offers (`Serve`, `Withdraw`), of what it wants to be told of others
+    /// (`Monitor`, `Watch`, `Unmonitor`), of conversations that its participants were
     /// [invited](Command::Invite) to (`Opened`, `Refused`, `Reply`, `Outcome`, `Exited`, `Ended`), and that it is
     /// `Closed`. The others, and those of a link that is gone, do nothing.
     pub fn event(&mut self, now: Instant, link: LinkId, event: Event) {
@@ -160,13 +166,22 @@ impl Bus {
             Event::Cancel { conversation } => self.on_cancel(link, conversation),
             Event::Serve { offer, subject, capacity } => self.on_serve(link, offer, subject, capacity),
             Event::Withdraw { offer, drain } => self.on_withdraw(link, offer, drain),
+            Event::Monitor { monitor, pid } => self.on_monitor(link, monitor, pid),
+            Event::Watch { monitor, subject } => self.on_watch(link, monitor, subject),
+            Event::Unmonitor { monitor } => self.on_unmonitor(link, monitor),
             Event::Closed(reason) => self.on_link_lost(link, &reason),
             Event::Connected { .. }
             | Event::Pong
             | Event::Room { .. }
             | Event::Serving { .. }
             | Event::NotServing { .. }
-            | Event::Withdrawn { .. } => {}
+            | Event::Withdrawn { .. }
+            | Event::Monitoring { .. }
+            | Event::NotMonitoring { .. }
+            | Event::Notice { .. }
+            | Event::Record { .. }
+            | Event::Gap { .. }
+            | Event::Unmonitored { .. } => {}
             event @ (Event::Opened { .. }
             | Event::Refused { .. }
             | Event::Reply(_)
@@ -293,11 +308,15 @@ impl Bus {
             if let Some(next) = self.common.next_output() {
                 return next;
             }
+            let looked = !self.batched;
+            self.batched = looked && self.run_batch();
+            if self.batched {
+                continue;
+            }
             if let Some(run) = self.start_call() {
                 return run;
             }
-            let cancelled = self.cancel_batch();
-            if !cancelled && !self.common.has_output() {
+            if looked && !self.common.has_output() {
                 return BusNext::Wait(self.common.wake());
             }
         }
@@ -310,8 +329,9 @@ impl Bus {
         self.common.next_output_but_a_call()
     }
 
-    /// A link whose accepted messages take notably more or less memory than when this told it last, by
-    /// [`Settings::HELD_STEP`] at least, and how many bytes they take now, with their charge. For an
+    /// A link whose accepted messages, and what waits for its monitors and watches, take notably more or less memory
+    /// than when this told it last, by [`Settings::HELD_STEP`] at least, and how many bytes they take now, with their
+    /// charge. For an
     /// embedder that keeps one account for many links; others need not ask. What a link is charged that
     /// is over is not told any more.
     pub fn poll_held(&mut self) -> Option<(LinkId, usize)> {
@@ -342,11 +362,14 @@ impl Bus {
         Load {
             links: self.common.links.len(),
             conversations: self.common.links.values().map(|link| link.seats).sum(),
+            participants: self.common.participants.len(),
             requests: self.common.requests,
             running: self.common.tickets.len(),
             held_bytes: self.common.links.values().map(|link| link.held_bytes).sum(),
             timers: self.common.timers(),
             guests: self.common.offers.guests(),
+            monitors: self.observers().map(|observer| observer.monitors.len()).sum(),
+            waiting_bytes: self.common.links.values().map(|link| link.waiting_bytes).sum(),
         }
     }
 
@@ -363,13 +386,27 @@ impl Bus {
     pub fn recount(&self) -> Load {
         let serving = self.common.links.values().filter_map(|link| link.serving.as_ref());
         let guests = serving.map(|serving| serving.guests.len()).sum();
-        let mut load = Load { links: self.common.links.len(), guests, ..Load::default() };
+        let over = |observer: &Observer| {
+            observer.monitors.values().filter(|observed| **observed == Observed::Over).count()
+        };
+        let mut load = Load {
+            links: self.common.links.len(),
+            guests,
+            monitors: self.common.watches.len() + self.observers().map(over).sum::<usize>(),
+            waiting_bytes: self.common.watches.recount()
+                + self.observers().map(Observer::recount).sum::<usize>(),
+            ..Load::default()
+        };
         for conversation in self.conversations.values() {
             conversation.count(&mut load);
             let is_coming = conversation.engaged && self.common.offers.of_link(conversation.offer).is_some();
             load.guests += usize::from(is_coming);
         }
         load
+    }
+
+    fn observers(&self) -> impl Iterator<Item = &Observer> {
+        self.common.links.values().filter_map(|link| link.observer.as_deref())
     }
 
     fn on_message(&mut self, link: LinkId, message: Message) {
@@ -381,37 +418,6 @@ impl Bus {
             return self.common.tell(link, Command::Outcome { conversation, message, outcome });
         };
         self.with(key, |conversation, common| conversation.on_message(common, message));
-    }
-
-    fn on_link_lost(&mut self, id: LinkId, reason: &CloseReason) {
-        self.lose_offers(id, reason);
-        if let Some(link) = self.common.links.get_mut(&id) {
-            link.alive = false;
-            link.full = false;
-            self.dying.push_back(id);
-            self.common.enter_turn(id);
-        }
-    }
-
-    /// Cancels some conversations of lost links. Says whether there were any.
-    fn cancel_batch(&mut self) -> bool {
-        for done in 0..CANCELLED_PER_POLL {
-            let Some(key) = self.next_orphan() else { return done > 0 };
-            self.with(key, |conversation, _| conversation.search_again());
-        }
-        true
-    }
-
-    fn next_orphan(&mut self) -> Option<ConversationKey> {
-        while let Some(&id) = self.dying.front() {
-            let orphan = self.common.links.get_mut(&id).and_then(|link| link.ids.pop_first());
-            if let Some(key) = orphan.map(|(_, key)| key).or_else(|| self.next_bereft(id)) {
-                return Some(key);
-            }
-            self.dying.pop_front();
-            self.common.drop_if_over(id);
-        }
-        self.next_withdrawn().or_else(|| self.next_searching())
     }
 
     /// The next call to make, behind the records that it caused. Nothing else may stand before it: a call

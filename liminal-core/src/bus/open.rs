@@ -22,7 +22,8 @@ impl Bus {
         self.common.counters.opens += 1;
         match self.admit(link, id, &subject) {
             Ok(Pick { offer, kind: Offer::TraceOnly, .. }) => {
-                let mut conversation = Conversation::new(self.next_key(), link, id, offer);
+                let subject = self.common.offers.name(&subject);
+                let mut conversation = Conversation::new(self.next_key(), link, id, offer, subject);
                 conversation.limit(&self.common, wanted.terms);
                 self.insert(conversation);
             }
@@ -105,9 +106,11 @@ impl Bus {
         policy: CrashPolicy,
         wanted: Wanted,
     ) -> ConversationKey {
-        let conversation = Conversation::new(self.next_key(), link, id, offer);
-        let mut conversation = conversation.searches(&subject, alone, policy, wanted.pid);
+        let name = self.common.offers.name(&subject);
+        let conversation = Conversation::new(self.next_key(), link, id, offer, name);
+        let mut conversation = conversation.searches(alone, policy);
         conversation.limit(&self.common, wanted.terms);
+        conversation.is_named = wanted.pid.is_some();
         let pid = wanted.pid.unwrap_or_else(|| self.common.next_pid());
         conversation.invite(&mut self.common, offer, pid, subject);
         self.insert(conversation)

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use liminal_proto::{ExitReason, Instant, Outcome, Pid, ReasonCode, RecordNumber};
+use liminal_proto::{ExitReason, Instant, Notice, Outcome, Pid, ReasonCode, RecordNumber};
 
 use super::call::Hand;
 use super::common::Common;
@@ -15,9 +15,6 @@ use crate::{Command, CrashPolicy, LinkId, Offer, OfferId, Recorded};
 /// What must be remembered to find a participant again.
 #[derive(Debug)]
 pub(super) struct Search {
-    pub(super) subject: String,
-    /// Who it is that joins, whoever does, where another bus has said so.
-    pid: Option<Pid>,
     /// Who was the last to exit.
     pub(super) exited: Option<Pid>,
     /// Those who have exited in this conversation: they come last.
@@ -31,16 +28,8 @@ pub(super) struct Search {
 }
 
 impl Search {
-    const fn new(subject: String, pid: Option<Pid>) -> Self {
-        Self {
-            subject,
-            pid,
-            exited: None,
-            crashed: Vec::new(),
-            refused: Vec::new(),
-            nobody_by: None,
-            retry_at: None,
-        }
+    const fn new() -> Self {
+        Self { exited: None, crashed: Vec::new(), refused: Vec::new(), nobody_by: None, retry_at: None }
     }
 
     fn is_over(&mut self) {
@@ -88,10 +77,10 @@ impl Conversation {
         if waits {
             return true;
         }
-        let pick = common.offers.pick(&search.subject, &search.refused, &[]);
+        let pick = common.offers.pick(&self.subject, &search.refused, &[]);
         let Some(pick) = pick.filter(|pick| pick.kind == Offer::Participant) else { return false };
-        let subject = search.subject.clone();
-        let pid = search.pid.unwrap_or_else(|| common.next_pid());
+        let pid = self.pid.filter(|_| self.is_named).unwrap_or_else(|| common.next_pid());
+        let subject = (&*self.subject).into();
         self.invite(common, pick.offer, pid, subject);
         true
     }
@@ -146,15 +135,14 @@ impl Conversation {
             return;
         }
         search.retry_at = None;
-        let pick = common.offers.pick(&search.subject, &search.refused, &search.crashed);
+        let pick = common.offers.pick(&self.subject, &search.refused, &search.crashed);
         if let Some(pick) = pick.filter(|pick| pick.kind == Offer::Participant) {
-            let subject = search.subject.clone();
-            let pid = common.next_pid();
+            let (pid, subject) = (common.next_pid(), (&*self.subject).into());
             return self.invite(common, pick.offer, pid, subject);
         }
         search.nobody_by.get_or_insert(now.after(common.settings.reply_time));
         // Those who are full may have room by then, too.
-        if !search.refused.is_empty() || common.offers.serves(&search.subject) {
+        if !search.refused.is_empty() || common.offers.serves(&self.subject) {
             search.refused.clear();
             search.retry_at = Some(now.after(common.settings.clamp(common.settings.busy_time)));
         }
@@ -249,6 +237,7 @@ impl Conversation {
         self.release_waiting(common);
         self.record(common, || Recorded::Failed);
         common.tell(self.link(), Command::Failed { conversation: self.id });
+        self.notify(common, || Notice::Failed);
         if completing {
             self.end(common);
         }
@@ -260,16 +249,10 @@ impl Conversation {
     }
 
     /// A search for where it may be needed: at the opening while several serve the subject, and after an
-    /// exit. Policies besides [`CrashPolicy::Fail`] need the subject later.
-    pub(super) fn searches(
-        mut self,
-        subject: &str,
-        alone: bool,
-        policy: CrashPolicy,
-        pid: Option<Pid>,
-    ) -> Self {
+    /// exit. Policies besides [`CrashPolicy::Fail`] may need it later.
+    pub(super) fn searches(mut self, alone: bool, policy: CrashPolicy) -> Self {
         if !alone || policy != CrashPolicy::Fail || self.is_own() {
-            self.search = Some(Box::new(Search::new(subject.into(), pid)));
+            self.search = Some(Box::new(Search::new()));
         }
         self.policy = policy;
         self

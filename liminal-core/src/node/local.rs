@@ -2,7 +2,10 @@
 
 use core::time::Duration;
 
-use liminal_proto::{Content, ConversationId, Event, Expects, Instant, Message, MessageId, Terms};
+use liminal_proto::{
+    Content, ConversationId, Event, Expects, Instant, Message, MessageId, Pid, StreamId, Terms,
+};
+
 use thiserror::Error;
 
 use super::{Node, Peer};
@@ -19,6 +22,13 @@ pub struct NotLocal(pub LinkId);
 pub(super) struct Local {
     conversations: Sequence,
     messages: Sequence,
+    monitors: Sequence,
+}
+
+impl Local {
+    fn next_monitor(&mut self) -> StreamId {
+        StreamId::new(u32::try_from(self.monitors.next()).unwrap_or(u32::MAX))
+    }
 }
 
 /// # Openers in the same program
@@ -104,6 +114,42 @@ impl Node {
     ) -> Result<(), NotLocal> {
         self.local_mut(link)?;
         self.local_event(now, link, Event::Close { conversation });
+        Ok(())
+    }
+
+    /// Asks to be told of the life of the conversation that a participant takes part in, for which the link needs the
+    /// [right](Self::grant). [`Command::Monitoring`](crate::Command::Monitoring) or
+    /// [`Command::NotMonitoring`](crate::Command::NotMonitoring) is the answer.
+    ///
+    /// # Errors
+    ///
+    /// The link is not a local one.
+    pub fn monitor(&mut self, now: Instant, link: LinkId, pid: Pid) -> Result<StreamId, NotLocal> {
+        let monitor = self.local_mut(link)?.next_monitor();
+        self.local_event(now, link, Event::Monitor { monitor, pid });
+        Ok(monitor)
+    }
+
+    /// Asks to be told every record of the conversations on a subject, or with `None` of all.
+    ///
+    /// # Errors
+    ///
+    /// The link is not a local one.
+    pub fn watch(&mut self, now: Instant, link: LinkId, subject: Option<&str>) -> Result<StreamId, NotLocal> {
+        let monitor = self.local_mut(link)?.next_monitor();
+        self.local_event(now, link, Event::Watch { monitor, subject: subject.map(Into::into) });
+        Ok(monitor)
+    }
+
+    /// Takes a monitor or watch back. [`Command::Unmonitored`](crate::Command::Unmonitored) says when nothing comes
+    /// any more; of one that is no more nothing is said.
+    ///
+    /// # Errors
+    ///
+    /// The link is not a local one.
+    pub fn unmonitor(&mut self, now: Instant, link: LinkId, monitor: StreamId) -> Result<(), NotLocal> {
+        self.local_mut(link)?;
+        self.local_event(now, link, Event::Unmonitor { monitor });
         Ok(())
     }
 

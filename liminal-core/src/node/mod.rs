@@ -18,7 +18,7 @@ use self::remote::Remote;
 use crate::transcript::Noted;
 use crate::{
     Answer, Bus, BusNext, Command, ConversationKey, CrashPolicy, Invocation, LinkId, Offer, OfferId, Record,
-    RegisterError, Settings, Subject, Ticket, Uncompensated,
+    RegisterError, Rights, Settings, Subject, Ticket, Uncompensated,
 };
 
 /// A [`Bus`] with the server's side of its connections behind the verbs of a connection, by link.
@@ -146,6 +146,11 @@ impl Node {
         id
     }
 
+    /// What a link may do from now on, besides opening conversations and serving subjects; see [`Bus::grant`].
+    pub fn grant(&mut self, link: LinkId, rights: Rights) {
+        self.bus.grant(link, rights);
+    }
+
     /// These bytes arrived. Returns how many were taken; fewer than all: poll, then offer the rest.
     pub fn receive(&mut self, now: Instant, link: LinkId, bytes: &[u8]) -> usize {
         self.see(now);
@@ -188,11 +193,15 @@ impl Node {
     /// The first `n` bytes of the output were written.
     pub fn wrote(&mut self, link: LinkId, n: usize) {
         let now = self.now;
-        self.with(link, |it| {
+        let drained = self.with(link, |it| {
             it.connection.wrote(n);
             it.retry(now);
+            it.takes_drained()
         });
         self.tell_room(link);
+        if drained == Some(true) {
+            self.bus.link_drained(link);
+        }
     }
 
     /// Forgets a link at once, and with it its conversations. For a connection this is due when it wants
@@ -340,8 +349,11 @@ impl Node {
     /// Has the connection of a link do it. Gives it back if the link is a local one.
     fn on_command(&mut self, link: LinkId, command: Command) -> Option<Command> {
         match self.peers.get_mut(&link) {
-            // Credit is for those who cannot be told otherwise.
             Some(Peer::Local(_)) => {
+                if command.is_looked_on() {
+                    self.bus.link_drained(link);
+                }
+                // Credit is for those who cannot be told otherwise.
                 return Some(command).filter(|it| !matches!(it, Command::Consumed { .. }));
             }
             Some(Peer::Remote(remote)) => {
@@ -350,8 +362,12 @@ impl Node {
             }
             None => return None,
         }
-        if self.with(link, |it| it.is_full()) == Some(true) {
+        let (full, drained) = self.with(link, |it| (it.is_full(), it.takes_drained())).unwrap_or_default();
+        if full {
             self.bus.link_full(link);
+        }
+        if drained {
+            self.bus.link_drained(link);
         }
         self.tell_full_conversations(link);
         None

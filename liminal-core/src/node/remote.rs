@@ -17,13 +17,22 @@ pub(super) struct Remote {
     pub(super) longest_wait: u64,
     /// What the bus has said and the connection has not.
     pub(super) outbox: Outbox,
+    /// Whether it was told, as one that looks on, something that the bus does not know to be written.
+    looked_on: bool,
 }
 
 impl Remote {
     pub(super) fn new(now: Instant, config: Config) -> Self {
         let wants = Wants { read: true, write: false, wake: Wake::Never, finished: false };
         let connection = Connection::server(now, Config { credit: CreditGiven::Consumed, ..config });
-        Self { connection, wants, waits_since: None, longest_wait: 0, outbox: Outbox::new() }
+        Self {
+            connection,
+            wants,
+            waits_since: None,
+            longest_wait: 0,
+            outbox: Outbox::new(),
+            looked_on: false,
+        }
     }
 
     /// It may have something to say, as of this turn. False: that was known.
@@ -61,6 +70,14 @@ impl Remote {
         self.outbox.is_held()
     }
 
+    /// Whether it was told something as one that looks on, and so little is left to be written that it may be told
+    /// more. That is so once.
+    pub(super) fn takes_drained(&mut self) -> bool {
+        let drained = self.looked_on && !self.is_full() && self.connection.is_output_low();
+        self.looked_on &= !drained;
+        drained
+    }
+
     /// What waits for room or for credit is charged so much.
     pub(super) const fn held_bytes(&self) -> usize {
         self.outbox.bytes()
@@ -77,6 +94,7 @@ impl Remote {
     /// Does a command, or keeps it for later if there is no room or an earlier one of its conversation
     /// waits.
     pub(super) fn command(&mut self, now: Instant, command: Command) {
+        self.looked_on |= command.is_looked_on();
         self.outbox.push(command);
         self.retry(now);
     }

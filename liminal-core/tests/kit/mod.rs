@@ -10,10 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use liminal_core::{
     Answer, Bus, BusNext, Call, Command, ConversationKey, CrashPolicy, Invocation, LinkId, Offer, OfferId,
-    Settings, Subject, Ticket,
+    Rights, Settings, Subject, Ticket,
 };
 pub use liminal_laws::bus::says;
-use liminal_proto::{CloseReason, ConversationId, Event, ExitReason, Expects, Instant, Outcome, Pid, Wake};
+use liminal_proto::{
+    CloseReason, ConversationId, Event, Exit, ExitReason, Expects, Instant, Notice, Outcome, Pid, StreamId,
+    Wake,
+};
 
 /// What follows `step`, without its tickets' numbers being of interest.
 macro_rules! follows {
@@ -32,6 +35,8 @@ pub struct Kit {
     pub keys: Vec<ConversationKey>,
     /// What was dealt with: in which conversation of which link, and how long it was. It stands in no story.
     pub consumed: Vec<(u64, u64, usize)>,
+    /// Whether what is told to those who look on is written at once.
+    pub drains: bool,
 }
 
 pub fn crash(text: &str) -> Answer {
@@ -70,7 +75,14 @@ impl Kit {
         let mut bus = Bus::new(settings);
         bus.register("echo".into(), Offer::Participant).unwrap();
         bus.register(Subject::from("log"), Offer::TraceOnly).unwrap();
-        Self { bus, now: Instant::ORIGIN, tickets: Vec::new(), keys: Vec::new(), consumed: Vec::new() }
+        Self {
+            bus,
+            now: Instant::ORIGIN,
+            tickets: Vec::new(),
+            keys: Vec::new(),
+            consumed: Vec::new(),
+            drains: true,
+        }
     }
 
     pub fn recording() -> Self {
@@ -95,6 +107,26 @@ impl Kit {
         self.drain();
         self.answer_last(Answer::Joined);
         self.drain();
+    }
+
+    /// A link that may monitor and watch.
+    pub fn observer(&mut self) -> LinkId {
+        let link = self.link();
+        self.bus.grant(link, Rights::MONITOR);
+        link
+    }
+
+    pub fn monitor(&mut self, link: LinkId, monitor: u32, pid: u64) {
+        self.event(link, Event::Monitor { monitor: StreamId::new(monitor), pid: Pid::new(pid) });
+    }
+
+    pub fn watch(&mut self, link: LinkId, monitor: u32, subject: Option<&str>) {
+        let (monitor, subject) = (StreamId::new(monitor), subject.map(Into::into));
+        self.event(link, Event::Watch { monitor, subject });
+    }
+
+    pub fn unmonitor(&mut self, link: LinkId, monitor: u32) {
+        self.event(link, Event::Unmonitor { monitor: StreamId::new(monitor) });
     }
 
     pub fn event(&mut self, link: LinkId, event: Event) {
@@ -168,6 +200,9 @@ impl Kit {
                 assert!(wake.at().is_none_or(|at| at > self.now), "a wake in the past: {wake:?}");
                 assert_eq!(self.bus.load(), self.bus.recount(), "R2: the accounts equal a recount");
                 return None;
+            }
+            BusNext::Command(link, command) if self.drains && command.is_looked_on() => {
+                self.bus.link_drained(*link);
             }
             BusNext::Run(ticket, invocation) => {
                 self.tickets.push(*ticket);
@@ -244,6 +279,36 @@ pub fn tell_command(command: &Command) -> String {
         }
         Command::Withdrawn { offer } => format!("s{offer} withdrawn"),
         Command::Disconnect => "disconnect".into(),
+        Command::Monitoring { monitor } => format!("s{monitor} monitoring"),
+        Command::NotMonitoring { monitor, reason, text } => {
+            format!("s{monitor} not monitoring: {}{}", reason.meaning().unwrap(), suffix(text.as_ref()))
+        }
+        Command::Unmonitored { monitor } => format!("s{monitor} unmonitored"),
+        Command::Notice { monitor, notice } => format!("s{monitor} {}", tell_notice(notice)),
+        Command::Record { monitor, record } => {
+            let of = record.subject.as_ref().map_or(String::new(), |subject| format!(" {subject}"));
+            format!("s{monitor} log{}{of} r{} {:?}", record.log, record.number, record.what)
+        }
+        Command::Gap { monitor, gap } => {
+            let of = gap.subject.as_ref().map_or(String::new(), |subject| format!(" {subject}"));
+            format!("s{monitor} log{}{of} r{} to r{}: {}", gap.log, gap.from, gap.to, gap.why)
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+fn tell_notice(notice: &Notice) -> String {
+    match notice {
+        Notice::Exited(Exit { pid, record, reason, goes_on, unanswered }) => {
+            let then = if *goes_on { ", goes on" } else { "" };
+            let open: Vec<String> =
+                unanswered.records().iter().map(|number| format!(", r{number} open")).collect();
+            assert_eq!(unanswered.count() as usize, open.len());
+            format!("p{pid} exited r{record}: {reason}{then}{}", open.concat())
+        }
+        Notice::Joined { pid } => format!("joined by p{pid}"),
+        Notice::Failed => "failed".into(),
+        Notice::Ended { cancelled } => if *cancelled { "cancelled" } else { "ended" }.into(),
         other => format!("{other:?}"),
     }
 }

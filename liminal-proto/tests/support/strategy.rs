@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use liminal_proto::wire::{Body, RecordNumbers, Version, WorkerVerdict, flag};
-use liminal_proto::{MessageId, Pid, ReasonCode, RecordNumber};
+use liminal_proto::{LogId, MessageId, Pid, ReasonCode, RecordNumber};
 use liminal_sim::strategy::any_frame;
 use proptest::prelude::*;
 
@@ -162,6 +162,42 @@ pub(crate) fn serving_frame() -> BoxedStrategy<Vec<u8>> {
     prop_oneof![3 => serve, 2 => withdraw, 4 => invite, 2 => serving, 1 => withdrawn].boxed()
 }
 
+/// What concerns monitors and watches, from either side.
+pub(crate) fn monitor_frame() -> BoxedStrategy<Vec<u8>> {
+    let monitor =
+        (stream(), number()).prop_map(|(stream, pid)| frame(0, stream, Body::Monitor { pid: Pid::new(pid) }));
+    let watch = (stream(), text()).prop_map(|(stream, subject)| frame(0, stream, Body::Watch { subject }));
+    let bare = (stream(), 0_usize..3).prop_map(|(stream, which)| {
+        let body = [Body::Monitoring, Body::Unmonitor, Body::Unmonitored];
+        frame(0, stream, body[which].clone())
+    });
+    let record = (any::<u8>(), stream(), number(), 0_u8..12, text(), payload()).prop_map(
+        |(flags, stream, number, what, text, payload)| {
+            let (log, record, of, timeout_ms) = (LogId::new(1), RecordNumber::new(number), number, None);
+            let (cause, subject, message) = (0, text, text);
+            let metadata = (flags & flag::METADATA != 0).then(traced);
+            let body = Body::Record {
+                log,
+                record,
+                what,
+                of,
+                cause,
+                timeout_ms,
+                subject,
+                message,
+                metadata,
+                payload,
+            };
+            frame(flags, stream, body)
+        },
+    );
+    let gap = (stream(), number(), number(), text()).prop_map(|(stream, from, to, subject)| {
+        let (log, from, to) = (LogId::new(1), RecordNumber::new(from), RecordNumber::new(to));
+        frame(0, stream, Body::Gap { log, from, to, why: 1, subject })
+    });
+    prop_oneof![3 => monitor, 2 => watch, 6 => bare, 4 => record, 2 => gap].boxed()
+}
+
 fn any_control() -> BoxedStrategy<Vec<u8>> {
     let version = prop::sample::select(vec![Version::V1_0, Version::V2_0, Version { major: 1, minor: 3 }]);
     let connect = (version.clone(), version.clone()).prop_map(|(min_version, max_version)| {
@@ -186,7 +222,7 @@ fn any_control() -> BoxedStrategy<Vec<u8>> {
 /// Anything: valid frames of both sides and of every type, frames of no known type, frames with a changed byte, noise.
 pub(crate) fn anything() -> BoxedStrategy<Vec<u8>> {
     let of_any_type = || any_frame().prop_map(|it| it.encoded().to_vec());
-    let valid = || prop_oneof![4 => client_frame(), 4 => server_frame(), 3 => serving_frame(), 2 => any_control(), 2 => of_any_type()];
+    let valid = || prop_oneof![4 => client_frame(), 4 => server_frame(), 3 => serving_frame(), 3 => monitor_frame(), 2 => any_control(), 2 => of_any_type()];
     let unknown = (0x1A_u8..0x80, any::<u8>(), stream(), prop::collection::vec(any::<u8>(), 0..20))
         .prop_map(|(type_id, flags, stream, payload)| raw(type_id, flags, stream, &payload));
     let mutated = (valid(), any::<prop::sample::Index>(), any::<u8>()).prop_map(|(mut bytes, at, byte)| {

@@ -125,7 +125,7 @@ pub fn limited(set: impl FnOnce(&mut Limits)) -> Config {
 }
 
 /// The simplest embedder of whoever is asked for anything: opens everything, echoes every request, closes at
-/// once, takes every offer.
+/// once, takes every offer and every monitor.
 pub fn serve(server: &mut Connection, now: Instant, event: &Event) {
     match event {
         Event::Open { conversation, .. } | Event::Invite { conversation, .. } => {
@@ -133,6 +133,10 @@ pub fn serve(server: &mut Connection, now: Instant, event: &Event) {
         }
         Event::Serve { offer, .. } => server.serving(now, *offer).unwrap(),
         Event::Withdraw { offer, .. } => server.withdrawn(now, *offer).unwrap(),
+        Event::Monitor { monitor, .. } | Event::Watch { monitor, .. } => {
+            server.monitoring(now, *monitor).unwrap();
+        }
+        Event::Unmonitor { monitor } => server.unmonitored(now, *monitor).unwrap(),
         Event::Message(message) => answer(server, now, message),
         Event::Close { conversation } => server.ended(now, *conversation).unwrap(),
         _ => {}

@@ -1,5 +1,6 @@
 //! The bus and a naive reference of it, under any operations.
 
+mod onlookers;
 mod op;
 mod reference;
 mod world;

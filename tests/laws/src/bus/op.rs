@@ -42,12 +42,20 @@ pub enum Op {
     Register,
     /// One of them does no more.
     Unregister { offer: u8 },
+    /// A link wants to be told of the life of the conversation of a participant that was called.
+    Monitor { link: u8, call: u8 },
+    /// A link wants to be told the records of conversations on a subject; beyond the subjects there are, of all.
+    Watch { link: u8, subject: u8 },
+    /// A link does not want to be told any more what it has asked for.
+    Unmonitor { which: u8 },
+    /// What a link was told has been written.
+    Drained { link: u8 },
 }
 
 impl Op {
     /// The operation that comes next on a tape.
     pub fn read(tape: &mut Tape<'_>) -> Self {
-        match tape.below(50) {
+        match tape.below(52) {
             0..=9 => Self::Poll { times: 1 + tape.below(19) },
             10 | 11 => Self::Connect,
             12..=15 => {
@@ -69,7 +77,17 @@ impl Op {
             45 => Self::Register,
             46 => Self::Unread { link: tape.byte(), id: tape.below(4) },
             47 => Self::Read { link: tape.byte(), id: tape.below(4) },
-            _ => Self::Unregister { offer: tape.byte() },
+            48 => Self::Unregister { offer: tape.byte() },
+            _ => Self::looking_on(tape),
+        }
+    }
+
+    fn looking_on(tape: &mut Tape<'_>) -> Self {
+        match tape.below(8) {
+            0..=3 => Self::Monitor { link: tape.byte(), call: tape.byte() },
+            4 => Self::Watch { link: tape.byte(), subject: tape.below(SUBJECTS_OPENED.len() as u8 + 1) },
+            5 => Self::Unmonitor { which: tape.byte() },
+            _ => Self::Drained { link: tape.byte() },
         }
     }
 }

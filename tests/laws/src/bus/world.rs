@@ -6,16 +6,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use liminal_core::{
     Answer, Bus, BusNext, Call, Command, ConversationKey, CrashPolicy, Invocation, LinkId, Load, Offer,
-    OfferId, Record, Recorded, Settings, Ticket,
+    OfferId, Record, Recorded, Rights, Settings, Ticket,
 };
 use liminal_proto::{
     CloseReason, ConversationId, Event, ExitReason, Expects, Instant, Outcome, Pid, ReasonCode,
 };
 
+use super::onlookers::Onlookers;
 use super::reference::{Reference, SUBJECTS};
 use super::{Op, SUBJECTS_OPENED, says};
 
-/// A bus and its reference, held against each other after each operation: O2 to O6, L1 to L6, Q1 to Q4, P1,
+/// A bus and its reference, held against each other after each operation: O1 to O6, L1 to L7, Q1 to Q4, P1,
 /// R2.
 #[derive(Debug)]
 pub struct World {
@@ -35,6 +36,7 @@ pub struct World {
     routed: Vec<OfferId>,
     logs: BTreeMap<ConversationKey, Log>,
     deliveries: BTreeMap<ConversationKey, Deliveries>,
+    onlookers: Onlookers,
     /// Q1: what was asked and has not ended.
     open: BTreeSet<(LinkId, ConversationId, u64)>,
     /// All that the bus said.
@@ -94,6 +96,12 @@ fn settings() -> Settings {
         held_bytes_per_conversation_max: 1100,
         held_bytes_per_link_max: 1500,
         notice_bytes_max: 900,
+        delivered_bytes_per_link_max: 600,
+        monitors_per_link_max: 4,
+        monitors_per_conversation_max: 2,
+        notice_bytes_per_link_max: 1200,
+        watches_per_link_max: 2,
+        watched_bytes_max: 1000,
         ..Settings::default()
     }
 }
@@ -148,6 +156,7 @@ impl World {
             tickets: Vec::new(),
             called: Vec::new(),
             logs: BTreeMap::new(),
+            onlookers: Onlookers::default(),
             open: BTreeSet::new(),
             trace: Vec::new(),
         }
@@ -161,6 +170,7 @@ impl World {
         match *op {
             Op::Connect => {
                 let link = self.bus.connect(self.now);
+                self.bus.grant(link, Rights::MONITOR);
                 self.links.push(link);
                 self.reference.connect(link);
             }
@@ -187,7 +197,15 @@ impl World {
             Op::Answer { ticket, kind } => self.answer(pick(&self.running, ticket), kind),
             Op::Exit { call, pid } => self.exit(call, pid),
             Op::AnswerAnew { ticket, kind } => self.answer(pick(&self.tickets, ticket), kind),
-            Op::Open { link, .. }
+            Op::Unmonitor { which } => {
+                if let Some((link, monitor)) = self.onlookers.nth(which) {
+                    self.bus.event(self.now, link, Event::Unmonitor { monitor });
+                }
+            }
+            Op::Monitor { link, .. }
+            | Op::Watch { link, .. }
+            | Op::Drained { link }
+            | Op::Open { link, .. }
             | Op::Say { link, .. }
             | Op::Close { link, .. }
             | Op::Lose { link }
@@ -208,7 +226,7 @@ impl World {
     fn chooses(&self, op: &Op) -> bool {
         match *op {
             Op::Open { subject, .. } => !["echo", "log"].contains(&SUBJECTS_OPENED[usize::from(subject)]),
-            Op::Say { .. } | Op::Tick { .. } | Op::Register => true,
+            Op::Say { .. } | Op::Tick { .. } | Op::Register | Op::Exit { .. } | Op::Monitor { .. } => true,
             Op::Answer { ticket, .. } => {
                 pick(&self.running, ticket).is_some_and(|it| self.reference.is_one_of_many(it))
             }
@@ -248,7 +266,19 @@ impl World {
             Op::Lose { .. } => {
                 self.open.retain(|(of, ..)| *of != link);
                 self.unclean = true;
+                self.onlookers.lose(link);
                 self.event(link, Event::Closed(CloseReason::PeerEof));
+            }
+            Op::Drained { .. } => self.bus.link_drained(link),
+            Op::Monitor { call, .. } if self.reference.is_alive(link) => {
+                let pid = pick(&self.called, call).map_or(Pid::new(99), |(_, pid)| pid);
+                let monitor = self.onlookers.monitors(link, pid);
+                self.bus.event(self.now, link, Event::Monitor { monitor, pid });
+            }
+            Op::Watch { subject, .. } if self.reference.is_alive(link) => {
+                let subject = SUBJECTS_OPENED.get(usize::from(subject)).copied();
+                let monitor = self.onlookers.watches(link, subject);
+                self.bus.event(self.now, link, Event::Watch { monitor, subject: subject.map(Into::into) });
             }
             Op::Full { .. } => {
                 self.bus.link_full(link);
@@ -311,8 +341,11 @@ impl World {
         self.trace.push(format!("{next:?}"));
         match next {
             BusNext::Command(link, command) => {
-                self.settle_question(link, &command);
-                self.reference.expect_command(link, &command);
+                if !self.onlookers.expect(link, &command) {
+                    self.settle_question(link, &command);
+                    self.onlookers.on_told(&command);
+                    self.reference.expect_command(link, &command);
+                }
             }
             BusNext::Run(ticket, invocation) => {
                 assert!(self.tickets.iter().all(|old| *old < ticket), "a ticket is never used again");
@@ -326,6 +359,7 @@ impl World {
             BusNext::Owned(..) => {}
             BusNext::Record(conversation, record) => {
                 self.logs.entry(conversation).or_default().append(&record);
+                self.onlookers.on_record(conversation, &record);
             }
             BusNext::Uncompensated(it) => self.reference.expect_uncompensated(&it),
             BusNext::Wait(wake) => {
@@ -371,6 +405,8 @@ impl World {
             }
         }
         self.idle();
+        self.drain_all();
+        self.onlookers.assert_complete();
         assert!(self.open.is_empty(), "Q1: never ended: {:?}", self.open);
         let load = self.bus.load();
         assert_eq!((load.requests, load.running, load.held_bytes, load.timers), (0, 0, 0, 0), "P1");
@@ -387,6 +423,16 @@ impl World {
         assert!(untold as u64 <= self.bus.counters().undelivered, "accepted and lost without being counted");
         let counters = self.bus.counters();
         assert!(counters.compensations_failed <= counters.compensations);
+    }
+
+    /// Everything that waits for those who look on is told.
+    fn drain_all(&mut self) {
+        while self.bus.load().waiting_bytes > 0 {
+            for link in self.links.clone() {
+                self.bus.link_drained(link);
+            }
+            while self.poll() {}
+        }
     }
 
     fn idle(&mut self) {

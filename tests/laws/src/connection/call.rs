@@ -73,6 +73,24 @@ pub enum Call {
     Deliver(u64, u64, u8, usize),
     /// It is through with something of this length in a conversation.
     Consumed(u64, usize),
+    /// A client monitors a participant.
+    Monitor(u64),
+    /// A client watches a subject of this length.
+    Watch(usize),
+    /// A client takes the monitor on a stream back.
+    Unmonitor(u32),
+    /// The monitor on a stream stands.
+    Monitoring(u32),
+    /// It does not.
+    RefuseMonitor(u32),
+    /// It is no more.
+    Unmonitored(u32),
+    /// The monitor on a stream is told this.
+    Notice(u32, u8),
+    /// The watch on a stream is told a record with a payload of this length.
+    Record(u32, usize),
+    /// The watch on a stream is told that records are left out.
+    Gap(u32),
 }
 
 impl Call {
@@ -84,6 +102,8 @@ impl Call {
             | Self::Message(_, _, len)
             | Self::Reply(_, _, _, len)
             | Self::Serve(len, _)
+            | Self::Watch(len)
+            | Self::Record(_, len)
             | Self::Deliver(_, _, _, len) => *len,
             _ => 0,
         }
@@ -151,6 +171,7 @@ impl Iterator for Calls<'_> {
         }
         Some(match self.tape.byte() {
             serving @ 240.. => self.serving(serving - 240),
+            looking_on @ 228..=239 => self.looking_on(looking_on - 228),
             other => self.asking(other % 40),
         })
     }
@@ -203,6 +224,20 @@ impl Calls<'_> {
                 let (at, message, expects) = (self.tape.number(), self.tape.number(), self.tape.below(3));
                 Call::Deliver(at, message, expects, self.length())
             }
+        }
+    }
+
+    fn looking_on(&mut self, choice: u8) -> Call {
+        match choice {
+            0 | 1 => Call::Monitor(self.tape.number()),
+            2 => Call::Watch(self.length()),
+            3 => Call::Unmonitor(self.stream()),
+            4 | 5 => Call::Monitoring(self.stream()),
+            6 => Call::RefuseMonitor(self.stream()),
+            7 => Call::Unmonitored(self.stream()),
+            8 | 9 => Call::Notice(self.stream(), self.tape.below(4)),
+            10 => Call::Record(self.stream(), self.length()),
+            _ => Call::Gap(self.stream()),
         }
     }
 

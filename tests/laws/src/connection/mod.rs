@@ -2,6 +2,7 @@
 
 mod call;
 mod ends;
+mod monitors;
 mod offers;
 mod piece;
 mod player;
@@ -65,6 +66,7 @@ pub fn small() -> Config {
         limits.input_max = 2000;
         limits.conversations_max = 6;
         limits.offers_max = 3;
+        limits.monitors_max = 4;
         limits.requests_max = 6;
         limits.conversation_window = 3000;
         limits.connection_window = 9000;

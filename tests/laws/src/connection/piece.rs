@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use liminal_proto::wire::{Body, RecordNumbers, Version, flag};
-use liminal_proto::{ConversationId, MessageId, Metadata, Pid, ReasonCode, RecordNumber};
+use liminal_proto::{ConversationId, LogId, MessageId, Metadata, Pid, ReasonCode, RecordNumber};
 
 use crate::Tape;
 use crate::frames::{conversation, disconnect, envelope, frame, ping, raw};
@@ -11,6 +11,7 @@ use crate::frames::{conversation, disconnect, envelope, frame, ping, raw};
 pub(super) fn piece(tape: &mut Tape<'_>) -> Vec<u8> {
     let mut bytes = match tape.byte() {
         240.. => of_serving(tape),
+        228..=239 => of_monitors(tape),
         other => match other % 24 {
             0..=5 => from_client(tape),
             6..=14 => from_server(tape),
@@ -87,6 +88,44 @@ fn metadata(tape: &mut Tape<'_>) -> Metadata {
         builder = builder.header("traceparent", &"x".repeat(usize::from(tape.byte()))).unwrap_or_default();
     }
     builder.build()
+}
+
+/// What concerns monitors and watches.
+fn of_monitors(tape: &mut Tape<'_>) -> Vec<u8> {
+    let stream = stream(tape);
+    let body = match tape.below(10) {
+        0 => Body::Monitor { pid: Pid::new(tape.number()) },
+        1 => Body::Watch { subject: text(tape) },
+        2 | 3 => Body::Monitoring,
+        4 => Body::Unmonitor,
+        5 => Body::Unmonitored,
+        6..=8 => {
+            let (log, record) = (LogId::new(tape.below(3).into()), RecordNumber::new(tape.number()));
+            let (flags, what, of, cause) = (tape.byte(), tape.below(12), tape.number(), reason(tape).get());
+            let timeout_ms = tape.one_in(2).then(|| tape.short().into());
+            let (subject, message, payload) = (text(tape), text(tape), payload(tape));
+            let metadata = (flags & flag::METADATA != 0).then(|| metadata(tape));
+            let body = Body::Record {
+                log,
+                record,
+                what,
+                of,
+                cause,
+                timeout_ms,
+                subject,
+                message,
+                metadata,
+                payload,
+            };
+            return frame(flags, stream, body);
+        }
+        _ => {
+            let log = LogId::new(tape.below(3).into());
+            let (from, to) = (RecordNumber::new(tape.number()), RecordNumber::new(tape.number()));
+            Body::Gap { log, from, to, why: tape.below(4).into(), subject: text(tape) }
+        }
+    };
+    frame(0, stream, body)
 }
 
 /// A message of 2.0, or a reply.

@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
-    Config, Connection, ConversationId, Event, Exit, ExitReason, Expects, Instant, LinkError, Message,
-    MessageId, Metadata, Next, Outcome, Phase, Pid, ReasonCode, RecordNumber, Reply, StreamId, Unanswered,
-    Wake, Wants,
+    Config, Connection, ConversationId, Event, Exit, ExitReason, Expects, Gap, GapReason, Instant, LinkError,
+    LogId, LogRecord, Logged, Message, MessageId, Metadata, Next, Notice, Outcome, Phase, Pid, ReasonCode,
+    RecordNumber, Reply, StreamId, Unanswered, Wake, Wants,
 };
 
+use super::monitors::Monitors;
 use super::offers::Offers;
 use super::written::Written;
 use super::{Call, Ends};
@@ -25,6 +26,7 @@ pub struct Player {
     seen: Vec<MessageId>,
     ends: Ends,
     offers: Offers,
+    monitors: Monitors,
     /// Conversations that were invited to: an id is used once.
     invited: BTreeSet<u64>,
     written: Written,
@@ -47,6 +49,7 @@ impl Player {
             seen: Vec::new(),
             ends: Ends::default(),
             offers: Offers::default(),
+            monitors: Monitors::default(),
             invited: BTreeSet::new(),
             written: Written::default(),
             closed: false,
@@ -180,6 +183,15 @@ impl Player {
             | Call::Serving(_)
             | Call::RefuseOffer(_)
             | Call::Withdrawn(_)) => self.command_offers(of_offers),
+            of_monitors @ (Call::Monitor(_)
+            | Call::Watch(_)
+            | Call::Unmonitor(_)
+            | Call::Monitoring(_)
+            | Call::RefuseMonitor(_)
+            | Call::Unmonitored(_)
+            | Call::Notice(..)
+            | Call::Record(..)
+            | Call::Gap(_)) => self.command_monitors(of_monitors),
             of_inviter @ (Call::Invite(_) | Call::Deliver(..)) => self.command_inviter(of_inviter),
             of_server => self.command_server(of_server),
         };
@@ -300,6 +312,70 @@ impl Player {
         }
     }
 
+    fn command_monitors(&mut self, command: Call) -> bool {
+        let (now, on) = (self.latest, StreamId::new);
+        match command {
+            Call::Monitor(pid) => {
+                let monitor = self.connection.monitor(now, Pid::new(pid));
+                monitor.map(|monitor| self.monitors.makes(monitor, false)).is_ok()
+            }
+            Call::Watch(len) => {
+                let subject = (len > 0).then(|| "s".repeat(len));
+                let monitor = self.connection.watch(now, subject.as_deref());
+                monitor.map(|monitor| self.monitors.makes(monitor, true)).is_ok()
+            }
+            Call::Unmonitor(at) => self.connection.unmonitor(now, on(at)).is_ok(),
+            Call::Monitoring(at) => {
+                self.connection.monitoring(now, on(at)).map(|()| self.monitors.stands(on(at))).is_ok()
+            }
+            Call::RefuseMonitor(at) => {
+                let refused =
+                    self.connection.refuse_monitor(now, on(at), ReasonCode::NOT_ALLOWED, Some("no"));
+                refused.map(|()| self.monitors.ends(on(at))).is_ok()
+            }
+            Call::Unmonitored(at) => {
+                self.connection.unmonitored(now, on(at)).map(|()| self.monitors.ends(on(at))).is_ok()
+            }
+            told => self.tell_monitors(told),
+        }
+    }
+
+    fn tell_monitors(&mut self, told: Call) -> bool {
+        let (now, on, number) = (self.latest, StreamId::new, RecordNumber::new(1));
+        let (log, subject) = (LogId::new(1), Some("subject".to_owned()));
+        match told {
+            Call::Notice(at, kind) => {
+                let reason = ExitReason::Crashed { text: "x".repeat(2000) };
+                let unanswered = Unanswered::new(3, [number]);
+                let exit = Exit { pid: Pid::new(1), record: number, reason, goes_on: true, unanswered };
+                let joined = Notice::Joined { pid: Pid::new(2) };
+                let last = Notice::Ended { cancelled: true };
+                let notice = [Notice::Exited(exit), joined, Notice::Failed, last][usize::from(kind)].clone();
+                let told = self.connection.notice(now, on(at), &notice).is_ok();
+                if told {
+                    self.monitors.tells(on(at), false);
+                }
+                if told && matches!(notice, Notice::Ended { .. }) {
+                    self.monitors.ends(on(at));
+                }
+                told
+            }
+            Call::Record(at, len) => {
+                let (id, payload) = (MessageId::new(1), Bytes::from(vec![6; len]));
+                let record =
+                    LogRecord { log, number, subject, what: Logged::Message { id, content: payload.into() } };
+                let told = self.connection.record(now, on(at), &record);
+                told.map(|()| self.monitors.tells(on(at), true)).is_ok()
+            }
+            Call::Gap(at) => {
+                let gap = Gap { log, from: number, to: number, subject, why: GapReason::TooSlow };
+                let told = self.connection.gap(now, on(at), &gap);
+                told.map(|()| self.monitors.tells(on(at), true)).is_ok()
+            }
+            other => panic!("{other:?} is told to no monitor"),
+        }
+    }
+
     fn command_inviter(&mut self, command: Call) -> bool {
         let (now, key) = (self.latest, ConversationId::new);
         match command {
@@ -355,6 +431,7 @@ impl Player {
                 self.closed = matches!(event, Event::Closed(_));
                 self.ends.on_event(&event);
                 self.offers.on_event(&self.connection, &event);
+                self.monitors.on_event(&self.connection, &event);
                 if let Event::Message(message) = event {
                     self.seen.insert(0, message.id);
                 }

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
-    Config, Connection, ConversationId, Event, Expects, Message, MessageId, Metadata, Next, Phase, Pid, Side,
+    Config, Connection, ConversationId, Event, Expects, LogId, LogRecord, Logged, Message, MessageId,
+    Metadata, Next, Notice, Phase, Pid, RecordNumber, Side,
 };
 
 use super::Beginning;
@@ -37,7 +38,7 @@ pub fn assert_splits_are_equal(beginning: Beginning, bytes: &[u8], cuts: &[usize
     assert_eq!(transcript(&mut make(), &single), whole);
 }
 
-/// A client with a few conversations and requests in flight, and an offer.
+/// A client with a few conversations and requests in flight, an offer, a monitor and a watch.
 #[must_use]
 pub fn busy_client(dialect: Dialect) -> Connection {
     let mut client = client_of(dialect.version().major, Config::default());
@@ -50,6 +51,8 @@ pub fn busy_client(dialect: Dialect) -> Connection {
     }
     if dialect == Dialect::V2 {
         client.serve(START, Some("subject"), 2).unwrap();
+        client.monitor(START, Pid::new(7)).unwrap();
+        client.watch(START, None).unwrap();
     }
     output(&mut client);
     client
@@ -66,6 +69,7 @@ fn transcript(connection: &mut Connection, pieces: &[&[u8]]) -> (Vec<Event>, Vec
             while let Next::Event(event) = connection.poll() {
                 if connection.phase() != Phase::Closed {
                     serve_and_invite(connection, &event);
+                    tell(connection, &event);
                 }
                 told.push(event);
             }
@@ -90,6 +94,21 @@ fn serve_and_invite(connection: &mut Connection, event: &Event) {
         for message in [1, 2] {
             let _ = connection.deliver(START, request(key, message));
         }
+    }
+}
+
+/// Whoever looks on is told something at once.
+fn tell(connection: &mut Connection, event: &Event) {
+    match event {
+        Event::Monitor { monitor, .. } => {
+            let _ = connection.notice(START, *monitor, &Notice::Joined { pid: Pid::new(8) });
+        }
+        Event::Watch { monitor, .. } => {
+            let (log, number, subject) = (LogId::new(1), RecordNumber::new(2), None);
+            let _ =
+                connection.record(START, *monitor, &LogRecord { log, number, subject, what: Logged::Failed });
+        }
+        _ => {}
     }
 }
 

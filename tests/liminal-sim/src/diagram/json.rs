@@ -243,8 +243,9 @@ fn answer(answer: &Answer) -> Value {
 
 fn load(load: Load) -> Value {
     json!({
-        "links": load.links, "conversations": load.conversations, "requests": load.requests,
-        "running": load.running, "held_bytes": load.held_bytes, "timers": load.timers,
+        "links": load.links, "conversations": load.conversations, "participants": load.participants,
+        "requests": load.requests, "running": load.running, "held_bytes": load.held_bytes, "timers": load.timers,
+        "monitors": load.monitors, "waiting_bytes": load.waiting_bytes,
     })
 }
 
