@@ -196,6 +196,12 @@ impl World<'_> {
         &self.address
     }
 
+    /// How clients connect.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// A client with a driver.
     #[must_use]
     pub fn connect(&self) -> Arc<dyn Handle> {

@@ -7,16 +7,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use liminal_core::participant::{AsyncFactory, AsyncParticipant, Pending};
 use liminal_core::{
-    Answer, Context, CrashPolicy, Factory, Invocation, Leaving, Participant, Received, Subject,
+    Answer, Context, CrashPolicy, Factory, Invocation, Leaving, Participant, Received, Subject, Watched,
 };
 use liminal_driver::client::{Connectivity, Reconnect, Standing};
 use liminal_driver::error::{
-    AskError, AwaitCrashError, BindError, CloseError, ConnectError, Crash, Lost, MessageError, NeedsVersion2,
-    OpenError, ReceiveError, ReconnectError, ServeError, ServiceEnd,
+    AskError, AwaitCrashError, BindError, CloseError, ConnectError, Crash, Lost, MessageError, MonitorEnd,
+    MonitorError, NeedsVersion2, OpenError, ReceiveError, ReconnectError, ServeError, ServiceEnd,
 };
 use liminal_driver::server::{Answers, Host};
 use liminal_driver::{Address, ServerOptions};
-use liminal_proto::{Config, Content, MessageId, Pid, ReasonCode, Reply, Terms, Version};
+use liminal_proto::{Config, Content, MessageId, Notice, Pid, ReasonCode, Reply, Terms, Version};
 
 /// A transport, as the suite sees it.
 pub trait Transport: Send + Sync + 'static {
@@ -86,6 +86,18 @@ pub trait Handle: Send + Sync {
     /// # Errors
     ///
     /// Those of the handle.
+    fn monitor(&self, participant: Pid) -> Result<Arc<dyn Monitor>, MonitorError>;
+    /// See the handle of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the handle.
+    fn watch(&self, subject: Subject) -> Result<Arc<dyn Watch>, MonitorError>;
+    /// See the handle of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the handle.
     fn ping(&self) -> Result<Duration, Lost>;
     /// See the handle of the transport.
     ///
@@ -115,6 +127,38 @@ pub trait Service: Send + Sync {
     fn standing_changed(&self, from: &Standing) -> Standing;
     /// See the service of the transport.
     fn ended(&self) -> ServiceEnd;
+}
+
+/// A conversation of others whose life is told. Dropping it drops the monitor.
+pub trait Monitor: Send + Sync {
+    /// See the monitor of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the monitor.
+    fn next(&self) -> Result<Notice, MonitorEnd>;
+    /// See the monitor of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the monitor.
+    fn next_within(&self, timeout: Duration) -> Result<Option<Notice>, MonitorEnd>;
+}
+
+/// The logs of conversations of others. Dropping it drops the watch.
+pub trait Watch: Send + Sync {
+    /// See the watch of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the watch.
+    fn next(&self) -> Result<Watched, MonitorEnd>;
+    /// See the watch of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the watch.
+    fn next_within(&self, timeout: Duration) -> Result<Option<Watched>, MonitorEnd>;
 }
 
 /// A conversation. Dropping it drops the conversation.

@@ -9,18 +9,21 @@ use liminal_core::participant::AsyncFactory;
 use liminal_core::{Factory, Subject};
 use liminal_driver::client::{Client, Connectivity, Line, Look, Reconnect, Topic};
 use liminal_driver::error::{
-    AskError, AwaitCrashError, CloseError, Crash, Lost, MessageError, NeedsVersion2, OpenError, ReceiveError,
-    ReconnectError, ServeError,
+    AskError, AwaitCrashError, CloseError, Crash, Lost, MessageError, MonitorError, NeedsVersion2, OpenError,
+    ReceiveError, ReconnectError, ServeError,
 };
 use liminal_driver::server::{Host, Kind};
-use liminal_proto::{CloseReason, Content, ConversationId, LinkError, MessageId, Pid, Reply, Terms, Version};
+use liminal_proto::{
+    CloseReason, Content, ConversationId, LinkError, MessageId, Pid, Reply, StreamId, Terms, Version,
+};
 
 use crate::link::{Link, Patience};
+use crate::monitor::{Monitor, Monitored, Watch};
 use crate::park::{park_until, waker};
 use crate::service::Service;
 
-/// A connection to a server. Cheap to clone; when the last clone, the last conversation and the last service are
-/// gone, the connection closes gracefully.
+/// A connection to a server. Cheap to clone; when the last clone is gone, and the last conversation, service, monitor
+/// and watch that came of it, the connection closes gracefully.
 #[derive(Clone)]
 pub struct Handle {
     owner: Arc<Owner>,
@@ -199,6 +202,48 @@ impl Handle {
         self.serve(subject, Kind::Hosted(Arc::new(host)), capacity)
     }
 
+    /// Monitors the conversation that a participant takes part in, whoever opened it: what becomes of its participants
+    /// is told from now on, however they end, with what was unanswered then, and that it is over.
+    ///
+    /// The server says who may; a server of ours lets those who are on its machine.
+    ///
+    /// # Errors
+    ///
+    /// The server speaks 1.0 or refuses, because this client may not, or the participant takes part no more; or the
+    /// connection was lost.
+    pub fn monitor(&self, participant: Pid) -> Result<Monitor, MonitorError> {
+        self.monitor_by(|client| client.monitor(participant)).map(Monitor::new)
+    }
+
+    /// Watches the conversations on a subject, whoever opened them; with [`Subject::Any`] those on every subject. Every
+    /// record of them is told from now on: what was said, answered and refused, who joined, left and exited. Of those
+    /// that are open already a [gap](liminal_core::Watched::Gap) says how far they are.
+    ///
+    /// The server says who may; a server of ours lets those who are on its machine.
+    ///
+    /// # Errors
+    ///
+    /// The server speaks 1.0 or refuses, because this client may not, or there are too many; the subject is too long;
+    /// or the connection was lost.
+    pub fn watch(&self, subject: impl Into<Subject>) -> Result<Watch, MonitorError> {
+        let subject = subject.into();
+        self.monitor_by(|client| client.watch(&subject)).map(Watch::new)
+    }
+
+    fn monitor_by(
+        &self,
+        mut ask: impl FnMut(&mut Client) -> Result<Option<StreamId>, MonitorError>,
+    ) -> Result<Monitored, MonitorError> {
+        let link = self.owner.link().map_err(MonitorError::Lost)?;
+        let asked = link.send(&mut Patience::forever(), |client| ask(client).transpose());
+        let id = forever(asked, MonitorError::Lost)?;
+        let monitored = Monitored { link, id, _owner: Arc::clone(&self.owner) };
+        let stands =
+            monitored.link.wait(Topic::Monitor(id), Patience::forever(), |client, _| client.monitoring(id));
+        forever(stands, MonitorError::Lost)?;
+        Ok(monitored)
+    }
+
     /// Asks the server for a sign of life, and says how long it took.
     ///
     /// # Errors
@@ -218,12 +263,13 @@ impl Handle {
     /// the last that counts.
     ///
     /// * **Conversations end with the connection that they were opened on**, as without this: whoever waits in one is
-    ///   told that it is lost, and whether what was asked was served is not known. None is ever resumed.
+    ///   told that it is lost, and whether what was asked was served is not known. None is ever resumed. So do monitors
+    ///   and watches.
     /// * **What is [served](Self::serve) is offered again**, with the same participants and the same capacity, unless
     ///   it was withdrawn.
-    /// * **Calls that need a connection wait for one**: [`open`](Self::open), [`serve`](Self::serve) and
-    ///   [`ping`](Self::ping), [`Reconnect::wait_time`] at most; then they fail as lost. One that was sent is never
-    ///   sent again.
+    /// * **Calls that need a connection wait for one**: [`open`](Self::open), [`serve`](Self::serve),
+    ///   [`monitor`](Self::monitor), [`watch`](Self::watch) and [`ping`](Self::ping), [`Reconnect::wait_time`] at most;
+    ///   then they fail as lost. One that was sent is never sent again.
     /// * A server that stops is one that may be back, so its goodbye is a loss as well.
     ///
     /// [`connectivity`](Self::connectivity) says how it is going.
@@ -489,7 +535,7 @@ pub(crate) fn until<T>(
 }
 
 /// From now on until `timeout` has passed; for ever when nobody will see that.
-fn within(timeout: Duration) -> Patience {
+pub(crate) fn within(timeout: Duration) -> Patience {
     let since = Instant::now();
     Patience { since, until: since.checked_add(timeout) }
 }

@@ -38,6 +38,7 @@ mod driver;
 mod handle;
 mod link;
 mod listener;
+mod monitor;
 mod park;
 mod server;
 mod service;
@@ -51,10 +52,11 @@ pub use handle::{Conversation, Handle};
 pub use liminal_core::participant::{
     AsyncContext, AsyncParticipant, Context, Participant, Received, async_fn, from_fn,
 };
-pub use liminal_core::{Answer, Call, CrashPolicy, Invocation, RegisterError, Subject};
+pub use liminal_core::{Answer, Call, CrashPolicy, Invocation, RegisterError, Subject, Watched};
 pub use liminal_driver::client::{Backoff, Connectivity, Outage, Reconnect, Standing};
 pub use liminal_driver::server::{Answers, Host, Hosted, Kind};
-pub use liminal_driver::{Address, Recorder, ServerOptions, error};
-pub use liminal_proto::{Config, OnExit, Terms};
+pub use liminal_driver::{Address, Monitoring, Recorder, ServerOptions, error};
+pub use liminal_proto::{Config, Gap, GapReason, LogRecord, Logged, Notice, OnExit, Pid, Terms};
+pub use monitor::{Monitor, Watch};
 pub use server::{Server, Stopper, bind, bind_with};
 pub use service::Service;

@@ -98,6 +98,11 @@ impl TryWrite for Handed {
         }
     }
 
+    fn put_off(&mut self, _reader: &Waker) {
+        self.0.blocked.store(true, Ordering::Release);
+        self.0.start();
+    }
+
     /// The thread that waits for the socket minds how long that lasts.
     fn blocked(&mut self, _reader: &Waker) {}
 

@@ -178,6 +178,45 @@ pub enum ServiceEnd {
     Lost(CloseReason),
 }
 
+/// Why conversations of others are not told.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MonitorError {
+    /// The peer speaks 1.0, which tells nobody of the conversations of others.
+    #[error("this needs protocol version 2.0, and the server speaks 1.0")]
+    NeedsVersion2,
+    /// The server refused: this client may not, the participant takes part no more, there are too many, …
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// The connection does not take the command.
+    #[error("{0}")]
+    Rejected(CommandError),
+    /// The connection ended first.
+    #[error("connection lost: {0}")]
+    Lost(CloseReason),
+}
+
+/// Why nothing more is told to a monitor or a watch. What was told before was taken then.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MonitorEnd {
+    /// The conversation that was monitored is over.
+    #[error("the conversation is over")]
+    Over,
+    /// The server gives it up, for example because this client does not keep up.
+    #[error("given up by the server: {0}")]
+    Refused(Refusal),
+    /// The server has ended it.
+    #[error("ended by the server")]
+    Dismissed,
+    /// What was told was not taken, and too much of it waited.
+    #[error("too much was told that was not taken")]
+    TooSlow,
+    /// The connection ended.
+    #[error("connection lost: {0}")]
+    Lost(CloseReason),
+}
+
 /// Why a handle cannot be told to reconnect.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]

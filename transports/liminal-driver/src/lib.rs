@@ -31,5 +31,5 @@ pub use client::Client;
 pub use clock::Clock;
 pub use recorder::Recorder;
 pub use scratch::with_scratch;
-pub use server::{AdmissionOptions, ServerOptions, StopOptions};
+pub use server::{AdmissionOptions, Monitoring, ServerOptions, StopOptions};
 pub use unsent::Unsent;

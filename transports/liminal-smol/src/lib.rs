@@ -44,12 +44,14 @@ use liminal_driver::error::{BindError, ConnectError};
 pub use liminal_core::participant::{
     AsyncContext, AsyncParticipant, Context, Participant, Received, async_fn, from_fn,
 };
-pub use liminal_core::{Answer, Call, CrashPolicy, Invocation, RegisterError, Subject};
-pub use liminal_driver::asynchronous::{Conversation, Driver, Handle, Server, Service, Stopper};
+pub use liminal_core::{Answer, Call, CrashPolicy, Invocation, RegisterError, Subject, Watched};
+pub use liminal_driver::asynchronous::{
+    Conversation, Driver, Handle, Monitor, Server, Service, Stopper, Watch,
+};
 pub use liminal_driver::client::{Backoff, Connectivity, Outage, Reconnect, Standing};
 pub use liminal_driver::server::{Answers, Host, Hosted, Kind};
-pub use liminal_driver::{Address, Recorder, ServerOptions, error};
-pub use liminal_proto::{Config, OnExit, Terms};
+pub use liminal_driver::{Address, Monitoring, Recorder, ServerOptions, error};
+pub use liminal_proto::{Config, Gap, GapReason, LogRecord, Logged, Notice, OnExit, Pid, Terms};
 
 /// The timers of smol.
 #[derive(Clone, Copy, Debug, Default)]

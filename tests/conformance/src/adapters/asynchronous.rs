@@ -10,21 +10,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_lite::FutureExt as _;
-use liminal_core::Subject;
+use liminal_core::{Subject, Watched};
 use liminal_driver::asynchronous::{self, Driver, Stopper};
 use liminal_driver::client::{Connectivity, Reconnect, Standing};
 use liminal_driver::error::{
-    AskError, AwaitCrashError, BindError, CloseError, ConnectError, Crash, Lost, MessageError, NeedsVersion2,
-    OpenError, ReceiveError, ReconnectError, ServeError, ServiceEnd,
+    AskError, AwaitCrashError, BindError, CloseError, ConnectError, Crash, Lost, MessageError, MonitorEnd,
+    MonitorError, NeedsVersion2, OpenError, ReceiveError, ReconnectError, ServeError, ServiceEnd,
 };
 use liminal_driver::server::Kind;
 use liminal_driver::{Address, ServerOptions};
-use liminal_proto::{CloseReason, Config, Content, MessageId, Pid, Reply, Terms, Version};
+use liminal_proto::{CloseReason, Config, Content, MessageId, Notice, Pid, Reply, Terms, Version};
 
 use crate::futures::Pump;
 use crate::threads::Threads;
 use crate::transport::{
-    AsyncBoxed, Boxed, Cast, Conversation, Handle, Refusing, Role, Server, Service, Transport,
+    AsyncBoxed, Boxed, Cast, Conversation, Handle, Monitor, Refusing, Role, Server, Service, Transport, Watch,
 };
 
 /// `liminal-smol`.
@@ -229,6 +229,14 @@ impl Handle for Connected {
         Ok(Arc::new(Offered(service?)))
     }
 
+    fn monitor(&self, participant: Pid) -> Result<Arc<dyn Monitor>, MonitorError> {
+        Ok(Arc::new(Monitoring(wait(self.handle.monitor(participant))?)))
+    }
+
+    fn watch(&self, subject: Subject) -> Result<Arc<dyn Watch>, MonitorError> {
+        Ok(Arc::new(Watching(wait(self.handle.watch(subject))?)))
+    }
+
     fn ping(&self) -> Result<Duration, Lost> {
         wait(self.handle.ping())
     }
@@ -275,6 +283,30 @@ impl Service for Offered {
 
     fn ended(&self) -> ServiceEnd {
         wait(self.0.ended())
+    }
+}
+
+struct Monitoring(asynchronous::Monitor);
+
+impl Monitor for Monitoring {
+    fn next(&self) -> Result<Notice, MonitorEnd> {
+        wait(self.0.next())
+    }
+
+    fn next_within(&self, timeout: Duration) -> Result<Option<Notice>, MonitorEnd> {
+        wait(self.0.next_within(timeout))
+    }
+}
+
+struct Watching(asynchronous::Watch);
+
+impl Watch for Watching {
+    fn next(&self) -> Result<Watched, MonitorEnd> {
+        wait(self.0.next())
+    }
+
+    fn next_within(&self, timeout: Duration) -> Result<Option<Watched>, MonitorEnd> {
+        wait(self.0.next_within(timeout))
     }
 }
 

@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use liminal_blocking::error::{
-    AskError, AwaitCrashError, BindError, CloseError, ConnectError, Crash, Lost, MessageError, NeedsVersion2,
-    OpenError, ReceiveError, ReconnectError, ServeError, ServiceEnd,
+    AskError, AwaitCrashError, BindError, CloseError, ConnectError, Crash, Lost, MessageError, MonitorEnd,
+    MonitorError, NeedsVersion2, OpenError, ReceiveError, ReconnectError, ServeError, ServiceEnd,
 };
 use liminal_blocking::{
     Address, Config, Connectivity, Driver, Kind, Reconnect, ServerOptions, Standing, Stopper, Subject,
+    Watched,
 };
-use liminal_proto::{Content, MessageId, Pid, Reply, Terms, Version};
+use liminal_proto::{Content, MessageId, Notice, Pid, Reply, Terms, Version};
 
 use crate::threads::Threads;
 use crate::transport::{
-    AsyncBoxed, Boxed, Cast, Conversation, Handle, Refusing, Role, Server, Service, Transport,
+    AsyncBoxed, Boxed, Cast, Conversation, Handle, Monitor, Refusing, Role, Server, Service, Transport, Watch,
 };
 
 /// `liminal-blocking`.
@@ -113,6 +114,14 @@ impl Handle for Connected {
         Ok(Arc::new(Offered(service?)))
     }
 
+    fn monitor(&self, participant: Pid) -> Result<Arc<dyn Monitor>, MonitorError> {
+        Ok(Arc::new(Monitoring(self.handle.monitor(participant)?)))
+    }
+
+    fn watch(&self, subject: Subject) -> Result<Arc<dyn Watch>, MonitorError> {
+        Ok(Arc::new(Watching(self.handle.watch(subject)?)))
+    }
+
     fn ping(&self) -> Result<Duration, Lost> {
         self.handle.ping()
     }
@@ -159,6 +168,30 @@ impl Service for Offered {
 
     fn ended(&self) -> ServiceEnd {
         self.0.ended()
+    }
+}
+
+struct Monitoring(liminal_blocking::Monitor);
+
+impl Monitor for Monitoring {
+    fn next(&self) -> Result<Notice, MonitorEnd> {
+        self.0.next()
+    }
+
+    fn next_within(&self, timeout: Duration) -> Result<Option<Notice>, MonitorEnd> {
+        self.0.next_within(timeout)
+    }
+}
+
+struct Watching(liminal_blocking::Watch);
+
+impl Watch for Watching {
+    fn next(&self) -> Result<Watched, MonitorEnd> {
+        self.0.next()
+    }
+
+    fn next_within(&self, timeout: Duration) -> Result<Option<Watched>, MonitorEnd> {
+        self.0.next_within(timeout)
     }
 }
 

@@ -12,6 +12,8 @@ pub mod large;
 pub mod many;
 pub mod memory;
 pub mod metadata;
+pub mod monitor;
+
 pub mod narrow;
 pub mod policy;
 pub mod reconnect;
@@ -115,6 +117,19 @@ macro_rules! for_every_case {
                 large_replies_of_a_responder_find_their_way
                 replies_that_find_no_room_wait_for_it
                 a_server_that_stops_ends_services
+            }
+            monitor {
+                a_watch_is_told_every_record_once_in_the_order_of_the_log
+                a_watch_of_what_is_open_begins_with_a_gap
+                an_exit_is_told_with_what_was_unanswered
+                a_conversation_that_goes_on_is_monitored_to_its_end
+                who_watches_and_does_not_read_finds_a_gap_and_slows_nobody
+                who_watches_and_is_killed_is_nothing_to_the_conversation
+                a_watch_ends_with_its_connection
+                who_may_not_look_on_is_refused
+                what_cannot_be_monitored_is_refused_with_its_code
+                frames_of_monitors_out_of_place_are_judged_with_their_code
+                monitoring_needs_version_2
             }
             reconnect {
                 a_client_comes_back_when_its_connection_is_lost
@@ -281,6 +296,7 @@ mod tests {
             include_str!("large.rs"),
             include_str!("many.rs"),
             include_str!("memory.rs"),
+            include_str!("monitor.rs"),
             include_str!("wire_1_0.rs"),
             include_str!("hostile.rs"),
             include_str!("admission.rs"),

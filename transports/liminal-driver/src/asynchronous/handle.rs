@@ -11,19 +11,20 @@ use bytes::Bytes;
 use futures_lite::FutureExt as _;
 use liminal_core::participant::AsyncFactory;
 use liminal_core::{Factory, Subject};
-use liminal_proto::{CloseReason, Content, ConversationId, MessageId, Pid, Reply, Terms, Version};
+use liminal_proto::{CloseReason, Content, ConversationId, MessageId, Pid, Reply, StreamId, Terms, Version};
 
 use super::link::{Link, Waiting};
+use super::monitor::{Monitor, Monitored, Watch};
 use super::service::Service;
 use crate::client::{Client, Connectivity, Line, Look, Reconnect, SharedClient, Topic};
 use crate::error::{
-    AskError, AwaitCrashError, CloseError, Crash, Lost, MessageError, NeedsVersion2, OpenError, ReceiveError,
-    ReconnectError, ServeError,
+    AskError, AwaitCrashError, CloseError, Crash, Lost, MessageError, MonitorError, NeedsVersion2, OpenError,
+    ReceiveError, ReconnectError, ServeError,
 };
 use crate::server::{Host, Kind};
 
-/// A connection to a server. Cheap to clone; when the last clone, the last conversation and the last service are
-/// gone, the connection closes gracefully.
+/// A connection to a server. Cheap to clone; when the last clone is gone, and the last conversation, service, monitor
+/// and watch that came of it, the connection closes gracefully.
 ///
 /// Every future may be dropped at any await: what was sent stays sent, and nothing else is lost.
 #[derive(Clone)]
@@ -200,6 +201,45 @@ impl Handle {
         self.serve(subject, Kind::Hosted(Arc::new(host)), capacity).await
     }
 
+    /// Monitors the conversation that a participant takes part in, whoever opened it: what becomes of its participants
+    /// is told from now on, however they end, with what was unanswered then, and that it is over.
+    ///
+    /// The server says who may; a server of ours lets those who are on its machine.
+    ///
+    /// # Errors
+    ///
+    /// The server speaks 1.0 or refuses, because this client may not, or the participant takes part no more; or the
+    /// connection was lost.
+    pub async fn monitor(&self, participant: Pid) -> Result<Monitor, MonitorError> {
+        self.monitor_by(|client| client.monitor(participant)).await.map(Monitor::new)
+    }
+
+    /// Watches the conversations on a subject, whoever opened them; with [`Subject::Any`] those on every subject. Every
+    /// record of them is told from now on: what was said, answered and refused, who joined, left and exited. Of those
+    /// that are open already a [gap](liminal_core::Watched::Gap) says how far they are.
+    ///
+    /// The server says who may; a server of ours lets those who are on its machine.
+    ///
+    /// # Errors
+    ///
+    /// The server speaks 1.0 or refuses, because this client may not, or there are too many; the subject is too long;
+    /// or the connection was lost.
+    pub async fn watch(&self, subject: impl Into<Subject>) -> Result<Watch, MonitorError> {
+        let subject = subject.into();
+        self.monitor_by(|client| client.watch(&subject)).await.map(Watch::new)
+    }
+
+    async fn monitor_by(
+        &self,
+        mut ask: impl FnMut(&mut Client) -> Result<Option<StreamId>, MonitorError> + Unpin,
+    ) -> Result<Monitored, MonitorError> {
+        let link = self.owner.link().await.map_err(MonitorError::Lost)?;
+        let id = link.send(|client| ask(client).transpose()).await?;
+        let monitored = Monitored { link, id, _owner: Arc::clone(&self.owner) };
+        Waiting::new(&monitored.link, Topic::Monitor(id), |client| client.monitoring(id)).await?;
+        Ok(monitored)
+    }
+
     /// Asks the server for a sign of life, and says how long it took.
     ///
     /// # Errors
@@ -219,12 +259,13 @@ impl Handle {
     /// the last that counts.
     ///
     /// * **Conversations end with the connection that they were opened on**, as without this: whoever waits in one is
-    ///   told that it is lost, and whether what was asked was served is not known. None is ever resumed.
+    ///   told that it is lost, and whether what was asked was served is not known. None is ever resumed. So do monitors
+    ///   and watches.
     /// * **What is [served](Self::serve) is offered again**, with the same participants and the same capacity, unless
     ///   it was withdrawn.
-    /// * **Calls that need a connection wait for one**: [`open`](Self::open), [`serve`](Self::serve) and
-    ///   [`ping`](Self::ping), [`Reconnect::wait_time`] at most; then they fail as lost. One that was sent is never
-    ///   sent again.
+    /// * **Calls that need a connection wait for one**: [`open`](Self::open), [`serve`](Self::serve),
+    ///   [`monitor`](Self::monitor), [`watch`](Self::watch) and [`ping`](Self::ping), [`Reconnect::wait_time`] at most;
+    ///   then they fail as lost. One that was sent is never sent again.
     /// * A server that stops is one that may be back, so its goodbye is a loss as well.
     ///
     /// [`connectivity`](Self::connectivity) says how it is going.
@@ -437,17 +478,7 @@ impl Conversation {
 
     /// The outcome of `wait`, or `None` after `timeout`.
     async fn within<T>(&self, timeout: Duration, wait: impl Future<Output = T>) -> Option<T> {
-        let mut wait = pin!(wait);
-        let mut alarm = None;
-        std::future::poll_fn(|cx| {
-            if let Poll::Ready(outcome) = wait.as_mut().poll(cx) {
-                return Poll::Ready(Some(outcome));
-            }
-            // Armed only when there is something to wait for: most calls never need it.
-            let alarm = alarm.get_or_insert_with(|| self.link.sleeper.sleep_until(after(timeout)));
-            alarm.as_mut().poll(cx).map(|()| None)
-        })
-        .await
+        within(&self.link, timeout, wait).await
     }
 }
 
@@ -481,6 +512,21 @@ impl Drop for Claim<'_> {
     fn drop(&mut self) {
         self.link.lock().client.forget(self.conversation, self.message);
     }
+}
+
+/// The outcome of `wait`, or `None` after `timeout`.
+pub(super) async fn within<T>(link: &Link, timeout: Duration, wait: impl Future<Output = T>) -> Option<T> {
+    let mut wait = pin!(wait);
+    let mut alarm = None;
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(outcome) = wait.as_mut().poll(cx) {
+            return Poll::Ready(Some(outcome));
+        }
+        // Armed only when there is something to wait for: most calls never need it.
+        let alarm = alarm.get_or_insert_with(|| link.sleeper.sleep_until(after(timeout)));
+        alarm.as_mut().poll(cx).map(|()| None)
+    })
+    .await
 }
 
 /// Looks when something about the line changes, until `look` has an answer.

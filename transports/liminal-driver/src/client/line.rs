@@ -146,8 +146,8 @@ impl<L: SharedClient> Line<L> {
 
     /// Waits for whatever may change what was asked here.
     #[must_use]
-    pub const fn watch(&self) -> Watch<'_, L> {
-        Watch { line: self, number: None }
+    pub const fn watch(&self) -> LineWatch<'_, L> {
+        LineWatch { line: self, number: None }
     }
 
     // ── what its driver does ────────────────────────────────────────────────────────────────────
@@ -276,12 +276,12 @@ impl<L> State<L> {
 
 /// Somebody who waits for something to change. Dropped, it waits no more.
 #[derive(Debug)]
-pub struct Watch<'a, L> {
+pub struct LineWatch<'a, L> {
     line: &'a Line<L>,
     number: Option<u64>,
 }
 
-impl<L> Watch<'_, L> {
+impl<L> LineWatch<'_, L> {
     /// Wakes this one when something has changed after now.
     pub fn wait(&mut self, waker: &Waker) {
         let mut state = self.line.lock();
@@ -296,7 +296,7 @@ impl<L> Watch<'_, L> {
     }
 }
 
-impl<L> Drop for Watch<'_, L> {
+impl<L> Drop for LineWatch<'_, L> {
     fn drop(&mut self) {
         if let Some(number) = self.number {
             let watch = self.line.lock().watches.remove(&number);

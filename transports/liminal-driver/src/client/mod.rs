@@ -3,6 +3,7 @@
 
 mod line;
 mod mailbox;
+mod monitors;
 mod participants;
 mod reconnect;
 mod recording;
@@ -22,8 +23,10 @@ use liminal_proto::{
     Version, Wake, Wants,
 };
 
-pub use self::line::{Line, Look, OfferOn, ServiceId, ToOffer, Watch};
+pub use self::line::{Line, LineWatch, Look, OfferOn, ServiceId, ToOffer};
 use self::mailbox::{Awaited, Ended, Mailbox, Opening};
+use self::monitors::Monitors;
+pub use self::monitors::{NOTICES_MAX, WATCHED_BYTES_MAX};
 pub use self::participants::{Linked, Participants, Registration, SharedClient};
 pub use self::reconnect::{Backoff, Reconnect};
 use self::recording::Recording;
@@ -61,6 +64,8 @@ pub struct Client {
     wanting: Topic,
     /// What it serves, since it first did.
     services: Option<Box<Services>>,
+    /// What it has asked to be told of conversations of others.
+    monitors: Monitors,
 }
 
 /// What somebody waits for. The end of the connection wakes everybody.
@@ -78,6 +83,8 @@ pub enum Topic {
     Message(ConversationId, MessageId),
     /// An offer of this side.
     Offer(StreamId),
+    /// A monitor, or a watch, of this side.
+    Monitor(StreamId),
 }
 
 /// Somebody who waits.
@@ -119,6 +126,7 @@ impl Client {
             recording: None,
             wanting: Topic::Room,
             services: None,
+            monitors: Monitors::default(),
         }
     }
 
@@ -302,7 +310,7 @@ impl Client {
             }
             Event::Failed { conversation } => self.with(conversation, |mailbox| mailbox.exited = true),
             Event::Ended { conversation } => self.with(conversation, |mailbox| mailbox.ended = true),
-            _ => {}
+            event => self.on_monitor_event(event),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::Clock;
 use crate::asynchronous::Sleeper;
 use crate::error::ServeError;
 use crate::server::{
-    AdmissionOptions, Connected, Hub, Kind, Outlet, Pool, ServerOptions, Spawn, StopOptions,
+    AdmissionOptions, Connected, Hub, Kind, Monitoring, Outlet, Pool, ServerOptions, Spawn, StopOptions,
 };
 
 /// What participants may hold of messages that they are not through with, in bytes with their charge: as much
@@ -133,6 +133,8 @@ fn options() -> ServerOptions {
         connection: Config::default(),
         bus,
         admission: AdmissionOptions::default(),
+        // A server has no such wishes of its clients.
+        monitoring: Monitoring::Nobody,
         held_reply_bytes_max: HELD_BYTES_MAX,
         memory_bytes_max: 0,
         stop: StopOptions::default(),

@@ -80,11 +80,19 @@ pub enum Peer {
 }
 
 impl Peer {
+    /// Whether it is on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        match self {
+            Self::Network(address) => address.ip().to_canonical().is_loopback(),
+            Self::Local(_) => true,
+        }
+    }
+
     /// Whose connections are counted together with this one; `None`: nobody counts them.
     fn origin(&self) -> Option<IpAddr> {
         let Self::Network(address) = self else { return None };
         match address.ip().to_canonical() {
-            ip if ip.is_loopback() => None,
+            _ if self.is_local() => None,
             IpAddr::V4(ip) => Some(ip.into()),
             IpAddr::V6(ip) => Some(network(ip).into()),
         }

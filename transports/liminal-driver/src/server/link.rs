@@ -11,7 +11,7 @@ use liminal_proto::{CloseReason, Connection, ConversationId, Event, Instant, Lin
 
 use smallvec::SmallVec;
 
-use super::{Admitted, Hub, MemoryAccount, MemoryBudget, Outlet};
+use super::{Admitted, Hub, MemoryAccount, MemoryBudget, Outlet, Peer};
 use crate::unsent::Unsent;
 
 /// Events handed to the bus at once. The bus is locked once for all of them, and the links that they
@@ -25,6 +25,12 @@ type Events = SmallVec<[Event; 1]>;
 pub trait TryWrite: Send {
     /// Writes what the stream takes at once. `Pending`: `waker` is woken when it takes more.
     fn try_write(&mut self, slices: &[IoSlice<'_>], waker: &Waker) -> Poll<io::Result<usize>>;
+
+    /// Something is to be written that nobody is about to write. Wakes the reader, who does it then; a transport
+    /// whose reader cannot be woken has somebody else do it.
+    fn put_off(&mut self, reader: &Waker) {
+        reader.wake_by_ref();
+    }
 
     /// The stream takes no more. Wakes the reader, who then minds how long that lasts; a transport whose
     /// writer minds that by itself leaves the reader alone.
@@ -53,6 +59,10 @@ pub struct ServerLink {
     said: AtomicBool,
     /// Whether the bus has given its participants something that it does not know to be taken.
     given: AtomicBool,
+    /// Whether the bus has told it, as one that looks on, something that it does not know to be written.
+    looked_on: AtomicBool,
+    /// Whether that was written, or nearly all of it, and the bus does not know.
+    drained: AtomicBool,
     /// Whether a reply found no room at the last try. Changed while the state is locked.
     full: AtomicBool,
 }
@@ -108,7 +118,7 @@ impl ServerLink {
             over: false,
             attention: true,
         };
-        let [said, given, full] = [false; 3].map(AtomicBool::new);
+        let [said, given, looked_on, drained, full] = [false; 5].map(AtomicBool::new);
         let memory = memory.account(id);
         Arc::new(Self {
             id,
@@ -118,6 +128,8 @@ impl ServerLink {
             outbox: Mutex::default(),
             said,
             given,
+            looked_on,
+            drained,
             full,
         })
     }
@@ -140,7 +152,8 @@ impl ServerLink {
     ) -> (Wants, Instant) {
         let mut step = Some(step);
         let mut flushed = false;
-        let mut credited = false;
+        // What was put off is as good as that.
+        let mut credited = self.drained.load(Ordering::Acquire);
         let mut now = hub.clock().now();
         loop {
             let (events, wants) = self.poll(now, step.take(), &mut credited);
@@ -207,6 +220,11 @@ impl ServerLink {
             self.said.store(true, Ordering::Release);
         }
         waited
+    }
+
+    /// Who is at its other end.
+    pub(super) const fn peer(&self) -> &Peer {
+        self.admitted.peer()
     }
 
     /// How many bytes of input the connection has room for.
@@ -293,6 +311,9 @@ impl Outlet for ServerLink {
             self.given.store(true, Ordering::Release);
         }
         let mut outbox = self.outbox();
+        if command.is_looked_on() {
+            self.looked_on.store(true, Ordering::Release);
+        }
         self.said.store(true, Ordering::Release);
         outbox.push(command)
     }
@@ -334,6 +355,10 @@ impl Outlet for ServerLink {
             state.wake_reader();
         }
         self.memory.hold_in_connection(state.held_bytes());
+        if self.looked_on.load(Ordering::Acquire) && !full.link && state.connection.is_output_low() {
+            self.looked_on.store(false, Ordering::Relaxed);
+            self.drained.store(true, Ordering::Release);
+        }
         state.tell_if_over();
         self.full.swap(full.link, Ordering::AcqRel) != full.link || full.conversations
     }
@@ -348,6 +373,21 @@ impl Outlet for ServerLink {
 
     fn takes_given(&self) -> bool {
         self.given.load(Ordering::Relaxed) && self.given.swap(false, Ordering::AcqRel)
+    }
+
+    fn takes_drained(&self) -> bool {
+        self.drained.load(Ordering::Relaxed) && self.drained.swap(false, Ordering::AcqRel)
+    }
+
+    fn put_off(&self) {
+        self.drained.store(true, Ordering::Release);
+        let mut state = self.lock();
+        state.attention = true;
+        let waker = state.waker.clone();
+        // Whoever has the turn to write comes by here afterwards.
+        if let Some(writer) = &mut state.writer {
+            writer.half.put_off(&waker);
+        }
     }
 
     fn drop_transport(&self, now: Instant) {

@@ -10,6 +10,7 @@ mod kind;
 mod link;
 mod machine;
 mod memory;
+mod monitoring;
 mod outlet;
 mod pool;
 mod recording;
@@ -24,6 +25,7 @@ pub use hub::{Connected, Hub, Returned, Spawn, Task};
 pub use kind::Kind;
 pub use link::{ServerLink, TryWrite};
 pub use memory::MemoryBudget;
+pub use monitoring::Monitoring;
 
 use crate::Recorder;
 use memory::MemoryAccount;
@@ -40,6 +42,8 @@ pub struct ServerOptions {
     pub bus: liminal_core::Settings,
     /// How many connections there may be.
     pub admission: AdmissionOptions,
+    /// Who may monitor and watch the conversations of others. Default: whoever is on this machine.
+    pub monitoring: Monitoring,
     /// What replies may hold that wait for room in the output of their connection, in bytes with their
     /// charge, for each connection. Beyond it its peer counts as one that does not read, and is closed.
     /// Default: 16 MiB, which is sixteen of the largest replies: it takes a client that asks for more than it
@@ -73,6 +77,7 @@ impl Default for ServerOptions {
                 ..liminal_core::Settings::default()
             },
             admission: AdmissionOptions::default(),
+            monitoring: Monitoring::default(),
             held_reply_bytes_max: 16 << 20,
             memory_bytes_max: machine::memory().map_or(1 << 30, |bytes| bytes / 4),
             stop: StopOptions::default(),

@@ -32,6 +32,15 @@ pub(crate) trait Outlet: Send + Sync {
         false
     }
 
+    /// Whether what this link was told as one that looks on was written, or nearly all of it, since this was asked
+    /// last: the bus tells it more when it knows.
+    fn takes_drained(&self) -> bool {
+        false
+    }
+
+    /// What else it may be told as one that looks on is for its own thread or task to write.
+    fn put_off(&self) {}
+
     /// The transport is taken away.
     fn drop_transport(&self, now: Instant);
 

@@ -31,6 +31,10 @@ use crate::asynchronous::{Sleep, Sleeper};
 /// and few enough that the first does not wait long for the last.
 const CALLS_PER_WRITE: usize = 64;
 
+/// How often one thread tells a link more that looks on, as soon as what it was told is written. A link that reads
+/// as fast as others speak would never let go of whoever spoke: the rest is for its own thread or task.
+const TOLD_PER_ROUND: usize = 4;
+
 /// A call of an async participant.
 pub type Task = Pin<Box<dyn Future<Output = Returned> + Send>>;
 
@@ -93,6 +97,8 @@ struct Round {
     run: Option<Run>,
     /// Calls made since links were last written to.
     made: usize,
+    /// How often each link that looks on was let have more. Mostly none is.
+    told: Vec<(LinkId, usize)>,
     touched: SmallVec<[Arc<dyn Outlet>; 2]>,
     /// Mostly none.
     uncompensated: Vec<Uncompensated>,
@@ -100,7 +106,29 @@ struct Round {
 
 impl Round {
     fn new(now: Instant) -> Self {
-        Self { now, run: None, made: 0, touched: SmallVec::new(), uncompensated: Vec::new() }
+        Self {
+            now,
+            run: None,
+            made: 0,
+            told: Vec::new(),
+            touched: SmallVec::new(),
+            uncompensated: Vec::new(),
+        }
+    }
+
+    /// Whether a link that looks on is told more now. If not, it will be later.
+    fn lets_have_more(&mut self, link: &dyn Outlet) -> bool {
+        let id = link.id();
+        let Some((_, times)) = self.told.iter_mut().find(|(of, _)| *of == id) else {
+            self.told.push((id, 1));
+            return true;
+        };
+        *times += 1;
+        let now = *times <= TOLD_PER_ROUND;
+        if !now {
+            link.put_off();
+        }
+        now
     }
 }
 
@@ -206,7 +234,10 @@ impl Hub {
     /// A new connection of a server. `make` is told its id. The link counts as there until what is returned is
     /// dropped.
     pub fn connect(self: &Arc<Self>, make: impl FnOnce(LinkId) -> Arc<ServerLink>) -> Connected {
-        self.attach(make)
+        let connected = self.attach(make);
+        let rights = self.options.monitoring.rights(connected.link.peer());
+        self.lock().bus.grant(connected.id, rights);
+        connected
     }
 
     /// The same for any link.
@@ -410,8 +441,13 @@ impl Hub {
     #[inline(never)]
     fn write(&self, link: &dyn Outlet, round: &mut Round) {
         let changed = link.flush(round.now, self.options.held_reply_bytes_max);
-        if link.takes_given() || changed {
+        let given = link.takes_given();
+        let drained = link.takes_drained() && round.lets_have_more(link);
+        if given || drained || changed {
             let mut core = self.lock();
+            if drained {
+                core.bus.link_drained(link.id());
+            }
             // As it is now: somebody else may have written meanwhile, and said so already.
             let mut room = !link.is_full();
             if room {
