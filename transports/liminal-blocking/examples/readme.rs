@@ -6,7 +6,7 @@ use std::error::Error;
 use std::thread;
 use std::time::Duration;
 
-use liminal_blocking::{Address, Context, Received, Reconnect};
+use liminal_blocking::{Address, Context, Logged, Received, Reconnect, Watched};
 
 fn ask(address: &Address) -> Result<(), Box<dyn Error>> {
     let handle = liminal_blocking::connect_and_spawn(address)?;
@@ -15,6 +15,15 @@ fn ask(address: &Address) -> Result<(), Box<dyn Error>> {
     assert_eq!(&reply[..], b"hello");
     assert!(!conversation.has_detected_crash());
     conversation.close()?;
+    Ok(())
+}
+
+fn watch(address: &Address) -> Result<(), Box<dyn Error>> {
+    let handle = liminal_blocking::connect_and_spawn(address)?;
+    let watch = handle.watch("worker")?;
+    respond(address)?;
+    let told = watch.next()?;
+    assert!(matches!(told, Watched::Record(record) if matches!(record.what, Logged::Joined { .. })));
     Ok(())
 }
 
@@ -33,7 +42,7 @@ fn respond(address: &Address) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Serves a greeter, and asks it; and has a client serve.
+/// Serves a greeter, and asks it; and has a client serve while another one watches.
 ///
 /// # Errors
 ///
@@ -44,7 +53,7 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     let (address, stopper) = (server.local_address().clone(), server.stopper());
     let running = thread::spawn(|| server.run());
     ask(&address)?;
-    respond(&address)?;
+    watch(&address)?;
     stopper.stop();
     running.join().map_err(|_| "the server panicked")??;
     Ok(())

@@ -16,6 +16,7 @@ use crate::ping::Ping;
 use crate::program;
 use crate::respond::Respond;
 use crate::sim::{self, Sim};
+use crate::watch::Watch;
 
 /// What the command calls itself.
 pub(crate) const NAME: &str = "liminal";
@@ -27,6 +28,7 @@ Examples:
   liminal ask echo < letter.txt                what to say comes from stdin
   liminal ask echo hi --server unix:/run/liminal.sock --timeout 300ms
   liminal respond shout -- sed -u y/abc/ABC/   serve a subject of the server with a command
+  liminal watch shout                          print what is said in conversations on a subject
   liminal ping --server bus.example:5466       is it there, and how far away?
   liminal decode < recorded.bin                what is in these bytes?
   echo '13 00 00000000 00000000' | liminal decode --hex
@@ -107,6 +109,37 @@ Exit codes:
   5    the server does not let it serve
   130  ended by a second signal";
 
+const WATCH_HELP: &str = "\
+Once it watches it prints one line, and then each record as it is recorded: who joins, what is asked and answered,
+refused and left unanswered, who leaves and who exits, with the requests that it leaves unanswered.
+  liminal watching the subject \"shout\" at 127.0.0.1:5466 (blocking)
+  12:1 participant 7 joined; opened on \"shout\"
+  12:2 request, within 4.994s, 5 bytes: \"hello\"
+  12:3 reply to 12:2, 5 bytes: \"HELLO\"
+  12:4 closed, participant 7 left
+A line begins with the number of the conversation on the server and that of the record in the conversation. What is
+said is cut; --json prints all of it. Nobody who converses waits for who watches: where more is said than this command
+prints, a line says which records are left out.
+
+A server lets those watch who are on its machine, unless it was started with another --monitoring. This needs protocol
+2.0. SIGINT and SIGTERM end it, and so does the end of whoever reads its output.
+
+With --json each line is an object with the keys log, record and what, which is one of joined, message, request, reply,
+request_ended, join_refused, left, exited, failed and gap, and those that belong to it; the first is
+  {\"server\":\"127.0.0.1:5466\",\"subject\":\"shout\",\"what\":\"watching\"}
+
+Examples:
+  liminal watch shout
+  liminal watch '*' --server unix:/run/liminal.sock
+  liminal watch work --json | jq 'select(.what == \"exited\")'
+
+Exit codes:
+  0    ended by a signal, or nobody reads its output any more
+  1    wrong usage, or anything else
+  2    no connection to the server, or none any more
+  5    the server does not let it watch
+  130  ended by a second signal";
+
 const DECODE_HELP: &str = "\
 Reads stdin. Each frame becomes a line, as soon as it is complete:
   {\"frame_type\":\"Ping\",\"type_id\":19,\"flags\":0,\"stream_id\":0,\"fields\":{}}
@@ -165,6 +198,8 @@ enum Command {
     Ping(Ping),
     #[command(after_help = RESPOND_HELP)]
     Respond(Respond),
+    #[command(after_help = WATCH_HELP)]
+    Watch(Watch),
     #[command(after_help = DECODE_HELP)]
     Decode(Decode),
     #[command(after_help = ENCODE_HELP)]
@@ -198,6 +233,7 @@ impl Command {
             Self::Ask(ask) => ask.run(input, &mut out),
             Self::Ping(ping) => ping.run(&mut out),
             Self::Respond(respond) => respond.run(&mut out),
+            Self::Watch(watch) => watch.run(&mut out),
             Self::Decode(decode) => decode.run(input, &mut out),
             Self::Encode(encode) => encode.run(input, &mut out),
         };

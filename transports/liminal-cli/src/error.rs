@@ -7,8 +7,8 @@ use std::time::Duration;
 use liminal_blocking::RegisterError;
 use liminal_driver::Address;
 use liminal_driver::error::{
-    AskError, BindError, CloseError, ConnectError, Lost, OpenError, ReconnectError, Refusal, ServeError,
-    ServiceEnd,
+    AskError, BindError, CloseError, ConnectError, Lost, MonitorEnd, MonitorError, OpenError, ReconnectError,
+    Refusal, ServeError, ServiceEnd,
 };
 use liminal_proto::{CommandError, ReasonCode};
 use liminal_sim::{LocalOpener, NotAScenario, worlds};
@@ -71,6 +71,10 @@ pub(crate) enum Error {
     Serving(ServeError),
     #[error("served no more: {0}")]
     Served(ServiceEnd),
+    #[error("not watched: {0}{hint}", hint = watch_hint(.0))]
+    Watching(MonitorError),
+    #[error("watched no more: {0}")]
+    Watched(MonitorEnd),
     #[error("{0}")]
     Reconnect(ReconnectError),
     #[error("cannot listen for signals: {0}")]
@@ -117,6 +121,8 @@ impl Error {
             Self::Connect(_)
             | Self::Reconnect(_)
             | Self::Serving(ServeError::Lost(_))
+            | Self::Watching(MonitorError::Lost(_))
+            | Self::Watched(MonitorEnd::Lost(_))
             | Self::Served(ServiceEnd::Lost(_) | ServiceEnd::NotServed(ServeError::Lost(_))) => 2,
             Self::Ask(AskError::Exited(_)) => 3,
             Self::ConnectTimeout { .. }
@@ -126,6 +132,8 @@ impl Error {
             Self::Open(OpenError::Refused(_))
             | Self::Ask(AskError::Refused(_))
             | Self::Serving(ServeError::Refused(_))
+            | Self::Watching(MonitorError::Refused(_))
+            | Self::Watched(MonitorEnd::Refused(_) | MonitorEnd::Dismissed)
             | Self::Served(ServiceEnd::Dismissed | ServiceEnd::NotServed(ServeError::Refused(_))) => 5,
             Self::Broken { .. } => 6,
             Self::Differs(_) => 7,
@@ -148,6 +156,8 @@ impl Error {
             | Self::Serve(_)
             | Self::Serving(_)
             | Self::Served(_)
+            | Self::Watching(_)
+            | Self::Watched(_)
             | Self::Signals(_)
             | Self::Answer { .. }
             | Self::Thread(_)
@@ -216,6 +226,17 @@ fn serve_hint(error: &ServeError) -> &'static str {
         }
         ServeError::Refused(_) => "; try again later",
         _ => "",
+    }
+}
+
+fn watch_hint(error: &MonitorError) -> &'static str {
+    let MonitorError::Refused(refusal) = error else { return "" };
+    match refusal.reason {
+        ReasonCode::NOT_ALLOWED => {
+            "; the server lets only those watch who are on its machine, or nobody: see --monitoring of liminal-server"
+        }
+        ReasonCode::LIMIT => "; as many watch already as the server lets: end another one",
+        _ => "; try again later",
     }
 }
 

@@ -23,4 +23,5 @@ mod write;
 
 pub use error::JsonError;
 pub use read::read;
+pub(crate) use write::metadata_json;
 pub use write::write;

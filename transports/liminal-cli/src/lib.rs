@@ -15,5 +15,6 @@ pub mod program;
 mod respond;
 mod running;
 mod sim;
+mod watch;
 
 pub use command::run;

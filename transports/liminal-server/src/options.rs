@@ -4,9 +4,9 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use liminal_cli::program::{self, Transport};
-use liminal_driver::{Address, AdmissionOptions, ServerOptions, StopOptions};
+use liminal_driver::{Address, AdmissionOptions, Monitoring, ServerOptions, StopOptions};
 use tracing::level_filters::LevelFilter;
 
 use crate::NAME;
@@ -110,9 +110,33 @@ pub(crate) struct Options {
     /// How long nothing may be said in a conversation before it ends, whatever its opener says: 30m, 24h
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = program::duration)]
     idle_time_max: Duration,
+    /// Who may look on, with `liminal watch` or a program, and so read what others say
+    #[arg(long, value_name = "WHO", value_enum, default_value_t = LookingOn::Local)]
+    monitoring: LookingOn,
     /// What to log: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", env = "LIMINAL_LOG")]
     pub(crate) log: LevelFilter,
+}
+
+/// Who may look on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LookingOn {
+    /// Nobody.
+    Nobody,
+    /// Whoever is on this machine: over loopback or a Unix socket. Behind a proxy on it that is everybody.
+    Local,
+    /// Everybody who may connect.
+    Everybody,
+}
+
+impl From<LookingOn> for Monitoring {
+    fn from(who: LookingOn) -> Self {
+        match who {
+            LookingOn::Nobody => Self::Nobody,
+            LookingOn::Local => Self::Local,
+            LookingOn::Everybody => Self::Everybody,
+        }
+    }
 }
 
 /// Less than a few of the largest frames need is a mistake.
@@ -152,6 +176,7 @@ impl Options {
                 connections_per_address_max: self.connections_per_address_max.get(),
                 ..AdmissionOptions::default()
             },
+            monitoring: self.monitoring.into(),
             stop: StopOptions { time, ..StopOptions::default() },
             ..ServerOptions::default()
         };

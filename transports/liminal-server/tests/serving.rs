@@ -7,7 +7,7 @@ mod kit;
 use std::time::Duration;
 
 use kit::{DEADLINE, Server, TRANSPORTS, run, socket_path};
-use liminal_driver::error::{AskError, OpenError};
+use liminal_driver::error::{AskError, MonitorError, OpenError};
 use liminal_proto::ReasonCode;
 use liminal_proto::wire::Body;
 
@@ -45,6 +45,31 @@ fn names_and_ipv6_are_addresses_too() {
         assert!(server.address().starts_with(host.unwrap_or_default()));
         assert_eq!(ask(server.address(), "x").unwrap(), b"hello");
     }
+}
+
+#[test]
+fn who_may_look_on_is_said_when_it_is_started() {
+    for transport in TRANSPORTS {
+        for (arguments, may) in [
+            (&[][..], true),
+            (&["--monitoring", "local"], true),
+            (&["--monitoring", "everybody"], true),
+            (&["--monitoring", "nobody"], false),
+        ] {
+            let server = Server::on_tcp(transport, arguments);
+            let (handle, _driver) = liminal_blocking::connect(server.address()).unwrap();
+            match handle.watch("x") {
+                Ok(_) => assert!(may, "{arguments:?}"),
+                Err(MonitorError::Refused(refusal)) => {
+                    assert_eq!((refusal.reason, may), (ReasonCode::NOT_ALLOWED, false), "{arguments:?}");
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    let wrong = run(&["--monitoring", "some"]);
+    assert_eq!((wrong.code, wrong.log.len()), (Some(1), 1), "{wrong:?}");
+    assert!(wrong.log[0].contains("nobody, local, everybody"), "{wrong:?}");
 }
 
 #[cfg(unix)]

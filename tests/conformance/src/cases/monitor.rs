@@ -221,9 +221,12 @@ pub fn who_watches_and_does_not_read_finds_a_gap_and_slows_nobody(transport: &dy
     }
     conversation.close().unwrap();
     let mut logs = Logs::default();
-    let gaps = std::iter::repeat_with(|| logs.told(raw.expect())).take_while(|told| *told != Told::Left);
-    assert!(gaps.filter(|told| *told == Told::Gap).count() > 0, "there was room for everything");
-    assert_eq!(logs.only(), 2 + 2 * ASKED as u64);
+    let mut gaps = 0;
+    // The last records may be left out as well.
+    while logs.last() < 2 + 2 * ASKED as u64 {
+        gaps += usize::from(logs.told(raw.expect()) == Told::Gap);
+    }
+    assert!(gaps > 0, "there was room for everything");
 }
 
 /// How far the logs are that a watcher reads on bytes.
@@ -234,16 +237,15 @@ struct Logs(BTreeMap<LogId, u64>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
     Record,
-    Left,
     Gap,
 }
 
 impl Logs {
     fn told(&mut self, frame: FrameBuf) -> Told {
         match frame.body {
-            Body::Record { log, record, what, .. } => {
+            Body::Record { log, record, .. } => {
                 self.goes_on(log, record, record);
-                if what == 7 { Told::Left } else { Told::Record }
+                Told::Record
             }
             Body::Gap { log, from, to, why, .. } => {
                 assert_eq!(why, GapReason::TooSlow.code());
@@ -261,9 +263,9 @@ impl Logs {
     }
 
     /// How far the only one is.
-    fn only(&self) -> u64 {
-        assert_eq!(self.0.len(), 1);
-        *self.0.values().next().unwrap()
+    fn last(&self) -> u64 {
+        assert!(self.0.len() <= 1);
+        self.0.values().next().copied().unwrap_or_default()
     }
 }
 

@@ -207,7 +207,7 @@ fn causal_context_json(context: &CausalContext<&str>) -> Value {
 }
 
 /// Headers as pairs: they have an order, and a name may come more than once.
-fn metadata_json(metadata: &Metadata<&[u8]>) -> Value {
+pub(crate) fn metadata_json<B: AsRef<[u8]>>(metadata: &Metadata<B>) -> Value {
     json!({
         "schema_id_hex": metadata.schema_id().map(schema_id),
         "causal_context": causal_context_json(&metadata.causal_context()),
