@@ -7,6 +7,7 @@ mod openers;
 #[cfg(test)]
 mod planted;
 mod rest;
+mod unanswered;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -60,7 +61,8 @@ promises! {
     L2, "All that was accepted from a participant stands before the end of its life, and nothing after it.",
         "The answers of hosts against the log.";
     L3, "A death is sequenced before anything later, and told exactly once.",
-        "What stands in the log behind the moment of a death, and which exits each opener is told.";
+        "What stands in the log behind the moment of a death, which exits each opener is told, and which requests each is \
+         said to leave unanswered.";
     L4, "Who is said to have exited has exited.",
         "A host must have said so before. Who has left must have had an owner that closed the conversation, or one \
          that was lost.";

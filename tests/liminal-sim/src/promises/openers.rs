@@ -265,7 +265,9 @@ impl Checker {
         let what = log.record(exit.record.get()).map(|it| &it.what);
         let same = matches!(what, Some(Recorded::Exited { pid, reason, goes_on })
             if (pid, reason, goes_on) == (&exit.pid, &exit.reason, &exit.goes_on));
+        let open = log.open_at(exit.record);
         self.expect(same, Promise::O1, || format!("The log has another record {}.", exit.record));
+        self.check_unanswered(&open, exit);
     }
 
     /// Records come to their opener in their order.

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use bytes::Bytes;
 use liminal_core::transcript::{Entry, Noted};
 use liminal_core::{Answer, Call, Leaving, Recorded};
-use liminal_proto::{Event, Expects, Message, MessageId, Metadata, Outcome, RecordNumber};
+use liminal_proto::{Event, Expects, Message, MessageId, Metadata, Outcome, RecordNumber, Unanswered};
 
 use super::Promise;
 use crate::{Network, worlds};
@@ -172,6 +172,27 @@ fn l3_an_exit_is_not_told() {
     assert_found(Promise::L3, |entries| {
         entries.retain(|entry| !matches!(told(&entry.what), Some(Event::Exited { .. })));
         Some(())
+    });
+}
+
+#[test]
+fn l3_a_request_that_an_exit_leaves_unanswered_is_not_told_with_it() {
+    assert_found(Promise::L3, |entries| {
+        change(entries, |what| {
+            let Noted::Told { event: Event::Exited { exit, .. }, .. } = what else { return false };
+            std::mem::take(&mut exit.unanswered).count() > 0
+        })
+    });
+}
+
+#[test]
+fn l3_a_request_is_said_to_be_unanswered_that_is_not() {
+    assert_found(Promise::L3, |entries| {
+        change(entries, |what| {
+            let Noted::Told { event: Event::Exited { exit, .. }, .. } = what else { return false };
+            exit.unanswered = Unanswered::new(1, [exit.record]);
+            true
+        })
     });
 }
 
