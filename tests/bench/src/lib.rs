@@ -25,6 +25,7 @@ mod runner;
 mod served;
 mod stats;
 mod table;
+mod watch;
 
 use std::error::Error;
 use std::io::{self, Write as _};

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 use crate::options::Cores;
 use crate::report::Report;
-use crate::{Counter, Failure, allocations, ask, codec, fair, flat, idle, kill, load, loss, relay};
+use crate::{Counter, Failure, allocations, ask, codec, fair, flat, idle, kill, load, loss, relay, watch};
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -29,6 +29,8 @@ pub(crate) enum Part {
     Relay,
     /// From the SIGKILL of a process that serves on a connection to the notice of everyone who spoke with it
     Loss,
+    /// One request at a time, while nobody watches, and while somebody does
+    Watch,
 }
 
 impl Part {
@@ -45,6 +47,7 @@ impl Part {
             Self::Loss => {
                 "Loss: from the SIGKILL of a process that serves to the notice of those who spoke with it"
             }
+            Self::Watch => "Watch: one request of 64 bytes at a time, of which others are told",
             Self::Kill => "Kill: from the SIGKILL of a child process in a request to the asker's error",
         }
     }
@@ -56,7 +59,9 @@ impl Part {
             Self::Codec | Self::Allocations | Self::Flat => &[Cores::Pinned],
             // Nothing runs.
             Self::Idle => &[Cores::Unpinned],
-            Self::Ask | Self::Load | Self::Fair | Self::Kill | Self::Relay | Self::Loss => Cores::ALL,
+            Self::Ask | Self::Load | Self::Fair | Self::Kill | Self::Relay | Self::Loss | Self::Watch => {
+                Cores::ALL
+            }
         }
     }
 
@@ -83,6 +88,7 @@ impl Part {
             Self::Kill => kill::measure(report),
             Self::Relay => relay::measure(report),
             Self::Loss => loss::measure(report),
+            Self::Watch => watch::measure(report),
         }
     }
 }
