@@ -112,9 +112,12 @@ impl Step {
     fn is_taken(self, connection: &mut Connection) -> bool {
         let strays = connection.strays();
         if self.side() == connection.side() {
+            let is_ending = connection.monitor_phase(MONITOR) == Some(MonitorPhase::Ending);
             let result = self.command(connection);
             let written = output(connection);
             match result {
+                // That it was taken back is the last word of it then.
+                Ok(()) if is_ending && self == Ends => assert_eq!(written, Unmonitored.bytes()),
                 Ok(()) => assert_eq!(written, self.bytes()),
                 Err(error) => {
                     assert_eq!(error, CommandError::NotMonitoring(MONITOR));
@@ -168,7 +171,7 @@ fn in_state(side: Side, way: &[Step]) -> Connection {
 }
 
 /// P-7.80, P-7.83, P-7.84, P-7.85, P-7.86, P-7.87: on the server's side nothing more is said to a client that has
-/// taken its monitor back; on the client's side what was under way still comes.
+/// taken its monitor back, but that it is so; on the client's side what was under way still comes.
 #[test]
 fn a_monitor_is_answered_once_told_while_it_stands_and_ended_once_on_both_sides() {
     for side in [Side::Client, Side::Server] {
@@ -177,8 +180,8 @@ fn a_monitor_is_answered_once_told_while_it_stands_and_ended_once_on_both_sides(
                 let mut connection = in_state(side, way);
                 assert_eq!(connection.monitor_phase(MONITOR), phase, "{way:?}");
                 let taken = step.is_taken(&mut connection);
-                let too_late =
-                    side == Side::Server && phase == Some(MonitorPhase::Ending) && step.notice().is_some();
+                let is_ending = side == Side::Server && phase == Some(MonitorPhase::Ending);
+                let too_late = is_ending && step.notice().is_some() && step != Ends;
                 let expected = next.contains(&step) && !too_late;
                 assert_eq!(taken, expected, "{side}: {step:?} after {way:?}");
                 if !taken {
@@ -561,4 +564,14 @@ fn what_is_logged_of_notices_shows_no_payload() {
     assert_eq!(shown, "Notice { monitor: StreamId(1), notice: Failed }");
     let body: Body<&str, Bytes> = Body::Monitor { pid: PID };
     assert_eq!(format!("{body:?}"), "Monitor { pid: Pid(7) }");
+}
+
+/// P-7.85: the end of the conversation was on its way when the monitor was taken back, and whoever tells it had let go of
+/// the monitor already: nobody else would answer.
+#[test]
+fn a_monitor_that_is_taken_back_while_its_last_notice_is_on_the_way_is_answered() {
+    let mut server = in_state(Side::Server, &[Monitor, Monitoring, Unmonitor]);
+    server.notice(START, MONITOR, &Notice::Ended { cancelled: false }).unwrap();
+    assert_eq!(output(&mut server), Unmonitored.bytes());
+    assert_eq!(server.monitor_phase(MONITOR), None);
 }

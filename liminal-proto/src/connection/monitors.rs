@@ -151,10 +151,15 @@ impl Monitors {
         monitor: StreamId,
         notice: &Notice,
     ) -> Result<(), CommandError> {
+        let is_last = matches!(notice, Notice::Ended { .. });
+        if is_last && self.phase(monitor) == Some(MonitorPhase::Ending) {
+            // It was taken back while this was on its way: whoever tells it had ended it before it could hear of that.
+            return self.tell(sender, monitor, Trigger::Ended, Body::Unmonitored);
+        }
         self.check_standing(sender, monitor, Kind::Life)?;
         let (flags, body) = told::notice(sender, monitor, notice);
         sender.send_if_room(flags, monitor, body)?;
-        if matches!(notice, Notice::Ended { .. }) {
+        if is_last {
             self.step(monitor, Trigger::Ended);
         }
         Ok(())
