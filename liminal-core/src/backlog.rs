@@ -26,6 +26,9 @@ pub struct Backlog {
     items: VecDeque<Watched>,
     /// Records that found no room and are not followed by any that did.
     open: BTreeMap<LogId, Gap>,
+    /// What those are charged.
+    open_bytes: usize,
+    /// What the items are charged.
     bytes: usize,
     bytes_max: usize,
 }
@@ -36,14 +39,14 @@ pub struct Backlog {
 pub struct Overrun;
 
 impl Backlog {
-    /// What an open gap is charged, in bytes: as much as it takes. Gaps of so many logs as fill the bound have room
-    /// beside the records.
+    /// What a gap is charged, in bytes, on top of its subject: as much as it takes. Gaps of so many logs as fill the
+    /// bound have room beside the records.
     pub const GAP_CHARGE: usize = 128;
 
     /// An empty one. Records have so many bytes of room, with their charge.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
-        Self { items: VecDeque::new(), open: BTreeMap::new(), bytes: 0, bytes_max }
+        Self { items: VecDeque::new(), open: BTreeMap::new(), open_bytes: 0, bytes: 0, bytes_max }
     }
 
     /// A record, which follows the last of its log.
@@ -53,12 +56,13 @@ impl Backlog {
     /// It finds no room, nor does a gap in its place.
     pub fn record(&mut self, record: Box<LogRecord>) -> Result<(), Overrun> {
         let (log, number, charge) = (record.log, record.number, charge(&record));
-        let closes = if self.open.contains_key(&log) { Self::GAP_CHARGE } else { 0 };
+        let closes = self.open.get(&log).map_or(0, gap_charge);
         if !self.has_room(charge.saturating_add(closes)) {
             let LogRecord { subject, .. } = *record;
             return self.leave_out(Gap { log, from: number, to: number, subject, why: GapReason::TooSlow });
         }
         if let Some(gap) = self.open.remove(&log) {
+            self.open_bytes -= gap_charge(&gap);
             self.put(Watched::Gap(gap));
         }
         self.put(Watched::Record(record));
@@ -71,7 +75,7 @@ impl Backlog {
     ///
     /// It finds no room.
     pub fn gap(&mut self, gap: Gap) -> Result<(), Overrun> {
-        if self.open.contains_key(&gap.log) || !self.has_room(Self::GAP_CHARGE) {
+        if self.open.contains_key(&gap.log) || !self.has_room(gap_charge(&gap)) {
             return self.leave_out(gap);
         }
         self.put(Watched::Gap(gap));
@@ -88,7 +92,9 @@ impl Backlog {
             }
             return Some(item);
         }
-        self.open.pop_first().map(|(_, gap)| Watched::Gap(gap))
+        let (_, gap) = self.open.pop_first()?;
+        self.open_bytes -= gap_charge(&gap);
+        Some(Watched::Gap(gap))
     }
 
     /// Whether nothing waits.
@@ -105,14 +111,14 @@ impl Backlog {
 
     /// What all that waits is charged: at most twice the bound.
     #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes + self.open.len() * Self::GAP_CHARGE
+    pub const fn bytes(&self) -> usize {
+        self.bytes + self.open_bytes
     }
 
     /// The same, counted afresh. Always equals [`bytes`](Self::bytes); for tests.
     #[must_use]
     pub fn recount(&self) -> usize {
-        self.items.iter().map(Watched::charge).sum::<usize>() + self.open.len() * Self::GAP_CHARGE
+        self.items.iter().map(Watched::charge).chain(self.open.values().map(gap_charge)).sum()
     }
 
     /// An empty one has room for anything.
@@ -126,10 +132,11 @@ impl Backlog {
     }
 
     fn leave_out(&mut self, gap: Gap) -> Result<(), Overrun> {
-        let room = (self.open.len() + 1) * Self::GAP_CHARGE <= self.bytes_max;
+        let charge = gap_charge(&gap);
         match self.open.get_mut(&gap.log) {
             Some(open) => open.to = gap.to,
-            None if room => {
+            None if self.open_bytes.saturating_add(charge) <= self.bytes_max => {
+                self.open_bytes += charge;
                 self.open.insert(gap.log, gap);
             }
             None => return Err(Overrun),
@@ -144,9 +151,14 @@ impl Watched {
     pub fn charge(&self) -> usize {
         match self {
             Self::Record(record) => charge(record),
-            Self::Gap(_) => Backlog::GAP_CHARGE,
+            Self::Gap(gap) => gap_charge(gap),
         }
     }
+}
+
+fn gap_charge(gap: &Gap) -> usize {
+    let subject = gap.subject.as_ref().map_or(0, |subject| subject.len());
+    subject.saturating_add(Backlog::GAP_CHARGE)
 }
 
 fn charge(record: &LogRecord) -> usize {
@@ -285,6 +297,22 @@ mod tests {
         backlog.record(record(2, 2, 0)).unwrap();
         assert!(backlog.bytes() <= 2 * SMALL);
         assert_eq!(drain(&mut backlog).len(), 4 + logs.count());
+    }
+
+    #[test]
+    fn subjects_of_gaps_are_charged_while_they_are_open_and_afterwards() {
+        let long = |log: u64| {
+            let (from, to) = (RecordNumber::new(1), RecordNumber::new(9));
+            let subject = Some("s".repeat(SMALL / 2 - Backlog::GAP_CHARGE));
+            Gap { log: LogId::new(log), from, to, subject, why: GapReason::Before }
+        };
+        let mut backlog = Backlog::new(SMALL);
+        // Two fill the room of those that stand, and two more that of those that are open.
+        (1..=4).for_each(|log| backlog.gap(long(log)).unwrap());
+        assert_eq!((backlog.bytes(), backlog.recount()), (2 * SMALL, 2 * SMALL));
+        assert_eq!(backlog.gap(long(5)), Err(Overrun));
+        assert_eq!(drain(&mut backlog).len(), 4);
+        assert_eq!(backlog.bytes(), 0);
     }
 
     #[test]

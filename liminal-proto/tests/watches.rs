@@ -258,3 +258,16 @@ fn the_timeout_of_a_request_is_told_in_whole_milliseconds() {
     let [Event::Record { record, .. }] = &passed_on(&asked)[..] else { panic!("no record") };
     assert!(matches!(record.what, Logged::Request { timeout, .. } if timeout == Duration::from_millis(2)));
 }
+
+/// P-8.3: a subject above the limit of names is none that a conversation can have, and is not kept.
+#[test]
+fn a_subject_that_is_too_long_is_not_kept() {
+    let mut client = watching_client(limited(|limits| limits.name_max = 7));
+    let (log, number) = (LogId::new(7), RecordNumber::new(1));
+    for (subject, kept) in [("subject", Some("subject")), ("subjects", None)] {
+        let gap = Body::Gap { log, from: number, to: number, why: 0, subject: Some(subject) };
+        let events = feed(&mut client, START, &frame(0, 1, gap));
+        let [Event::Gap { gap, .. }] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(gap.subject.as_deref(), kept);
+    }
+}

@@ -321,7 +321,7 @@ impl Connection {
             }
             Body::Gap { .. } => {
                 monitors.check_told(monitor, Kind::Log)?;
-                monitors::gap_of(&frame.body).map(|gap| Event::Gap { monitor, gap })
+                monitors::gap_of(&self.sender, &frame.body).map(|gap| Event::Gap { monitor, gap })
             }
             _ => None,
         }

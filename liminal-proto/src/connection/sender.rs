@@ -24,6 +24,7 @@ pub(super) struct Sender {
     held_back: usize,
     hard_max: usize,
     text_max: usize,
+    name_max: usize,
     /// Pings not yet answered: owed, not queued, so that a flood of them is a number.
     pongs_owed: u32,
 }
@@ -41,6 +42,7 @@ impl Sender {
             held_back: 0,
             hard_max: limits.output_hard_max.max(limits.output_soft_max.saturating_add(2 * payload_max)),
             text_max: limits.text_max,
+            name_max: limits.name_max,
             pongs_owed: 0,
         }
     }
@@ -233,6 +235,12 @@ impl Sender {
     /// A reason text that a peer sent, kept within the same limit.
     pub(super) fn kept_text(&self, text: Option<&str>) -> Option<String> {
         self.text(text).map(String::from)
+    }
+
+    /// A subject that a peer sent. One above the limit of names is none that anybody could have opened a conversation on,
+    /// and is not kept.
+    pub(super) fn kept_name(&self, name: Option<&str>) -> Option<String> {
+        name.filter(|name| name.len() <= self.name_max).map(String::from)
     }
 
     /// The error frame of a whole connection.

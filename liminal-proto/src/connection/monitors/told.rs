@@ -189,13 +189,13 @@ pub(in crate::connection) fn record_of(
         FAILED => Logged::Failed,
         what => Logged::Other { what },
     };
-    let subject = subject.map(Into::into);
+    let subject = sender.kept_name(*subject);
     (record.get() > 0).then_some(LogRecord { log: *log, number: *record, subject, what })
 }
 
 /// The gap of a frame; `None`: it is another frame, or there are no such records.
-pub(in crate::connection) fn gap_of(body: &Body<&str, &[u8]>) -> Option<Gap> {
+pub(in crate::connection) fn gap_of(sender: &Sender, body: &Body<&str, &[u8]>) -> Option<Gap> {
     let Body::Gap { log, from, to, why, subject } = body else { return None };
-    let (subject, why) = (subject.map(Into::into), GapReason::of_code(*why));
+    let (subject, why) = (sender.kept_name(*subject), GapReason::of_code(*why));
     (from.get() > 0 && from <= to).then_some(Gap { log: *log, from: *from, to: *to, subject, why })
 }
