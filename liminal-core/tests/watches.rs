@@ -174,6 +174,25 @@ fn o2_of_a_conversation_that_is_open_already_the_records_before_are_a_gap() {
     );
 }
 
+/// Also one that is over before the walk has come by it leaves its gap.
+#[test]
+fn o2_a_conversation_that_ends_in_front_of_the_walk_leaves_a_gap() {
+    const MANY: u64 = 200;
+    let mut kit = Kit::new(Settings::default());
+    let (owner, link) = (kit.link(), kit.observer());
+    for id in 1..=MANY {
+        kit.open(owner, id, "log");
+        kit.say(owner, id, 1, "before");
+    }
+    kit.drain();
+    kit.watch(link, 1, Some("log"));
+    kit.close(owner, MANY);
+    let story = told(&mut kit);
+    let gap = format!("s1 log{MANY} log r1 to r1: before the watch began");
+    assert_eq!(story.iter().filter(|line| **line == gap).count(), 1, "{story:?}");
+    assert_eq!(story.len() as u64, 1 + MANY, "every one of them has a gap, once");
+}
+
 /// The walk through what is open is bounded for each turn; records of what it has not come by are in the gap.
 #[test]
 fn o2_a_watch_begins_for_each_conversation_when_it_comes_by() {

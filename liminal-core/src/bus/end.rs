@@ -142,6 +142,7 @@ impl Conversation {
 
     /// Frees its id.
     pub(super) fn forget(&mut self, common: &mut Common) {
+        common.show_last(self);
         self.forgotten = true;
         common.forget_id(self.link(), self.id, self.key());
         self.end_monitors(common);

@@ -13,7 +13,8 @@ use crate::phase::Phase;
 use crate::{Command, Leaving, LinkId, Rights};
 
 impl Bus {
-    /// What a link may do from now on. To be said before it says anything; without it, nothing that needs a right.
+    /// What a link may do from now on. To be said before it says anything; without it, nothing that needs a right. What it
+    /// was let do before stands.
     pub fn grant(&mut self, link: LinkId, rights: Rights) {
         if let Some(entry) = self.common.links.get_mut(&link) {
             entry.rights = rights;
@@ -264,9 +265,12 @@ impl Common {
     /// Lets a link be told what waits for it, if something does and there is room.
     pub(super) fn observe(&mut self, link: LinkId) {
         let max = self.settings.delivered_bytes_per_link_max;
-        let waits = self.watches.has_something_for(link);
-        let Some(observer) = self.observer_mut(link) else { return };
-        if !observer.in_turn && observer.has_room(max) && (waits || observer.has_notices()) {
+        let may_be_told = |observer: &Observer| !observer.in_turn && observer.has_room(max);
+        let Some(observer) = self.observer_mut(link).filter(|it| may_be_told(it)) else { return };
+        if !observer.has_notices() && !self.watches.has_something_for(link) {
+            return;
+        }
+        if let Some(observer) = self.observer_mut(link) {
             observer.in_turn = true;
             self.observing.push_back(link);
         }

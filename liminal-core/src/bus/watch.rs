@@ -12,7 +12,7 @@ use super::common::Common;
 use super::conversation::Conversation;
 use super::monitor::TOLD_PER_TURN;
 use super::observer::{Observed, Observer};
-use crate::{Backlog, Command, ConversationKey, LinkId, Record, Watched};
+use crate::{Backlog, Command, ConversationKey, LinkId, Overrun, Record, Watched};
 
 /// The watches of a bus, in the order of their turns.
 #[derive(Debug, Default)]
@@ -142,17 +142,35 @@ impl Conversation {
 impl Common {
     /// Tells those who watch it a record of a conversation.
     pub(super) fn show(&mut self, key: ConversationKey, subject: &str, record: &Record) {
+        let sees = |watch: &Watch| watch.is_for(subject) && !watch.is_before(key);
+        self.tell_watches(sees, |backlog| backlog.record(Box::new(record.shown(key, subject))));
+    }
+
+    /// A conversation is over. Those who watch it and have not come by it are told that there was one, and how long its
+    /// log was.
+    pub(super) fn show_last(&mut self, conversation: &Conversation) {
+        let key = conversation.key();
+        let misses = |watch: &Watch| watch.is_for(&conversation.subject) && watch.is_before(key);
+        self.tell_watches(misses, |backlog| conversation.log_so_far().map_or(Ok(()), |gap| backlog.gap(gap)));
+    }
+
+    /// Puts something into the backlogs of some watches. Those that have no room for it are given up.
+    fn tell_watches(
+        &mut self,
+        wants: impl Fn(&Watch) -> bool,
+        put: impl Fn(&mut Backlog) -> Result<(), Overrun>,
+    ) {
         let mut at = 0;
         while let Some(watch) = self.watches.0.get_mut(at) {
             at += 1;
-            if !watch.is_for(subject) || watch.is_before(key) {
+            if !wants(watch) {
                 continue;
             }
             let (link, monitor, before) = (watch.link, watch.monitor, watch.backlog.bytes());
-            let shown = watch.backlog.record(Box::new(record.shown(key, subject)));
+            let told = put(&mut watch.backlog);
             let after = watch.backlog.bytes();
             self.reweigh_waiting(link, before, after);
-            if shown.is_ok() {
+            if told.is_ok() {
                 self.observe(link);
             } else {
                 // The next one has its place then.
