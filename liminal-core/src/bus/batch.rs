@@ -52,12 +52,13 @@ impl Bus {
 
     fn next_orphan(&mut self) -> Option<Orphan> {
         while let Some(&id) = self.dying.front() {
-            if self.drop_monitor(id) {
-                return Some(Orphan::Monitor);
-            }
             let orphan = self.common.links.get_mut(&id).and_then(|link| link.ids.pop_first());
             if let Some(key) = orphan.map(|(_, key)| key).or_else(|| self.next_bereft(id)) {
                 return Some(Orphan::Conversation(key));
+            }
+            // Nothing is told to it any more: those who wait for its participants come first.
+            if self.drop_monitor(id) {
+                return Some(Orphan::Monitor);
             }
             self.dying.pop_front();
             self.common.drop_if_over(id);
