@@ -44,6 +44,13 @@ impl Recording {
                 self.heard_of(at, (*conversation, *message), true);
             }
             Event::Closed(_) => self.deadlines.clear(),
+            // What is told of the conversations of others is no part of what this one has said and heard.
+            Event::Monitoring { .. }
+            | Event::NotMonitoring { .. }
+            | Event::Unmonitored { .. }
+            | Event::Notice { .. }
+            | Event::Record { .. }
+            | Event::Gap { .. } => return,
             _ => {}
         }
         self.opener.told(at, event.clone());
