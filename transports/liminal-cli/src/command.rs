@@ -118,14 +118,15 @@ refused and left unanswered, who leaves and who exits, with the requests that it
   12:3 reply to 12:2, 5 bytes: \"HELLO\"
   12:4 closed, participant 7 left
 A line begins with the number of the conversation on the server and that of the record in the conversation. What is
-said is cut; --json prints all of it. Nobody who converses waits for who watches: where more is said than this command
-prints, a line says which records are left out.
+said is cut; --json prints all of it. Nobody who converses waits for who watches: where more is said than whoever reads
+its output takes, a line says which records are left out. Stopped itself (SIGSTOP) it loses its connection after 10 s.
 
 A server lets those watch who are on its machine, unless it was started with another --monitoring. This needs protocol
 2.0. SIGINT and SIGTERM end it, and so does the end of whoever reads its output.
 
 With --json each line is an object with the keys log, record and what, which is one of joined, message, request, reply,
-request_ended, join_refused, left, exited, failed and gap, and those that belong to it; the first is
+request_ended, join_refused, left, exited, failed and gap, and those that belong to it; behind a gap some of what an
+exit leaves unanswered may be missing. The first is
   {\"server\":\"127.0.0.1:5466\",\"subject\":\"shout\",\"what\":\"watching\"}
 
 Examples:
@@ -137,7 +138,7 @@ Exit codes:
   0    ended by a signal, or nobody reads its output any more
   1    wrong usage, or anything else
   2    no connection to the server, or none any more
-  5    the server does not let it watch
+  5    the server does not let it watch, or has given it up: it fell too far behind
   130  ended by a second signal";
 
 const DECODE_HELP: &str = "\

@@ -5,6 +5,7 @@
 
 mod kit;
 
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
@@ -227,4 +228,33 @@ fn nobody_who_converses_waits_for_one_that_is_stopped() {
     assert!(gaps > 0 && next == 403, "{gaps} gaps, up to {next}");
     signal(&child, "-INT");
     finish(child, Vec::new()).succeeds();
+}
+
+#[test]
+fn one_whose_output_nobody_reads_keeps_its_connection_and_tells_what_it_left_out() {
+    for transport in TRANSPORTS {
+        let mut options = ServerOptions::default();
+        options.bus.watched_bytes_max = 64 << 10;
+        options.connection.limits.write_stall_time = Duration::from_millis(500);
+        let bus = Bus::start(options);
+        let (mut child, _) = bus.watch(&["echo", "--json", "--transport", transport]);
+        let said = vec![b'x'; 100_000];
+        let speak = async |handle: &Handle| {
+            let conversation = handle.open("echo").await.unwrap();
+            for _ in 0..100 {
+                conversation.ask(said.clone(), kit::DEADLINE).await.unwrap();
+            }
+            // Longer than a client may leave what it is sent unread.
+            smol::Timer::after(Duration::from_secs(1)).await;
+            conversation.close().await.unwrap();
+        };
+        bus.speak(async |handle| speak(&handle).await);
+        bus.speak(async |handle| speak(&handle).await);
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.contains(r#""what":"gap""#)), "{transport}");
+        assert!(lines.any(|line| line.starts_with(r#"{"log":2"#)), "{transport}");
+        signal(&child, "-INT");
+        drop(lines);
+        finish(child, Vec::new());
+    }
 }

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use clap::Args;
-use futures_lite::future;
 use liminal_core::{Subject, Watched};
 use liminal_driver::Address;
 use liminal_driver::asynchronous::{self, Driver};
@@ -87,24 +86,21 @@ impl Watch {
         out: &mut impl Write,
     ) -> Result<(), Error> {
         let (handle, driver) = connected.map_err(Error::Connect)?;
-        let watching = async {
-            let watch = handle.watch(self.subject()).await.map_err(Error::Watching)?;
-            let (stopping, stopped) = (handle.clone(), Stopped::default());
-            stopped.on_signal(move || stopping.act(Client::disconnect))?;
-            let mut printer = self.begin(out)?;
-            loop {
-                match watch.next().await {
-                    Ok(watched) => printer.print(&watched)?,
-                    Err(end) => return stopped.end(end),
-                }
+        // On a thread of its own: it reads on while whoever reads along does not.
+        thread::Builder::new()
+            .name("driver".into())
+            .spawn(move || smol::block_on(driver.run()))
+            .map_err(Error::Thread)?;
+        let watch = handle.watch(self.subject()).await.map_err(Error::Watching)?;
+        let (stopping, stopped) = (handle.clone(), Stopped::default());
+        stopped.on_signal(move || stopping.act(Client::disconnect))?;
+        let mut printer = self.begin(out)?;
+        loop {
+            match watch.next().await {
+                Ok(watched) => printer.print(&watched)?,
+                Err(end) => return stopped.end(end),
             }
-        };
-        let driven = async {
-            driver.run().await;
-            // Whoever watches is told how the connection ended.
-            future::pending().await
-        };
-        future::or(watching, driven).await
+        }
     }
 
     /// Says that it watches.
