@@ -58,6 +58,7 @@ impl<F: Factory> Host<F> {
                 | NodeNext::Owned(..)
                 | NodeNext::Record(..)
                 | NodeNext::Served(_)
+                | NodeNext::Dialled(..)
                 | NodeNext::Uncompensated(_)
                 | NodeNext::LinkClosed(..) => {}
             }

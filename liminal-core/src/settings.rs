@@ -90,6 +90,17 @@ impl Settings {
         Limits::charge(len)
     }
 
+    /// Those of a bus whose participants [serve on others](crate::Node::dial). How long an answer may take the
+    /// other bus minds, and each message tells it; what a link holds is shared by many who ask: 16 MiB, sixteen of
+    /// the largest messages, beyond which the other bus keeps what it has and tries again; and of a subject that
+    /// was too long for its connection nobody hears.
+    #[must_use]
+    pub fn for_client() -> Self {
+        let this = Self::default();
+        let (reply_time, held_bytes_per_link_max) = (this.time_max, 16 << 20);
+        Self { reply_time, held_bytes_per_link_max, name_max: usize::MAX, ..this }
+    }
+
     /// A duration that somebody named, within the bounds.
     pub(crate) fn clamp(&self, named: Duration) -> Duration {
         named.min(self.time_max).max(self.time_min)

@@ -1,4 +1,4 @@
-//! The example does what it says.
+//! The examples do what they say.
 
 #[path = "../examples/in_process.rs"]
 #[allow(unreachable_pub, reason = "it is a program of its own")]
@@ -6,6 +6,10 @@ mod in_process;
 
 #[path = "../examples/readiness.rs"]
 mod readiness;
+
+#[path = "../examples/serving.rs"]
+#[allow(unreachable_pub, reason = "it is a program of its own")]
+mod serving;
 
 use liminal_core::Command;
 use liminal_proto::{ExitReason, Outcome, ReasonCode};
@@ -29,8 +33,25 @@ fn the_opener_has_its_reply_and_sees_the_crash_once() {
 }
 
 #[test]
-fn it_runs() {
+fn who_asks_a_client_that_serves_has_its_replies_and_is_told_of_its_end() {
+    let told = serving::talk().unwrap();
+    let [
+        Command::Opened { pid: Some(pid), .. },
+        Command::Reply(first),
+        Command::Reply(second),
+        Command::Exited { exit, .. },
+    ] = &told[..]
+    else {
+        panic!("{told:#?}")
+    };
+    assert_eq!((&first.payload[..], &second.payload[..]), (&b"1: sheep"[..], &b"2: stars"[..]));
+    assert_eq!((exit.pid, &exit.reason), (*pid, &ExitReason::ConnectionLost));
+}
+
+#[test]
+fn they_run() {
     in_process::main().unwrap();
+    serving::main().unwrap();
 }
 
 #[test]

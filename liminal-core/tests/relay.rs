@@ -1,5 +1,5 @@
 //! A client that asks and a client that serves, with the bytes between them and a node: the one that serves
-//! runs a bus of its own for its participants.
+//! is a node of its own, which has dialled.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "only tests use it")]
 
@@ -7,55 +7,56 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use liminal_core::{
-    Answer, Bus, BusNext, Call, ConversationKey, CrashPolicy, LinkId, Node, NodeNext, Offer, Settings,
+    Answer, Call, ConversationKey, CrashPolicy, LinkId, Load, Node, NodeNext, Offer, Settings,
 };
 use liminal_proto::{
-    Config, Connection, ConversationId, Event, ExitReason, Instant, LinkError, Next, Outcome, Pid, Wake,
+    CloseReason, Config, Connection, ConversationId, Event, ExitReason, Instant, LinkError, Next, Outcome,
+    Pid, ReasonCode, StreamId, Wake,
 };
 
-/// A client with participants: what its connection says of invited conversations goes to its bus, and what
-/// that wants goes back.
+/// A client with participants.
 struct Responder {
-    connection: Connection,
-    link: LinkId,
-    bus: Bus,
-    opener: LinkId,
+    node: Node,
+    /// Its connection, as it knows it, and as the other side does.
+    near: LinkId,
+    far: LinkId,
     /// Whether it answers what it is asked.
     works: bool,
     /// The conversation of its last call.
     called: Option<ConversationKey>,
     told: Vec<Event>,
+    closed: Option<CloseReason>,
 }
 
 impl Responder {
-    fn new(now: Instant, link: LinkId) -> Self {
-        let mut bus = Bus::new(Settings { reply_time: Duration::from_secs(3600), ..Settings::default() });
-        bus.register("work".into(), Offer::Participant).unwrap();
-        let opener = bus.connect(now);
-        let connection = Connection::client(now, Config::default());
-        Self { connection, link, bus, opener, works: true, called: None, told: Vec::new() }
+    fn new(now: Instant, far: LinkId) -> Self {
+        let mut node = Node::new(Settings::for_client());
+        node.register("work".into(), Offer::Participant).unwrap();
+        let near = node.dial(now, Config::default());
+        Self { node, near, far, works: true, called: None, told: Vec::new(), closed: None }
+    }
+
+    fn client(&mut self) -> &mut Connection {
+        self.node.client(self.near).unwrap()
     }
 
     fn turn(&mut self, now: Instant) {
-        while let Next::Event(event) = self.connection.poll() {
-            match event {
-                Event::Invite { .. } | Event::Message(_) | Event::Close { .. } | Event::Cancel { .. } => {
-                    self.bus.event(now, self.opener, event);
-                }
-                event => self.told.push(event),
-            }
-        }
         loop {
-            match self.bus.poll() {
-                BusNext::Command(_, command) => command.apply(now, &mut self.connection).unwrap(),
-                BusNext::Run(ticket, invocation) => {
+            match self.node.poll() {
+                NodeNext::Run(ticket, invocation) => {
                     self.called = Some(invocation.conversation);
-                    let answers = self.answers(&invocation.what);
-                    self.bus.answers(now, ticket, answers);
+                    for answer in self.answers(&invocation.what) {
+                        self.node.answer(now, ticket, answer);
+                    }
                 }
-                BusNext::Cancel(ticket) => self.bus.answer(now, ticket, Answer::Done),
-                BusNext::Wait(_) => return,
-                _ => {}
+                NodeNext::Cancel(ticket) => self.node.answer(now, ticket, Answer::Done),
+                NodeNext::Dialled(link, event) => {
+                    assert_eq!(link, self.near);
+                    self.told.push(event);
+                }
+                NodeNext::LinkClosed(_, reason) => self.closed = Some(reason),
+                NodeNext::Wait(_) => return,
+                other => panic!("{other:?}"),
             }
         }
     }
@@ -95,7 +96,7 @@ impl Relay {
         let mut this = Self { node, now, asker, asks_on, responders, told: Vec::new() };
         this.run();
         for responder in &mut this.responders {
-            responder.connection.serve(now, Some("work"), 8).unwrap();
+            responder.client().serve(now, Some("work"), 8).unwrap();
         }
         this.run();
         this.told.clear();
@@ -105,13 +106,10 @@ impl Relay {
     /// Everything moves until nothing does.
     fn run(&mut self) {
         loop {
-            let mut moved = carry(self.now, &mut self.node, self.asks_on, &mut self.asker);
+            self.responders.iter_mut().for_each(|responder| responder.turn(self.now));
+            let mut moved = self.carry();
             while let Next::Event(event) = self.asker.poll() {
                 self.told.push(event);
-            }
-            for responder in &mut self.responders {
-                responder.turn(self.now);
-                moved += carry(self.now, &mut self.node, responder.link, &mut responder.connection);
             }
             loop {
                 match self.node.poll() {
@@ -139,21 +137,28 @@ impl Relay {
     /// The connection of a client that serves is no more.
     fn kill(&mut self, responder: usize) {
         let dead = self.responders.remove(responder);
-        self.node.link_lost(self.now, dead.link, LinkError::Reset);
+        self.node.link_lost(self.now, dead.far, LinkError::Reset);
         self.run();
-        self.node.remove(self.now, dead.link);
+        self.node.remove(self.now, dead.far);
     }
-}
 
-/// Moves what one side wants written to the other; says how many bytes.
-fn carry(now: Instant, node: &mut Node, link: LinkId, client: &mut Connection) -> usize {
-    let up = client.take_write(usize::MAX);
-    assert_eq!(node.receive(now, link, &up), up.len());
-    client.wrote(up.len());
-    let down = node.take_write(link, usize::MAX);
-    assert_eq!(client.receive(now, &down), down.len());
-    node.wrote(link, down.len());
-    up.len() + down.len()
+    /// Moves what the clients want written to the node, and back; says how many bytes.
+    fn carry(&mut self) -> usize {
+        let (now, node) = (self.now, &mut self.node);
+        let up = self.asker.take_write(usize::MAX);
+        self.asker.wrote(node.receive(now, self.asks_on, &up));
+        let down = node.take_write(self.asks_on, usize::MAX);
+        node.wrote(self.asks_on, self.asker.receive(now, &down));
+        let mut moved = up.len() + down.len();
+        for Responder { node: client, near, far, .. } in &mut self.responders {
+            let up = client.take_write(*near, usize::MAX);
+            client.wrote(*near, node.receive(now, *far, &up));
+            let down = node.take_write(*far, usize::MAX);
+            node.wrote(*far, client.receive(now, *near, &down));
+            moved += up.len() + down.len();
+        }
+        moved
+    }
 }
 
 #[test]
@@ -173,7 +178,7 @@ fn a_client_asks_and_another_answers() {
     assert_eq!(relay.told(), [Event::Ended { conversation }]);
     let load = relay.node.bus().load();
     assert_eq!((load.conversations, load.held_bytes, load.requests), (0, 0, 0));
-    assert_eq!(relay.responders[0].bus.load().conversations, 0);
+    assert_eq!(relay.responders[0].node.bus().load().conversations, 0);
     assert!(matches!(relay.node.poll(), NodeNext::Wait(Wake::At(..))), "keepalive alone");
 }
 
@@ -214,10 +219,10 @@ fn a_crash_of_a_participant_is_told_with_what_it_said() {
     relay.told();
     let responder = &mut relay.responders[0];
     let (key, crash) = (responder.called.unwrap(), ExitReason::Crashed { text: "boom".into() });
-    responder.bus.exited(relay.now, key, Pid::new(1), crash.clone());
+    responder.node.exited(relay.now, key, Pid::new(1), crash.clone());
     let told = relay.told();
     assert!(matches!(&told[0], Event::Exited { exit, .. } if exit.reason == crash), "{told:?}");
-    assert_eq!(relay.responders[0].bus.load().conversations, 0, "its place is free again");
+    assert_eq!(relay.responders[0].node.bus().load().conversations, 0, "its place is free again");
 }
 
 #[test]
@@ -227,7 +232,7 @@ fn a_client_that_drains_ends_what_goes_on_and_is_withdrawn() {
     relay.told();
     let responder = &mut relay.responders[0];
     let Some(Event::Serving { offer }) = responder.told.pop() else { panic!("{:?}", responder.told) };
-    responder.connection.withdraw(relay.now, offer, true).unwrap();
+    responder.client().withdraw(relay.now, offer, true).unwrap();
     relay.ask(conversation, "a");
     assert!(matches!(&relay.told()[0], Event::Reply(reply) if reply.payload == "a0"));
     relay.responders[0].told.clear();
@@ -248,5 +253,72 @@ fn a_message_that_its_connection_can_never_carry_is_refused() {
     let [Event::Outcome { outcome: Outcome::Refused { reason, .. }, .. }] = &told[..] else {
         panic!("{told:?}")
     };
-    assert_eq!(*reason, liminal_proto::ReasonCode::TOO_LARGE);
+    assert_eq!(*reason, ReasonCode::TOO_LARGE);
+}
+
+#[test]
+fn what_the_client_has_begun_is_told_to_it_and_not_to_its_bus() {
+    let mut relay = Relay::new(1, CrashPolicy::Fail);
+    let offer = StreamId::new(1);
+    let connected = |told: &[Event]| matches!(told[0], Event::Connected { .. });
+    let responder = &mut relay.responders[0];
+    assert!(connected(&responder.told) && responder.told[1..] == [Event::Serving { offer }]);
+    responder.told.clear();
+    // It asks on the connection on which it serves, and it is itself that answers.
+    let now = relay.now;
+    let conversation = responder.client().open(now, "work").unwrap();
+    let message = responder.client().ask(now, conversation, None, Bytes::from_static(b"a")).unwrap();
+    responder.client().ping(now).unwrap();
+    relay.run();
+    let told = std::mem::take(&mut relay.responders[0].told);
+    let [Event::Pong, Event::Opened { pid: Some(pid), .. }, Event::Reply(reply)] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!((pid.get(), reply.answers, &reply.payload[..]), (1, message, &b"a0"[..]));
+    assert_eq!(relay.responders[0].node.bus().counters().ignored_answers, 0);
+}
+
+#[test]
+fn when_its_connection_is_lost_a_client_is_told_and_its_participants_leave() {
+    let mut relay = Relay::new(1, CrashPolicy::Fail);
+    let conversation = relay.asker.open(relay.now, "work").unwrap();
+    relay.ask(conversation, "a");
+    relay.told();
+    let mut client = relay.responders.remove(0);
+    client.node.link_lost(relay.now, client.near, LinkError::Reset);
+    client.turn(relay.now);
+    assert_eq!(client.closed, Some(CloseReason::Link(LinkError::Reset)));
+    assert!(client.node.wants(client.near).is_some_and(|wants| wants.finished));
+    client.node.remove(relay.now, client.near);
+    assert_eq!(client.node.bus().load(), Load::default(), "its participant has left");
+    assert!(client.node.client(client.near).is_none());
+    // It dials again, and serves on another link.
+    client.far = relay.node.accept(relay.now, Config::default());
+    client.near = client.node.dial(relay.now, Config::default());
+    relay.responders.push(client);
+    relay.run();
+    let now = relay.now;
+    let offer = relay.responders[0].client().serve(now, Some("work"), 1).unwrap();
+    relay.run();
+    assert_eq!(relay.responders[0].told.last(), Some(&Event::Serving { offer }));
+}
+
+#[test]
+fn a_link_that_was_accepted_has_no_client_on_this_side() {
+    let mut relay = Relay::new(0, CrashPolicy::Fail);
+    let local = relay.node.local(relay.now);
+    assert!(relay.node.client(relay.asks_on).is_none() && relay.node.client(local).is_none());
+}
+
+#[test]
+fn a_client_that_stops_says_goodbye_and_its_participants_were_withdrawn() {
+    let mut relay = Relay::new(1, CrashPolicy::Fail);
+    let conversation = relay.asker.open(relay.now, "work").unwrap();
+    relay.told();
+    let now = relay.now;
+    relay.responders[0].node.stop(now);
+    let told = relay.told();
+    let [Event::Exited { conversation: of, exit }] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((*of, &exit.reason), (conversation, &ExitReason::Withdrawn));
+    assert_eq!(relay.responders[0].closed, Some(CloseReason::Local));
 }

@@ -1,5 +1,6 @@
 //! A bus with its connections: for single-threaded embedders, for a bus inside a program, for simulation.
 
+mod dialled;
 mod local;
 mod remote;
 
@@ -8,10 +9,11 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use liminal_proto::{
-    CloseReason, Config, Connection, ConversationId, Event, ExitReason, Instant, LinkError, Pid, TimerReason,
-    Wake, Wants,
+    CloseReason, Config, Connection, ConversationId, CreditGiven, Event, ExitReason, Instant, LinkError, Pid,
+    TimerReason, Wake, Wants,
 };
 
+use self::dialled::is_of_guest;
 use self::local::Local;
 pub use self::local::NotLocal;
 use self::remote::Remote;
@@ -21,7 +23,8 @@ use crate::{
     RegisterError, Rights, Settings, Subject, Ticket, Uncompensated,
 };
 
-/// A [`Bus`] with the server's side of its connections behind the verbs of a connection, by link.
+/// A [`Bus`] with its side of its connections behind the verbs of a connection, by link: the server's side of
+/// those that it has [accepted](Self::accept), the client's of those that it has [dialled](Self::dial).
 ///
 /// One turn: hand in what arrived, [`poll`](Self::poll) until it waits, make the calls that it asks for,
 /// write what [`wants`](Self::wants) to be written.
@@ -68,6 +71,10 @@ pub enum NodeNext {
     Uncompensated(Uncompensated),
     /// A local opener is told this.
     Local(LinkId, Command),
+    /// The connection of a link that was [dialled](Node::dial) tells this of what was begun on this side: that it
+    /// is connected, what becomes of offers, and of the conversations that were opened through
+    /// [`client`](Node::client).
+    Dialled(LinkId, Event),
     /// The connection of this link is over. Its farewell may still be written, until it wants to be
     /// finished; then [`remove`](Node::remove) it.
     LinkClosed(LinkId, CloseReason),
@@ -140,8 +147,17 @@ impl Node {
     /// A transport was connected.
     pub fn accept(&mut self, now: Instant, config: Config) -> LinkId {
         self.see(now);
+        self.link(Connection::server(self.now, Self::counting(config)))
+    }
+
+    /// The bus says itself when it is through with what it was told.
+    fn counting(config: Config) -> Config {
+        Config { credit: CreditGiven::Consumed, ..config }
+    }
+
+    fn link(&mut self, connection: Connection) -> LinkId {
         let id = self.bus.connect(self.now);
-        self.peers.insert(id, Peer::Remote(Box::new(Remote::new(self.now, config))));
+        self.peers.insert(id, Peer::Remote(Box::new(Remote::new(connection))));
         self.touch(id);
         id
     }
@@ -295,10 +311,7 @@ impl Node {
             self.bus_turns = 0;
             match (self.next_event(), waits) {
                 (Some((link, event)), _) => {
-                    let heard = if self.bus.is_recording() { Noted::heard(link, &event) } else { None };
-                    let closed = self.on_event(link, event);
-                    let closed = closed.map(|reason| NodeNext::LinkClosed(link, reason));
-                    if let Some(next) = closed.or(heard.map(NodeNext::Served)) {
+                    if let Some(next) = self.on_event(link, event) {
                         return next;
                     }
                 }
@@ -402,14 +415,26 @@ impl Node {
         self.tell_room(link);
     }
 
-    fn on_event(&mut self, link: LinkId, event: Event) -> Option<CloseReason> {
+    /// What a connection tells goes to the bus, but for what concerns whoever has dialled.
+    fn on_event(&mut self, link: LinkId, event: Event) -> Option<NodeNext> {
         if let Event::Room { conversation } = event {
             self.on_room(link, conversation);
-            return None;
+            return self.is_told_of_room(link, conversation).then_some(NodeNext::Dialled(link, event));
         }
-        let closed = if let Event::Closed(reason) = &event { Some(reason.clone()) } else { None };
+        let next = if let Event::Closed(reason) = &event {
+            Some(NodeNext::LinkClosed(link, reason.clone()))
+        } else if self.is_dialled(link) {
+            if !is_of_guest(&event) {
+                return Some(NodeNext::Dialled(link, event));
+            }
+            None
+        } else if self.bus.is_recording() {
+            Noted::heard(link, &event).map(NodeNext::Served)
+        } else {
+            None
+        };
         self.bus.event(self.now, link, event);
-        closed
+        next
     }
 
     /// Lets the connections speak in turn until one has something to say.

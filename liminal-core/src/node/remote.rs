@@ -1,8 +1,6 @@
 //! A link with a connection: the commands that wait for room in its output.
 
-use liminal_proto::{
-    Config, Connection, CreditGiven, Event, Instant, LinkError, Next, TimerReason, Wake, Wants,
-};
+use liminal_proto::{Connection, Event, Instant, LinkError, Next, TimerReason, Wake, Wants};
 
 use crate::{Command, Outbox};
 
@@ -22,9 +20,8 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    pub(super) fn new(now: Instant, config: Config) -> Self {
+    pub(super) fn new(connection: Connection) -> Self {
         let wants = Wants { read: true, write: false, wake: Wake::Never, finished: false };
-        let connection = Connection::server(now, Config { credit: CreditGiven::Consumed, ..config });
         Self {
             connection,
             wants,

@@ -207,7 +207,7 @@ impl World {
             }
             NodeNext::Served(noted) => self.note(bus, noted),
             NodeNext::Uncompensated(it) => self.note(bus, Noted::Uncompensated(it)),
-            NodeNext::Wait(_) => {}
+            NodeNext::Dialled(..) | NodeNext::Wait(_) => {}
         }
     }
 

@@ -15,11 +15,6 @@ use crate::server::{
     AdmissionOptions, Connected, Hub, Kind, Monitoring, Outlet, Pool, ServerOptions, Spawn, StopOptions,
 };
 
-/// What participants may hold of messages that they are not through with, in bytes with their charge: as much
-/// as replies that wait for room, and sixteen of the largest messages. It is far more than a server lets one asker
-/// have, because many askers share it, and more than a server is given credit for by default.
-const HELD_BYTES_MAX: usize = 16 << 20;
-
 /// A client behind the lock of its transport.
 pub trait SharedClient: Send + Sync + 'static {
     /// Does something to the client.
@@ -120,22 +115,15 @@ impl Linked {
 
 /// How the hub of a client treats its one link. What concerns accepting connections does not concern it.
 fn options() -> ServerOptions {
-    let bus = Settings::default();
-    let bus = Settings {
-        // The server minds how long an answer may take, and a message tells it.
-        reply_time: bus.time_max,
-        held_bytes_per_link_max: HELD_BYTES_MAX,
-        // What is too long for the connection it does not say, and nobody hears of it.
-        name_max: usize::MAX,
-        ..bus
-    };
+    let bus = Settings::for_client();
     ServerOptions {
         connection: Config::default(),
-        bus,
         admission: AdmissionOptions::default(),
         // A server has no such wishes of its clients.
         monitoring: Monitoring::Nobody,
-        held_reply_bytes_max: HELD_BYTES_MAX,
+        // As much as participants may hold of messages that they are not through with.
+        held_reply_bytes_max: bus.held_bytes_per_link_max,
+        bus,
         memory_bytes_max: 0,
         stop: StopOptions::default(),
         recorder: None,
