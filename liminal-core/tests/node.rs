@@ -589,3 +589,45 @@ fn replies_that_find_no_room_are_bounded() {
     assert_eq!(wire.closed, Some(CloseReason::Link(LinkError::TimedOut)));
     assert_eq!(wire.node.connection(wire.link).unwrap().output_len(), 0);
 }
+
+#[test]
+fn what_a_connection_wants_is_told_when_it_is_something_else_and_once() {
+    let now = Instant::ORIGIN;
+    let mut node = Node::new(Settings::default());
+    let [one, other] = [node.accept(now, Config::default()), node.accept(now, Config::default())];
+    let mut client = Connection::client(now, Config::default());
+    settle(&mut node);
+    // Both are new: everything is news.
+    assert_eq!(changed(&mut node), [(one, false), (other, false)]);
+
+    let hello = client.take_write(usize::MAX);
+    node.receive(now, one, &hello);
+    settle(&mut node);
+    // Nobody has asked for some time, and of all that one connection wanted meanwhile the last counts.
+    assert_eq!(changed(&mut node), [(one, true)]);
+    settle(&mut node);
+    assert_eq!(changed(&mut node), []);
+
+    let len = node.take_write(one, usize::MAX).len();
+    node.wrote(one, len);
+    node.link_lost(now, other, LinkError::Reset);
+    settle(&mut node);
+    assert_eq!(node.wants(other).map(|wants| wants.finished), Some(true));
+    assert_eq!(changed(&mut node), [(one, false), (other, false)]);
+
+    node.receive(now, one, &[0xff]);
+    node.link_lost(now, one, LinkError::Reset);
+    settle(&mut node);
+    node.remove(now, one);
+    // Nothing is told of what is no more.
+    assert_eq!(changed(&mut node), []);
+}
+
+fn settle(node: &mut Node) {
+    while !matches!(node.poll(), NodeNext::Wait(_)) {}
+}
+
+/// Each connection that wants something else than it was told to, and whether it wants to write.
+fn changed(node: &mut Node) -> Vec<(LinkId, bool)> {
+    std::iter::from_fn(|| node.poll_wants()).map(|(link, wants)| (link, wants.write)).collect()
+}

@@ -37,6 +37,8 @@ pub struct Node {
     touched: VecDeque<LinkId>,
     /// At most one entry for each connection.
     wakes: BTreeSet<(Instant, LinkId, TimerReason)>,
+    /// Connections that want something else than was told last. None where nobody ever asks, but for a first time.
+    changed: BTreeSet<LinkId>,
     /// How many turns bus and connections have had.
     turns: u64,
     /// How many of them the bus had since a connection had one.
@@ -99,6 +101,7 @@ impl Node {
             peers: BTreeMap::new(),
             touched: VecDeque::new(),
             wakes: BTreeSet::new(),
+            changed: BTreeSet::new(),
             turns: 0,
             bus_turns: 0,
             held_reply_bytes_max: Self::HELD_REPLY_BYTES_MAX,
@@ -225,6 +228,7 @@ impl Node {
     pub fn remove(&mut self, now: Instant, link: LinkId) {
         self.see(now);
         if let Some(peer) = self.peers.remove(&link) {
+            self.changed.remove(&link);
             if let Peer::Remote(remote) = &peer
                 && let Some((at, reason)) = remote.wake()
             {
@@ -283,6 +287,15 @@ impl Node {
     #[must_use]
     pub fn wants(&self, link: LinkId) -> Option<Wants> {
         self.remote(link).map(|it| it.wants)
+    }
+
+    /// A connection that wants to be read, written or finished otherwise than when this told it last, as of the last
+    /// [`NodeNext::Wait`], and what it [wants](Self::wants) now. For an embedder with many connections, which need
+    /// not ask each of them after every turn; others need not ask at all. (When it wants a tick is in the `Wait`.)
+    pub fn poll_wants(&mut self) -> Option<(LinkId, Wants)> {
+        let link = self.changed.pop_first()?;
+        let wants = self.remote_mut(link)?.tell_wants();
+        Some((link, wants))
     }
 
     /// What to do next, or what happened.
@@ -451,6 +464,9 @@ impl Node {
                 self.touch(id);
                 return Some((id, event));
             }
+            if remote.is_to_be_told() {
+                self.changed.insert(id);
+            }
             self.set_wake(id, old, new);
         }
         None
@@ -462,6 +478,10 @@ impl Node {
         old: Option<(Instant, TimerReason)>,
         new: Option<(Instant, TimerReason)>,
     ) {
+        // A wake that a tick took out is in the past, and wanted by nobody again.
+        if old == new {
+            return;
+        }
         if let Some((at, reason)) = old {
             self.wakes.remove(&(at, id, reason));
         }

@@ -9,6 +9,10 @@ pub(super) struct Remote {
     pub(super) connection: Connection,
     /// What it waited for when it was polled last.
     pub(super) wants: Wants,
+    /// What the embedder was last told of that, where it asks to be told.
+    told: Option<Wants>,
+    /// It wants something else, and is noted for that.
+    untold: bool,
     /// Since which turn it stands in the queue of connections to be polled, if it does.
     waits_since: Option<u64>,
     /// The longest that it ever stood there, in turns of others.
@@ -25,6 +29,8 @@ impl Remote {
         Self {
             connection,
             wants,
+            told: None,
+            untold: false,
             waits_since: None,
             longest_wait: 0,
             outbox: Outbox::new(),
@@ -54,6 +60,21 @@ impl Remote {
                 None
             }
         }
+    }
+
+    /// Whether the embedder is to be told what it wants, and was not yet to be: it is something else than was told
+    /// last, the time of its next tick aside.
+    pub(super) fn is_to_be_told(&mut self) -> bool {
+        let of = |it: Wants| (it.read, it.write, it.finished);
+        let is_news = !self.untold && self.told.map(of) != Some(of(self.wants));
+        self.untold |= is_news;
+        is_news
+    }
+
+    /// What it wants, which is told now.
+    pub(super) const fn tell_wants(&mut self) -> Wants {
+        (self.told, self.untold) = (Some(self.wants), false);
+        self.wants
     }
 
     pub(super) fn wake(&self) -> Option<(Instant, TimerReason)> {
