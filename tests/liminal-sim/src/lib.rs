@@ -133,7 +133,7 @@ pub use race::Race;
 pub use report::{Ran, Report};
 pub use scenario::{NotAScenario, Scenario, scenarios_in};
 pub use sim::{FORMAT, REPLAY, Sim};
-pub use stage::{LocalOpener, Role, Stage, StagedBus, StagedOpener};
+pub use stage::{NotStaged, Role, Stage, StagedBus, StagedOpener};
 pub use swarm::{Fault, Network, Swarm};
 pub use tape::{Draws, NotATape, Tape, Track, next_tape, shrink};
 pub use world::World;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use liminal_core::Transcript;
 use liminal_core::transcript::{BusId, Noted, OpenerId};
 use liminal_proto::{
-    CloseReason, ConversationId, Event, Expects, Instant, Message, MessageId, Metadata, Outcome,
+    CloseReason, ConversationId, Event, Expects, Instant, Message, MessageId, Metadata, Outcome, Terms,
 };
 
 use crate::world::Side;
@@ -59,12 +59,14 @@ impl fmt::Debug for Caller<'_> {
 impl Caller<'_> {
     /// Opens a conversation. `None`: the connection does not take that now.
     pub fn open(&mut self, subject: &str) -> Option<ConversationId> {
-        let conversation = self.side.open(self.now, subject)?;
-        self.note(Event::Open {
-            conversation,
-            subject: subject.into(),
-            terms: liminal_proto::Terms::default(),
-        });
+        self.open_on(subject, Terms::default())
+    }
+
+    /// Opens a conversation on terms of one's own. `None`: the connection does not take that now, or speaks 1.0,
+    /// which has no words for other terms than the default.
+    pub fn open_on(&mut self, subject: &str, terms: Terms) -> Option<ConversationId> {
+        let conversation = self.side.open(self.now, subject, terms)?;
+        self.note(Event::Open { conversation, subject: subject.into(), terms });
         Some(conversation)
     }
 
@@ -159,7 +161,7 @@ pub struct Script {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Open(String),
+    Open(String, Terms),
     Say(Expects, Bytes),
     Ask(Option<Duration>, Bytes),
     WaitForReplies,
@@ -178,7 +180,13 @@ impl Script {
     /// Opens a conversation. What follows is said in it.
     #[must_use]
     pub fn open(self, subject: &str) -> Self {
-        self.then(Step::Open(subject.into()))
+        self.open_on(subject, Terms::default())
+    }
+
+    /// Opens a conversation on terms of one's own, which only 2.0 has words for. What follows is said in it.
+    #[must_use]
+    pub fn open_on(self, subject: &str, terms: Terms) -> Self {
+        self.then(Step::Open(subject.into(), terms))
     }
 
     /// Says something that wants no reply.
@@ -236,7 +244,7 @@ impl Script {
 
     fn take(&mut self, caller: &mut Caller<'_>, step: &Step) {
         match (step, self.conversation) {
-            (Step::Open(subject), _) => self.conversation = caller.open(subject),
+            (Step::Open(subject, terms), _) => self.conversation = caller.open_on(subject, *terms),
             (Step::Say(expects, payload), Some(conversation)) => {
                 caller.say(conversation, *expects, payload.clone());
             }
@@ -282,8 +290,9 @@ impl Opener for Script {
     }
 }
 
-/// An opener that does whatever the tape says: opens conversations on these subjects, talks in several at a
-/// time, asks with and without a deadline, closes, comes back. It is done when its part of the tape is.
+/// An opener that does whatever the tape says: opens conversations on these subjects,
+/// talks in several at a time, asks with and without a deadline, closes, comes back. It is done when its part of the
+/// tape is.
 #[derive(Clone, Debug)]
 pub struct Workload {
     subjects: Vec<String>,

@@ -30,9 +30,14 @@ use crate::{Draws, Hostile, Opener, Track};
 /// .seeds(0..20)
 /// .check();
 /// ```
+///
+/// A bus may have [clients that serve](Self::client): what is served from there on is served by the client.
 pub struct Plan {
     /// There is always one.
     pub(crate) buses: Vec<BusPlan>,
+    pub(crate) clients: Vec<ClientPlan>,
+    /// Whether what is served is served by the client that came last.
+    is_at_client: bool,
     pub(crate) openers: Vec<OpenerPlan>,
     /// Each with the bus of the plan that it connects to.
     pub(crate) hostile: Vec<(Hostile, usize)>,
@@ -50,6 +55,17 @@ pub(crate) struct BusPlan {
     pub(crate) offers: Vec<(Subject, Kind)>,
     pub(crate) policies: Vec<(Subject, CrashPolicy)>,
     pub(crate) settings: Settings,
+}
+
+/// A client that serves on a bus.
+#[derive(Debug)]
+pub(crate) struct ClientPlan {
+    /// Which of the plan.
+    pub(crate) serves_on: usize,
+    /// For how many conversations at a time, of each of its offers.
+    pub(crate) capacity: u32,
+    /// Its own bus, which runs its participants.
+    pub(crate) bus: BusPlan,
 }
 
 /// Somebody who opens conversations.
@@ -110,6 +126,7 @@ impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plan")
             .field("buses", &self.buses)
+            .field("clients", &self.clients)
             .field("openers", &self.openers.len())
             .field("network", &self.network)
             .field("faults", &self.faults)
@@ -124,6 +141,8 @@ impl Plan {
     pub(crate) fn new(draws: Draws) -> Self {
         Self {
             buses: vec![BusPlan::default()],
+            clients: Vec::new(),
+            is_at_client: false,
             openers: Vec::new(),
             hostile: Vec::new(),
             config: Config::default(),
@@ -138,6 +157,39 @@ impl Plan {
     /// Begins another bus, with nobody on it: what is said of a bus from here on is said of this one.
     pub fn another_bus(&mut self) -> &mut Self {
         self.buses.push(BusPlan::default());
+        self.is_at_client = false;
+        self
+    }
+
+    /// Begins a client of the bus that came last, which dials it and serves there: what is
+    /// [served](Self::serve) from here on is offered by this client, each for so many conversations at a time, 1 at
+    /// least. Its participants are those that would serve on a bus. Its [settings](Self::settings) are those of
+    /// the bus in its own program, by which it runs them; all else that is said of a bus is said of the one that it
+    /// dials.
+    ///
+    /// Its process and its connection suffer what those of an opener do ([`Fault::OpenerCrash`] and its like,
+    /// [`Fault::Reset`]), its participants what those of a bus do. It takes offers back, at once or when their
+    /// conversations have come to their end, and makes them again ([`Fault::Withdraw`]). Whenever it has lost
+    /// its connection it dials again.
+    ///
+    /// ```
+    /// use liminal_core::participant::from_fn;
+    /// use liminal_sim::{Script, Sim};
+    ///
+    /// Sim::new("served from elsewhere", |plan| {
+    ///     for _ in 0..2 {
+    ///         plan.client(8).serve("echo", || from_fn(|context, message| context.reply(message.payload)));
+    ///     }
+    ///     plan.opener(Script::new().open("echo").ask("hello").wait_for_replies().close());
+    /// })
+    /// .seeds(0..20)
+    /// .check();
+    /// ```
+    pub fn client(&mut self, capacity: u32) -> &mut Self {
+        let bus = BusPlan { settings: Settings::for_client(), ..BusPlan::default() };
+        let (serves_on, capacity) = (self.buses.len() - 1, capacity.max(1));
+        self.clients.push(ClientPlan { serves_on, capacity, bus });
+        self.is_at_client = true;
         self
     }
 
@@ -145,6 +197,15 @@ impl Plan {
         // There is always one.
         let last = self.buses.len() - 1;
         &mut self.buses[last]
+    }
+
+    /// Where participants are that are served: at the client that came last, or at the bus.
+    fn host(&mut self) -> &mut BusPlan {
+        let last = self.buses.len() - 1;
+        match self.clients.last_mut() {
+            Some(client) if self.is_at_client => &mut client.bus,
+            _ => &mut self.buses[last],
+        }
     }
 
     /// One of `n`, from the tape's track of [`Workload`](Track::Workload); 0 is the benign one. For plans of
@@ -155,7 +216,7 @@ impl Plan {
 
     /// Has a participant serve a subject. Several may serve one.
     pub fn serve(&mut self, subject: impl Into<Subject>, factory: impl Factory + 'static) -> &mut Self {
-        self.bus().offers.push((subject.into(), Kind::Sync(Arc::new(factory))));
+        self.host().offers.push((subject.into(), Kind::Sync(Arc::new(factory))));
         self
     }
 
@@ -165,7 +226,7 @@ impl Plan {
         subject: impl Into<Subject>,
         factory: impl AsyncFactory + 'static,
     ) -> &mut Self {
-        self.bus().offers.push((subject.into(), Kind::Async(Arc::new(factory))));
+        self.host().offers.push((subject.into(), Kind::Async(Arc::new(factory))));
         self
     }
 
@@ -210,9 +271,9 @@ impl Plan {
         self
     }
 
-    /// The bounds and times of the bus. It always records.
+    /// The bounds and times of the bus, or of that of the [client](Self::client) that came last. It always records.
     pub fn settings(&mut self, settings: Settings) -> &mut Self {
-        self.bus().settings = settings;
+        self.host().settings = settings;
         self
     }
 

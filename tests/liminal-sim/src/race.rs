@@ -5,7 +5,7 @@ use std::time::Duration;
 #[cfg(doc)]
 use crate::Plan;
 use crate::world::LATENCIES;
-use crate::{Draws, Fault, LocalOpener, Sim, Stage, Tape, Track};
+use crate::{Draws, Fault, NotStaged, Sim, Stage, Tape, Track};
 
 /// What decides what a run comes to, apart from what everybody does in it. One that has none of this comes to
 /// the same wherever it is made.
@@ -41,8 +41,8 @@ impl<S> Sim<S> {
     ///
     /// # Errors
     ///
-    /// An opener of the plan is a [local one](Plan::local_opener).
-    pub fn stage(&self, tape: &Tape) -> Result<Stage, LocalOpener> {
+    /// An opener of the plan is a [local one](Plan::local_opener), or it has a [client that serves](Plan::client).
+    pub fn stage(&self, tape: &Tape) -> Result<Stage, NotStaged> {
         Stage::new(self.plan(Draws::new(tape.clone())).0)
     }
 

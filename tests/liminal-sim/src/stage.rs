@@ -77,14 +77,24 @@ enum Acts {
     Done,
 }
 
-/// An opener is in the program of its bus, and dials nobody: its run can be made in the simulator alone.
+/// Somebody of a plan is in the simulator alone, and so the run can be made there alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the opener with the number {0} is in the program of its bus, and so in the simulator alone")]
-pub struct LocalOpener(pub usize);
+#[non_exhaustive]
+pub enum NotStaged {
+    /// An opener is in the program of its bus, and dials nobody.
+    #[error("the opener with the number {0} is in the program of its bus, and so in the simulator alone")]
+    LocalOpener(usize),
+    /// Participants are those of a client that serves.
+    #[error("a client that serves is in the simulator alone")]
+    Client,
+}
 
 impl Stage {
     /// The same draws as in the world, in the same order: what kind of faults there are comes first.
-    pub(crate) fn new(mut plan: Plan) -> Result<Self, LocalOpener> {
+    pub(crate) fn new(mut plan: Plan) -> Result<Self, NotStaged> {
+        if !plan.clients.is_empty() {
+            return Err(NotStaged::Client);
+        }
         let _ = Swarm::draw(&mut plan.draws, |fault| plan.faults.contains(&fault));
         let all = plan.openers.len();
         let openers = plan.openers.into_iter().enumerate();
@@ -117,10 +127,10 @@ impl StagedOpener {
         OpenerPlan { opener, bus, reach }: OpenerPlan,
         (of, all): (usize, usize),
         draws: &mut Draws,
-    ) -> Result<Self, LocalOpener> {
+    ) -> Result<Self, NotStaged> {
         let dialect = match reach {
             Reach::Dials(speaks) => speaks.draw(draws),
-            Reach::Local => return Err(LocalOpener(of + 1)),
+            Reach::Local => return Err(NotStaged::LocalOpener(of + 1)),
         };
         Ok(Self { opener, of, all, dials: 0, bus, dialect, acts: Acts::At(Instant::ORIGIN) })
     }

@@ -11,7 +11,7 @@ use liminal_driver::error::{
     Refusal, ServeError, ServiceEnd,
 };
 use liminal_proto::{CommandError, ReasonCode};
-use liminal_sim::{LocalOpener, NotAScenario, worlds};
+use liminal_sim::{NotAScenario, NotStaged, worlds};
 use thiserror::Error;
 
 use crate::frame_json::JsonError;
@@ -104,7 +104,7 @@ pub(crate) enum Error {
     #[error("bytes are changed on their way in this scenario, which no socket does: leave out --over")]
     ByzantineOverSockets,
     #[error("{0}: leave out --over")]
-    LocalOverSockets(#[from] LocalOpener),
+    NotOverSockets(#[from] NotStaged),
     #[error("{place}: {text}")]
     Broken { place: String, text: String },
     #[error("it comes to something else {0} than in the simulator, though no race was found")]
@@ -165,7 +165,7 @@ impl Error {
             | Self::NoScenario { .. }
             | Self::UnknownSimulation(_)
             | Self::ByzantineOverSockets
-            | Self::LocalOverSockets(_)
+            | Self::NotOverSockets(_)
             | Self::Inside => 1,
             #[cfg(unix)]
             Self::Command(_) | Self::NotStartable(_) | Self::Kill(_) | Self::Child(_) => 1,

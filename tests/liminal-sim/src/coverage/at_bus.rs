@@ -2,7 +2,7 @@
 //! has a record: so each conversation has a set of stories that what is seen allows, and what all of them
 //! have in common has happened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use liminal_core::transcript::{BusId, Entry, Noted, OpenerId};
 use liminal_core::{Call, ConversationKey, Leaving, LinkId, Phase, Recorded, Trigger};
@@ -15,6 +15,8 @@ type Key = (BusId, ConversationKey);
 #[derive(Default)]
 pub(super) struct AtBus {
     links: BTreeMap<(BusId, LinkId), OpenerId>,
+    /// Those of clients that serve to the bus that they have dialled, which closes what it has invited to.
+    serving: BTreeSet<(BusId, LinkId)>,
     openers: BTreeMap<OpenerId, Said>,
     lives: BTreeMap<Key, Life>,
     keys: BTreeMap<(OpenerId, ConversationId), Key>,
@@ -29,12 +31,16 @@ struct Said {
     messages: BTreeMap<(ConversationId, MessageId), usize>,
     /// Those that the bus has not certainly heard.
     closes: BTreeMap<ConversationId, usize>,
+    /// Those that end by themselves when their time is over.
+    timed: BTreeSet<ConversationId>,
 }
 
 /// One conversation.
 struct Life {
     link: (BusId, LinkId),
     owner: Option<(OpenerId, ConversationId)>,
+    /// Another bus has invited to it.
+    is_invited: bool,
     /// Somebody has joined, and neither left nor exited.
     joined: bool,
     stories: Vec<Story>,
@@ -107,10 +113,10 @@ impl Story {
 }
 
 impl Life {
-    fn new(link: (BusId, LinkId), owner: Option<(OpenerId, ConversationId)>) -> Self {
+    fn new(link: (BusId, LinkId), owner: Option<(OpenerId, ConversationId)>, is_invited: bool) -> Self {
         let traced: &[bool] = if link.1 == LinkId::BUS { &[false] } else { &[false, true] };
         let stories = traced.iter().map(|traced| Story::new(*traced)).collect();
-        Self { link, owner, joined: false, stories }
+        Self { link, owner, is_invited, joined: false, stories }
     }
 
     fn is_own(&self) -> bool {
@@ -194,12 +200,17 @@ impl AtBus {
             Noted::Dialled { opener, link } => {
                 self.links.insert((bus, *link), *opener);
             }
+            Noted::Serves { link, .. } => {
+                self.serving.insert((bus, *link));
+            }
             Noted::Said { opener, event } => self.on_said(*opener, event),
             Noted::Told { opener, event } => self.on_told(*opener, event),
             Noted::Owned { conversation, link, id } => {
                 self.on_owned((bus, *conversation), (bus, *link), *id);
             }
-            Noted::Called { invocation, .. } if matches!(invocation.what, Call::Join { .. }) => {
+            Noted::Called { invocation, .. } | Noted::CalledOn { invocation, .. }
+                if matches!(invocation.what, Call::Join { .. }) =>
+            {
                 self.with((bus, invocation.conversation), |life| {
                     life.prefer(|it| !it.traced && !it.is_over());
                 });
@@ -215,8 +226,11 @@ impl AtBus {
         let said = self.openers.entry(opener).or_default();
         said.count += 1;
         match event {
-            Event::Open { conversation, .. } => {
+            Event::Open { conversation, terms, .. } => {
                 said.opens.insert(*conversation, said.count);
+                if terms.total.is_some() || terms.idle.is_some() {
+                    said.timed.insert(*conversation);
+                }
             }
             Event::Message(Message { conversation, id, .. }) if said.is_v2 => {
                 said.messages.insert((*conversation, *id), said.count);
@@ -246,8 +260,10 @@ impl AtBus {
 
     /// Of 1.0 the connection says that by itself.
     fn on_ended(&mut self, opener: OpenerId, conversation: ConversationId) {
-        let said = self.openers.get(&opener).filter(|said| said.is_v2);
-        if let Some(close) = said.and_then(|said| said.closes.get(&conversation)).copied() {
+        let Some(said) = self.openers.get(&opener).filter(|said| said.is_v2) else { return };
+        if said.timed.contains(&conversation) {
+            self.with_owned(opener, conversation, |life| life.prefer(|it| it.is_over()));
+        } else if let Some(close) = said.closes.get(&conversation).copied() {
             self.is_heard(opener, close);
             self.with_owned(opener, conversation, |life| life.prefer(|it| it.is_over()));
         }
@@ -258,7 +274,7 @@ impl AtBus {
             return;
         }
         let owner = self.links.get(&link).map(|opener| (*opener, id));
-        self.lives.insert(key, Life::new(link, owner));
+        self.lives.insert(key, Life::new(link, owner, self.serving.contains(&link)));
         if let Some((opener, id)) = owner {
             self.keys.insert((opener, id), key);
             let open = self.openers.get(&opener).and_then(|said| said.opens.get(&id)).copied();
@@ -313,9 +329,10 @@ impl AtBus {
     fn with(&mut self, key: Key, change: impl FnOnce(&mut Life)) {
         let Some(life) = self.lives.get_mut(&key) else { return };
         let closes = |(opener, id): (OpenerId, ConversationId)| {
-            self.openers.get(&opener).is_some_and(|said| said.closes.contains_key(&id))
+            let said = self.openers.get(&opener);
+            said.is_some_and(|said| said.closes.contains_key(&id) || said.timed.contains(&id))
         };
-        let may_close = life.owner.is_some_and(closes);
+        let may_close = life.is_invited || life.owner.is_some_and(closes);
         life.branch(may_close);
         change(life);
     }

@@ -1,9 +1,11 @@
 //! A run as JSON lines: see [`Format::JsonLines`](super::Format::JsonLines).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use liminal_core::transcript::{Entry, Holder, Noted, Transcript};
 use liminal_core::{Answer, Call, Invocation, Load, Record, Recorded};
-use liminal_proto::{Event, Exit, Expects, Message, Metadata, Outcome, Reply};
+use liminal_proto::{Event, Exit, Expects, Message, Metadata, Outcome, Reply, Terms};
 use serde_json::{Map, Value, json};
 
 use super::words;
@@ -43,6 +45,9 @@ fn noted(what: &Noted) -> Value {
         Noted::Dialled { opener, link } => {
             json!({ "what": "dialled", "opener": opener.get(), "link": link.get() })
         }
+        Noted::Serves { opener, link } => {
+            json!({ "what": "serves", "opener": opener.get(), "link": link.get() })
+        }
         Noted::Said { opener, event: it } => {
             with(json!({ "what": "said", "opener": opener.get() }), event(it))
         }
@@ -60,6 +65,17 @@ fn noted(what: &Noted) -> Value {
         Noted::Called { ticket, invocation } => {
             with(json!({ "what": "called", "ticket": ticket.get() }), called(invocation))
         }
+        Noted::CalledOn { link, id, offer, message, invocation } => with(
+            json!({
+                "what": "called_on", "link": link.get(), "id": id.get(), "stream": offer.get(),
+                "delivered_as": Some(message.get()).filter(|it| *it > 0),
+            }),
+            called(invocation),
+        ),
+        Noted::LetGo { link, id, cancel } => {
+            json!({ "what": "let_go", "link": link.get(), "id": id.get(), "cancel": cancel })
+        }
+        Noted::Heard { link, event: it } => with(json!({ "what": "heard", "link": link.get() }), event(it)),
         Noted::Cancelled { ticket } => json!({ "what": "cancelled", "ticket": ticket.get() }),
         Noted::Answered { ticket, answer: it } => {
             with(json!({ "what": "answered", "ticket": ticket.get() }), answer(it))
@@ -106,9 +122,10 @@ fn event(event: &Event) -> Value {
         Event::Connected { version } => {
             json!({ "event": "connected", "version": format!("{}.{}", version.major, version.minor) })
         }
-        Event::Open { conversation, subject, .. } => {
-            json!({ "event": "open", "conversation": conversation.get(), "subject": subject })
-        }
+        Event::Open { conversation, subject, terms: Terms { on_exit, total, idle } } => json!({
+            "event": "open", "conversation": conversation.get(), "subject": subject,
+            "on_exit": format!("{on_exit:?}"), "total_ns": total.map(nanos), "idle_ns": idle.map(nanos),
+        }),
         Event::Message(it) => message(it),
         Event::Close { conversation } => json!({ "event": "close", "conversation": conversation.get() }),
         Event::Opened { conversation, pid } => {
@@ -130,6 +147,18 @@ fn event(event: &Event) -> Value {
         }
         Event::Failed { conversation } => json!({ "event": "failed", "conversation": conversation.get() }),
         Event::Ended { conversation } => json!({ "event": "ended", "conversation": conversation.get() }),
+        Event::Serve { offer, subject, capacity } => {
+            json!({ "event": "serve", "stream": offer.get(), "subject": subject, "capacity": capacity })
+        }
+        Event::Withdraw { offer, drain } => {
+            json!({ "event": "withdraw", "stream": offer.get(), "drain": drain })
+        }
+        Event::Serving { offer } => json!({ "event": "serving", "stream": offer.get() }),
+        Event::NotServing { offer, reason, text } => json!({
+            "event": "not_serving", "stream": offer.get(), "reason": reason.to_string(), "text": text,
+        }),
+        Event::Withdrawn { offer } => json!({ "event": "withdrawn", "stream": offer.get() }),
+        Event::Pong => json!({ "event": "pong" }),
         Event::Closed(reason) => json!({ "event": "closed", "reason": reason.to_string() }),
         other => json!({ "event": "other", "text": format!("{other:?}") }),
     }
@@ -153,7 +182,7 @@ fn message(
     };
     let head = json!({
         "event": "message", "conversation": conversation.get(), "message": id.get(), "expects": expects,
-        "timeout_ns": timeout.map(|it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX)),
+        "timeout_ns": timeout.map(nanos),
     });
     with(head, said(it, metadata))
 }
@@ -229,8 +258,7 @@ fn answer(answer: &Answer) -> Value {
         Answer::Joined => json!({ "answer": "joined" }),
         Answer::Done => json!({ "answer": "done" }),
         Answer::WakeAfter(time) => {
-            let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-            json!({ "answer": "wake_after", "time_ns": time })
+            json!({ "answer": "wake_after", "time_ns": nanos(*time) })
         }
         Answer::Exited(reason) => json!({ "answer": "exited", "reason": reason.to_string() }),
         Answer::Refused { reason, text } => {
@@ -246,6 +274,7 @@ fn load(load: Load) -> Value {
         "links": load.links, "conversations": load.conversations, "participants": load.participants,
         "requests": load.requests, "running": load.running, "held_bytes": load.held_bytes, "timers": load.timers,
         "monitors": load.monitors, "waiting_bytes": load.waiting_bytes,
+        "guests": load.guests,
     })
 }
 
@@ -261,6 +290,10 @@ fn said(it: &Bytes, metadata: &Metadata) -> Value {
         "parent_id": cause.parent_id, "vector_clock_entry": cause.vector_clock_entry,
     });
     with(payload(it), json!({ "metadata": about }))
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn payload(payload: &Bytes) -> Value {
@@ -288,7 +321,7 @@ mod tests {
             conversation: ConversationId::new(3),
             id: MessageId::new(1),
             expects: Expects::Reply,
-            timeout: Some(std::time::Duration::from_millis(2)),
+            timeout: Some(Duration::from_millis(2)),
             redelivered: 0,
             metadata: Metadata::default(),
             payload: Bytes::from_static(payload),

@@ -34,6 +34,8 @@ fn name(who: Who) -> String {
         Who::Opener(opener) => format!("opener {}", opener.get()),
         Who::Bus(None) => "bus".into(),
         Who::Bus(Some(bus)) => format!("bus {}", bus.get()),
+        Who::Link(bus, link) if bus.get() <= 1 => format!("link {}", link.get()),
+        Who::Link(bus, link) => format!("link {} of bus {}", link.get(), bus.get()),
         Who::Participant(bus, pid) if bus.get() <= 1 => format!("participant {pid}"),
         Who::Participant(bus, pid) => format!("participant {pid} of bus {}", bus.get()),
     }

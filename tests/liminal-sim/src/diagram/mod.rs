@@ -16,22 +16,24 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum Format {
     /// A sequence diagram in text, with openers at the left, buses in the middle, and participants at the
-    /// right. What is of no interest is left out, and a long story is cut.
+    /// right. A client that serves stands where its bus does, or, where that is not known, as its link between
+    /// buses and participants. What is of no interest is left out, and a long story is cut.
     #[default]
     Text,
     /// The same for [Mermaid](https://mermaid.js.org), which draws it.
     Mermaid,
     /// Every entry of the transcript as an object on a line of its own, nothing left out.
     ///
-    /// Every object has `at_ns` (the virtual time), `bus` (its number) and `what`: `dialled`, `said`, `told`,
-    /// `gone`, `link_closed`, `owned`, `recorded`, `called`, `cancelled`, `answered`, `died`,
-    /// `uncompensated`, `paused`, `bus_lost`, `bus_started`, `measured`, `held`, `waited`, `calm`, `over` or
-    /// `broken`. Where the run shows what does not hold, `here_it_shows` is true.
+    /// Every object has `at_ns` (the virtual time), `bus` (its number) and `what`: `dialled`, `serves`, `said`,
+    /// `told`, `gone`, `link_closed`, `owned`, `recorded`, `called`, `called_on`, `let_go`, `heard`, `cancelled`,
+    /// `answered`, `died`, `uncompensated`, `paused`, `bus_lost`, `bus_started`, `measured`, `held`, `waited`,
+    /// `calm`, `over` or `broken`. Where the run shows what does not hold, `here_it_shows` is true.
     ///
     /// The others depend on `what`: `opener`, `link`, `ticket`, `offer`, `pid` and `record` are numbers, and
-    /// so are `after` (the bus that was there before), `conversation` (with `said` and `told` the id that the
-    /// opener gave it, otherwise the number that the bus gave it; `id` is then what its owner calls it),
-    /// `message` and `answers`. `event`, `kind`, `call` and `answer` name what was said or told, recorded,
+    /// so are `after` (the bus that was there before), `conversation` (with `said`, `told` and `heard` the id that it
+    /// has on the link, otherwise the number that the bus gave it; `id` is then what its owner calls it, or with
+    /// `called_on` and `let_go` what it is called on the link), `stream` (which names an offer on its link),
+    /// `message`, `delivered_as` (what a message is called on the link) and `answers`. `event`, `kind`, `call` and `answer` name what was said or told, recorded,
     /// called and answered. `payload` is a text, or `payload_hex` where the bytes are none. Times end in `_ns`;
     /// `reason`, `outcome`, `why` and `text` are for people.
     JsonLines,

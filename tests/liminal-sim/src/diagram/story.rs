@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use liminal_core::transcript::{BusId, Entry, Noted, OpenerId, Transcript};
-use liminal_core::{Answer, Ticket};
+use liminal_core::{Answer, LinkId, Ticket};
 use liminal_proto::{Event, Instant, Pid};
 
 use super::words;
@@ -23,6 +23,8 @@ pub(super) enum Who {
     /// By its place, of which it was the first; `None`: there is no other. One that is started again has the place
     /// of the one before.
     Bus(Option<BusId>),
+    /// A link of a bus, on which somebody serves of whom nothing else is known.
+    Link(BusId, LinkId),
     Participant(BusId, Pid),
 }
 
@@ -36,7 +38,7 @@ pub(super) struct Step {
     pub(super) text: String,
     /// It shows here that something does not hold.
     pub(super) broken: bool,
-    /// It is about a connection as such, and no conversation.
+    /// It is about a connection or an offer as such, and no conversation.
     setup: bool,
 }
 
@@ -103,6 +105,8 @@ impl fmt::Display for Who {
             Self::Opener(opener) => write!(f, "o{}", opener.get()),
             Self::Bus(None) => f.write_str("bus"),
             Self::Bus(Some(bus)) => write!(f, "bus{}", bus.get()),
+            Self::Link(bus, link) if bus.get() <= 1 => write!(f, "l{}", link.get()),
+            Self::Link(bus, link) => write!(f, "b{}l{}", bus.get(), link.get()),
             Self::Participant(bus, pid) if bus.get() <= 1 => write!(f, "p{pid}"),
             Self::Participant(bus, pid) => write!(f, "b{}p{pid}", bus.get()),
         }
@@ -115,6 +119,10 @@ struct Teller {
     /// Those of which the handshake comes through: that is enough to say.
     connected: BTreeSet<OpenerId>,
     tickets: BTreeMap<(BusId, Ticket), Pid>,
+    /// The buses of those openers that are clients that serve.
+    clients: BTreeMap<OpenerId, BusId>,
+    /// Which openers have dialled which links.
+    links: BTreeMap<(BusId, LinkId), OpenerId>,
     steps: Vec<Step>,
 }
 
@@ -124,8 +132,24 @@ impl Teller {
             Noted::Told { opener, event: Event::Connected { .. } } => Some(*opener),
             _ => None,
         });
-        let (connected, places) = (connected.collect(), places(transcript));
-        Self { places, connected, tickets: BTreeMap::new(), steps: Vec::new() }
+        let clients = transcript.entries().iter().filter_map(|entry| match &entry.what {
+            Noted::Serves { opener, .. } => Some((*opener, entry.bus)),
+            _ => None,
+        });
+        let (connected, clients, places) = (connected.collect(), clients.collect(), places(transcript));
+        let (tickets, links) = (BTreeMap::new(), BTreeMap::new());
+        Self { places, connected, tickets, clients, links, steps: Vec::new() }
+    }
+
+    /// A client that serves stands where its bus does.
+    fn opener(&self, opener: OpenerId) -> Who {
+        self.clients.get(&opener).map_or(Who::Opener(opener), |bus| self.bus(*bus))
+    }
+
+    /// Who serves on a link.
+    fn link(&self, bus: BusId, link: LinkId) -> Who {
+        let client = self.links.get(&(bus, link)).and_then(|opener| self.clients.get(opener));
+        client.map_or(Who::Link(bus, link), |client| self.bus(*client))
     }
 
     fn bus(&self, bus: BusId) -> Who {
@@ -147,17 +171,32 @@ impl Teller {
 
     fn tell(&mut self, entry: &Entry) -> Option<(Who, Who, String)> {
         let bus = self.bus(entry.bus);
-        let of = |who: &OpenerId| Who::Opener(*who);
+        let of = |who: &OpenerId| self.opener(*who);
         let pid = |pid: Pid| Who::Participant(entry.bus, pid);
         Some(match &entry.what {
-            Noted::Dialled { opener, .. } => (of(opener), bus, "dials".into()),
+            Noted::Dialled { opener, link } => {
+                let who = of(opener);
+                self.links.insert((entry.bus, *link), *opener);
+                (who, bus, "dials".into())
+            }
             Noted::Said { opener, event } => (of(opener), bus, words::event(event)?),
             Noted::Told { opener, event } => (bus, of(opener), words::event(event)?),
+            // That its bus crashes says it.
+            Noted::Gone { opener } if self.clients.contains_key(opener) => return None,
             Noted::Gone { opener } => (of(opener), of(opener), "is gone".into()),
             Noted::Called { ticket, invocation } => {
                 self.tickets.insert((entry.bus, *ticket), invocation.pid);
                 (bus, pid(invocation.pid), words::call(&invocation.what))
             }
+            Noted::CalledOn { link, id, invocation, .. } => {
+                let call = words::call(&invocation.what);
+                (bus, self.link(entry.bus, *link), format!("c{id} p{} {call}", invocation.pid))
+            }
+            Noted::LetGo { link, id, cancel } => {
+                let verb = if *cancel { "cancel" } else { "close" };
+                (bus, self.link(entry.bus, *link), format!("c{id} {verb}"))
+            }
+            Noted::Heard { link, event } => self.heard(entry, *link, event)?,
             Noted::Answered { ticket, answer } => self.answer(entry, *ticket, answer),
             Noted::Died { pid: who, reason, .. } => (pid(*who), bus, format!("dies, {reason}")),
             Noted::Recorded { conversation, record } => {
@@ -175,6 +214,13 @@ impl Teller {
             Noted::Broken { text } => (bus, bus, text.clone()),
             _ => return None,
         })
+    }
+
+    /// What a known client says of its offers was shown when it said so.
+    fn heard(&self, entry: &Entry, link: LinkId, event: &Event) -> Option<(Who, Who, String)> {
+        let who = self.link(entry.bus, link);
+        let is_told = is_of_offer(event) && !matches!(who, Who::Link(..));
+        if is_told { None } else { Some((who, self.bus(entry.bus), words::event(event)?)) }
     }
 
     fn answer(&self, entry: &Entry, ticket: Ticket, answer: &Answer) -> (Who, Who, String) {
@@ -198,10 +244,22 @@ fn places(transcript: &Transcript) -> BTreeMap<BusId, Option<BusId>> {
 }
 
 const fn is_setup(what: &Noted) -> bool {
+    match what {
+        Noted::Dialled { .. } => true,
+        Noted::Said { event, .. } | Noted::Told { event, .. } => {
+            matches!(event, Event::Connected { .. } | Event::Closed(_)) || is_of_offer(event)
+        }
+        _ => false,
+    }
+}
+
+const fn is_of_offer(event: &Event) -> bool {
     matches!(
-        what,
-        Noted::Dialled { .. }
-            | Noted::Said { event: Event::Closed(_), .. }
-            | Noted::Told { event: Event::Connected { .. } | Event::Closed(_), .. }
+        event,
+        Event::Serve { .. }
+            | Event::Withdraw { .. }
+            | Event::Serving { .. }
+            | Event::NotServing { .. }
+            | Event::Withdrawn { .. }
     )
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use liminal_core::transcript::Entry;
 use liminal_core::{Answer, Call};
-use liminal_proto::{Event, Expects, Message, Outcome};
+use liminal_proto::{Event, Expects, Message, OnExit, Outcome, Terms};
 
 /// Longer texts are cut: reasons and names may be as long as a peer likes.
 const TEXT_MAX: usize = 120;
@@ -24,8 +24,8 @@ pub(super) fn whole(entry: &Entry) -> String {
 
 pub(super) fn event(event: &Event) -> Option<String> {
     Some(match event {
-        Event::Open { conversation, subject, .. } => {
-            format!("c{conversation} open {}", subject.escape_debug())
+        Event::Open { conversation, subject, terms } => {
+            format!("c{conversation} open {}{}", subject.escape_debug(), terms_of(*terms))
         }
         Event::Message(Message { conversation, id, expects, payload, timeout, .. }) => {
             let verb = if *expects == Expects::Reply { "ask" } else { "say" };
@@ -48,10 +48,29 @@ pub(super) fn event(event: &Event) -> Option<String> {
         Event::Joined { conversation, pid } => format!("c{conversation} p{pid} joined"),
         Event::Failed { conversation } => format!("c{conversation} failed"),
         Event::Ended { conversation } => format!("c{conversation} ended"),
+        Event::Serve { offer, subject, capacity } => {
+            let subject =
+                subject.as_ref().map_or_else(|| "anything".into(), |it| it.escape_debug().to_string());
+            format!("s{offer} serve {subject}, {capacity} at a time")
+        }
+        Event::Withdraw { offer, drain } => {
+            format!("s{offer} withdraw{}", if *drain { " when it is drained" } else { "" })
+        }
+        Event::Serving { offer } => format!("s{offer} serving"),
+        Event::NotServing { offer, reason, .. } => format!("s{offer} not serving: {reason}"),
+        Event::Withdrawn { offer } => format!("s{offer} withdrawn"),
         Event::Closed(reason) => format!("connection: {reason}"),
         Event::Connected { version } => format!("connected, {}.{}", version.major, version.minor),
         _ => return None,
     })
+}
+
+/// What is not left to the bus.
+fn terms_of(Terms { on_exit, total, idle }: Terms) -> String {
+    let on_exit = (on_exit != OnExit::AsServed).then(|| format!(", on exit {on_exit:?}").to_lowercase());
+    let total = total.map(|time| format!(", for {time:?}"));
+    let idle = idle.map(|time| format!(", idle for {time:?}"));
+    [on_exit, total, idle].into_iter().flatten().collect()
 }
 
 pub(super) fn outcome_of(outcome: &Outcome) -> String {

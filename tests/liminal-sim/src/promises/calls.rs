@@ -27,7 +27,10 @@ impl Checker {
         let leaves = matches!(invocation.what, Call::Leave { .. });
         self.calls.insert((bus, ticket), CallOut { key, pid: invocation.pid, joins, leaves, record });
         match &invocation.what {
-            Call::Message { .. } => self.check_message(at, key, invocation),
+            Call::Message { id, redelivered, .. } => {
+                self.check_message(at, key, invocation);
+                self.check_redelivered(key, *id, *redelivered);
+            }
             Call::Leave { .. } => {
                 let exited = self.logs.get(&key).is_some_and(|log| {
                     let is_it = |what: &Recorded| matches!(what, Recorded::Exited { pid, .. } if *pid == invocation.pid);
@@ -82,11 +85,15 @@ impl Checker {
         let Some(call) = self.calls.get(&(bus, ticket)) else { return };
         let (key, pid, joins, record) = (call.key, call.pid, call.joins, call.record);
         let seated = matches!(answer, Answer::Joined | Answer::Done | Answer::WakeAfter(_));
-        let dead = self.causes.contains(&(key.0, key.1, pid));
+        let who = (key.0, key.1, pid);
+        let dead = self.causes.contains(&who);
         if joins && seated && !dead {
-            self.hosted.insert((bus, pid));
+            self.hosted.insert(who);
         } else if matches!(answer, Answer::Exited(_)) || (call.leaves && seated) {
-            self.hosted.remove(&(bus, pid));
+            self.hosted.remove(&who);
+        }
+        if joins && (seated || matches!(answer, Answer::Exited(_))) {
+            self.willing.insert(who);
         }
         if answer.returns() {
             self.calls.remove(&(bus, ticket));
@@ -118,8 +125,13 @@ impl Checker {
     }
 
     pub(super) fn on_died(&mut self, key: (BusId, ConversationKey), pid: Pid) {
-        self.causes.insert((key.0, key.1, pid));
-        self.hosted.remove(&(key.0, pid));
+        let who = (key.0, key.1, pid);
+        self.causes.insert(who);
+        self.hosted.remove(&who);
+        // Who dies while it joins has joined first.
+        if self.calls.values().any(|call| call.joins && (call.key, call.pid) == (key, pid)) {
+            self.willing.insert(who);
+        }
         if let Some(log) = self.logs.get_mut(&key)
             && log.active == Some(pid)
         {

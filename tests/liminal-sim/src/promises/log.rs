@@ -2,20 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
+use std::time::Duration;
 
 use bytes::Bytes;
 use liminal_core::transcript::{BusId, OpenerId};
 use liminal_core::{ConversationKey, Leaving, LinkId, Record, Recorded};
-use liminal_proto::{ConversationId, ExitReason, Instant, MessageId, Outcome, Pid, ReasonCode};
+use liminal_proto::{ConversationId, ExitReason, Instant, MessageId, Outcome, Pid, ReasonCode, Terms};
 
+use super::clients::Given;
+use super::guests::Place;
+use super::openers::Said;
 use super::{Checker, Promise};
 
 /// The log of one conversation, as far as it is known.
 #[derive(Default)]
 pub(super) struct Log {
     pub(super) records: Vec<Record>,
-    owner: Option<(OpenerId, ConversationId)>,
+    owner: Option<Owner>,
     pub(super) link: Option<LinkId>,
+    begun: Instant,
     pub(super) active: Option<Pid>,
     /// All who have joined, and whether their life has ended.
     pub(super) lives: BTreeMap<Pid, bool>,
@@ -39,6 +44,16 @@ pub(super) struct Log {
     pub(super) given: BTreeMap<Pid, BTreeSet<u64>>,
     /// How many of the owner's messages are behind the last that was recorded.
     said: usize,
+    /// How many records are behind the last reply that the bus which has invited to it has heard.
+    pub(super) heard: usize,
+}
+
+/// Who has opened a conversation, and what it is called there.
+#[derive(Clone, Copy)]
+enum Owner {
+    Opener(OpenerId, ConversationId),
+    /// Another bus has invited to it.
+    Bus(Place),
 }
 
 /// Requests, and replies that had been accepted, of a conversation whose owner is gone.
@@ -53,6 +68,32 @@ type Key = (BusId, ConversationKey);
 impl Log {
     pub(super) fn record(&self, number: u64) -> Option<&Record> {
         self.records.get(usize::try_from(number).ok()?.checked_sub(1)?)
+    }
+
+    /// Whether its time is over, by what its owner wanted: in all, or because nothing was said for so long.
+    fn is_outlived(&self, at: Instant, terms: Terms) -> bool {
+        let last = self.records.last().map_or(self.begun, |record| record.at);
+        let is_over = |from: Instant, time: Option<Duration>| time.is_some_and(|time| from.after(time) <= at);
+        is_over(self.begun, terms.total) || is_over(last, terms.idle)
+    }
+
+    /// Where another bus has invited to it, if one has.
+    pub(super) const fn place(&self) -> Option<Place> {
+        match self.owner {
+            Some(Owner::Bus(place)) => Some(place),
+            Some(Owner::Opener(..)) | None => None,
+        }
+    }
+
+    /// The record of a message of its owner.
+    pub(super) fn record_of(&self, id: MessageId) -> Option<u64> {
+        self.records.iter().rev().find(|record| has_id(&record.what, id)).map(|record| record.number.get())
+    }
+
+    /// Whether the request of a record has ended without a reply, in this way.
+    pub(super) fn has_ended(&self, number: u64, outcome: &Outcome) -> bool {
+        let ended = |what: &Recorded| matches!(what, Recorded::RequestEnded { request, how } if request.get() == number && how == outcome);
+        self.records.iter().any(|record| ended(&record.what))
     }
 
     /// Whether this participant takes part, as far as anybody knows.
@@ -71,16 +112,30 @@ impl Log {
 }
 
 impl Checker {
-    pub(super) fn on_owned(&mut self, bus: BusId, key: ConversationKey, link: LinkId, id: ConversationId) {
+    pub(super) fn on_owned(&mut self, at: Instant, (bus, key): Key, link: LinkId, id: ConversationId) {
         let over = self.closed.contains(&(bus, link));
         self.expect(!over, Promise::R4, || format!("{link} opens a conversation after its end."));
         let opener = self.links.get(&(bus, link)).copied();
+        let place = self.invited((bus, key), link, id);
         let log = self.logs.entry((bus, key)).or_default();
+        log.begun = at;
         log.link = Some(link);
-        log.owner = opener.map(|opener| (opener, id));
+        log.owner = opener.map(|opener| Owner::Opener(opener, id)).or(place.map(Owner::Bus));
         if let Some(state) = opener.and_then(|opener| self.openers.get_mut(&opener)) {
             state.keys.insert(id, (bus, key));
         }
+    }
+
+    /// How many conversations of a bus may be over when a time has passed that their openers have named.
+    pub(super) fn timed(&self, bus: BusId) -> usize {
+        let is_timed = |log: &Log| match log.owner {
+            Some(Owner::Opener(opener, id)) => {
+                let it = self.openers.get(&opener).and_then(|state| state.conversations.get(&id));
+                it.is_some_and(|it| !it.ended && (it.terms.total.is_some() || it.terms.idle.is_some()))
+            }
+            Some(Owner::Bus(_)) | None => false,
+        };
+        self.logs.iter().filter(|((of, _), log)| *of == bus && is_timed(log)).count()
     }
 
     /// What a lost link owned is cancelled without a record for each.
@@ -114,6 +169,11 @@ impl Checker {
             Recorded::Joined { pid } => {
                 let first = log.lives.insert(*pid, false).is_none() && log.active.is_none();
                 self.expect(first, Promise::L1, || format!("Participant {pid} joins where it cannot."));
+                let willing = self.willing.contains(&(key.0, key.1, *pid));
+                self.expect(willing, Promise::O4, || {
+                    format!("Participant {pid} has not said that it joins.")
+                });
+                self.check_invited(log, *pid);
                 log.active = Some(*pid);
             }
             Recorded::Message { id, payload, metadata: _ } => self.on_message(log, *id, payload, false),
@@ -132,7 +192,7 @@ impl Checker {
                 self.expect(!joined, Promise::L1, || format!("Participant {pid} had joined already."));
             }
             Recorded::Left { pid, why } => {
-                self.check_why(key.0, log, *why);
+                self.check_why(record.at, key.0, log, *why);
                 self.on_end(log, *pid, true);
             }
             Recorded::Exited { pid, reason, goes_on } => self.on_exit(key, log, *pid, reason, *goes_on),
@@ -164,21 +224,28 @@ impl Checker {
     }
 
     fn on_message(&mut self, log: &mut Log, id: MessageId, payload: &Bytes, asks: bool) {
-        let Some((opener, conversation)) = log.owner else { return };
-        let Some(state) = self.openers.get(&opener) else { return };
-        let said = state.said.get(&conversation).map_or(&[][..], Vec::as_slice);
-        let same = |it: &super::openers::Said| {
-            (it.payload == *payload) && (it.asks == asks) && (state.is_v1() || it.id == id)
+        let (found, has_ids) = match log.owner {
+            Some(Owner::Opener(opener, conversation)) => {
+                let Some(state) = self.openers.get(&opener) else { return };
+                let said = state.said.get(&conversation).map_or(&[][..], Vec::as_slice);
+                let same =
+                    |it: &Said| it.payload == *payload && it.asks == asks && (state.is_v1() || it.id == id);
+                (find(said, log.said, same), !state.is_v1())
+            }
+            Some(Owner::Bus(place)) => {
+                let Some(guest) = self.guests.get(&place) else { return };
+                let same = |it: &Given| (&it.payload, it.asks, it.message) == (payload, asks, id);
+                (find(&guest.given, log.said, same), true)
+            }
+            None => return,
         };
-        let behind = said.iter().skip(log.said).position(same);
-        let before = said.iter().take(log.said).any(same);
-        match behind {
-            Some(at) => log.said += at + 1,
-            None if before && !state.is_v1() && log.records.iter().any(|it| has_id(&it.what, id)) => {
+        match found {
+            Found::Behind(at) => log.said = at + 1,
+            Found::Before if has_ids && log.records.iter().any(|it| has_id(&it.what, id)) => {
                 self.breaks(Promise::O3, format!("Message {id} is accepted twice."));
             }
-            None if before => self.breaks(Promise::O5, format!("Message {id} is overtaken.")),
-            None => self.breaks(Promise::O4, format!("Nobody has said message {id}.")),
+            Found::Before => self.breaks(Promise::O5, format!("Message {id} is overtaken.")),
+            Found::Nowhere => self.breaks(Promise::O4, format!("Nobody has said message {id}.")),
         }
     }
 
@@ -238,13 +305,18 @@ impl Checker {
         log.link.is_some_and(|link| self.closed.contains(&(bus, link)))
     }
 
-    /// Who leaves does so because its owner closed the conversation, or because the owner is gone.
-    fn check_why(&mut self, bus: BusId, log: &Log, why: Leaving) {
-        let lost = self.is_orphan(bus, log);
-        let closes = |(opener, id): (OpenerId, ConversationId)| {
-            let it = self.openers.get(&opener).and_then(|state| state.conversations.get(&id));
-            // Nobody knows what an opener that is gone had said.
-            it.is_none_or(|it| it.closing)
+    /// Who leaves does so because its owner closed the conversation or its time is over, or because the owner is
+    /// gone.
+    fn check_why(&mut self, at: Instant, bus: BusId, log: &Log, why: Leaving) {
+        let let_go = log.place().and_then(|place| self.guests.get(&place)).and_then(|guest| guest.let_go);
+        let lost = self.is_orphan(bus, log) || let_go == Some(true);
+        let closes = |owner: Owner| match owner {
+            Owner::Opener(opener, id) => {
+                let it = self.openers.get(&opener).and_then(|state| state.conversations.get(&id));
+                // Nobody knows what an opener that is gone had said.
+                it.is_none_or(|it| it.closing || log.is_outlived(at, it.terms))
+            }
+            Owner::Bus(_) => let_go == Some(false),
         };
         let caused = match why {
             Leaving::OwnerLost => lost || log.link.is_none(),
@@ -260,6 +332,24 @@ impl Checker {
         self.expect(caused, Promise::L4, || format!("Participant {pid} has not exited: {reason}."));
         log.exits += 1;
         self.on_end(log, pid, !goes_on);
+    }
+}
+
+/// Where something was said that a log has.
+enum Found {
+    /// Behind all that it had before, at this place.
+    Behind(usize),
+    /// Only among what it had before, or has left out.
+    Before,
+    Nowhere,
+}
+
+fn find<T>(said: &[T], behind: usize, same: impl Fn(&T) -> bool) -> Found {
+    let (before, after) = said.split_at(behind.min(said.len()));
+    match after.iter().position(&same) {
+        Some(at) => Found::Behind(behind + at),
+        None if before.iter().any(&same) => Found::Before,
+        None => Found::Nowhere,
     }
 }
 

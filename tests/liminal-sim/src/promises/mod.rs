@@ -1,6 +1,7 @@
 //! The promises of the bus, checked on a transcript, wherever it came from.
 
 mod calls;
+mod clients;
 mod guests;
 mod log;
 mod openers;
@@ -14,10 +15,11 @@ use std::fmt;
 
 use liminal_core::transcript::{BusId, Entry, Noted, OpenerId, Transcript};
 use liminal_core::{ConversationKey, LinkId, Ticket};
-use liminal_proto::Pid;
+use liminal_proto::{Pid, StreamId};
 
 use self::calls::CallOut;
-use self::guests::{Guest, Place};
+use self::clients::Ends;
+use self::guests::{Guest, Offer, Place};
 use self::log::Log;
 use self::openers::OpenerState;
 use crate::swarm::Network;
@@ -64,8 +66,8 @@ promises! {
         "What stands in the log behind the moment of a death, which exits each opener is told, and which requests each is \
          said to leave unanswered.";
     L4, "Who is said to have exited has exited.",
-        "A host must have said so before. Who has left must have had an owner that closed the conversation, or one \
-         that was lost.";
+        "A host must have said so before. Who has left must have had an owner that closed the conversation or had \
+         named a time that is over, or one that was lost.";
     L5, "What a participant held is released before anyone can read of its exit.",
         "The requests in the accounts of the bus, which the log must have as open.";
     L6, "Asking the dead is answered at once.",
@@ -128,7 +130,7 @@ impl fmt::Display for Broken {
 /// promised.
 #[must_use]
 pub fn check_promises(transcript: &Transcript, network: Network) -> Option<Broken> {
-    let mut checker = Checker::default();
+    let mut checker = Checker { network, ..Checker::default() };
     for (at, entry) in transcript.entries().iter().enumerate() {
         checker.entry = at;
         checker.on_entry(entry);
@@ -143,19 +145,25 @@ pub fn check_promises(transcript: &Transcript, network: Network) -> Option<Broke
 /// What is known at one place of a transcript.
 #[derive(Default)]
 struct Checker {
+    network: Network,
     entry: usize,
     broken: Vec<Broken>,
     logs: BTreeMap<(BusId, ConversationKey), Log>,
     calls: BTreeMap<(BusId, Ticket), CallOut>,
     /// Participants on links.
     guests: BTreeMap<Place, Guest>,
+    /// What links have offered.
+    offers: BTreeMap<(BusId, LinkId, StreamId), Offer>,
+    ends: Ends,
     openers: BTreeMap<OpenerId, OpenerState>,
     links: BTreeMap<(BusId, LinkId), OpenerId>,
+    /// Who has said that it joins.
+    willing: BTreeSet<(BusId, ConversationKey, Pid)>,
     /// Who has a reason to be said to have exited.
     causes: BTreeSet<(BusId, ConversationKey, Pid)>,
     lost: BTreeSet<BusId>,
     /// Participants that their hosts hold: until they were told that they have left, or have exited.
-    hosted: BTreeSet<(BusId, Pid)>,
+    hosted: BTreeSet<(BusId, ConversationKey, Pid)>,
     /// Connections of which the bus was told that they are over.
     closed: BTreeSet<(BusId, LinkId)>,
     /// Some process stood still: it learns of deadlines late.
@@ -179,18 +187,20 @@ impl Checker {
                 self.links.insert((bus, *link), *opener);
                 self.openers.insert(*opener, OpenerState::default());
             }
+            Noted::Serves { opener, link } => self.on_serves(bus, *link, *opener),
             Noted::Said { opener, event } => self.on_said(at, *opener, event),
             Noted::Told { opener, event } => self.on_told(at, *opener, event),
             Noted::Gone { opener } => {
                 self.openers.remove(opener);
             }
             Noted::LinkClosed { link } => self.on_link_closed(bus, *link),
-            Noted::Owned { conversation, link, id } => self.on_owned(bus, *conversation, *link, *id),
+            Noted::Owned { conversation, link, id } => self.on_owned(at, (bus, *conversation), *link, *id),
             Noted::Recorded { conversation, record } => self.on_record((bus, *conversation), record),
             Noted::Called { ticket, invocation } => self.on_called(at, bus, *ticket, invocation),
             Noted::CalledOn { link, id, offer, message, invocation } => {
                 self.on_called_on(at, (bus, *link, *id), (*offer, *message), invocation);
             }
+            Noted::LetGo { link, id, cancel } => self.on_let_go((bus, *link, *id), *cancel),
             Noted::Heard { link, event } => self.on_heard(bus, *link, event),
             Noted::Answered { ticket, answer } => self.on_answered(bus, *ticket, answer),
             Noted::Died { conversation, pid, .. } => self.on_died((bus, *conversation), *pid),
@@ -203,7 +213,7 @@ impl Checker {
                 self.on_held(*link, *by, (*bytes, *recount), *bytes_max);
             }
             Noted::Waited { link, turns, turns_max } => self.on_waited(*link, *turns, *turns_max),
-            Noted::Calm => self.on_calm(),
+            Noted::Calm => self.on_calm(bus),
             Noted::Over => self.on_over(),
             Noted::Broken { text } => self.breaks(Promise::R4, text.clone()),
             _ => {}

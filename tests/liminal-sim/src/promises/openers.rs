@@ -9,6 +9,7 @@ use liminal_core::transcript::{BusId, OpenerId};
 use liminal_core::{ConversationKey, Recorded};
 use liminal_proto::{
     ConversationId, Event, Exit, Expects, Instant, Message, MessageId, Outcome, Pid, RecordNumber, Reply,
+    StreamId, Terms,
 };
 
 use super::log::Log;
@@ -26,6 +27,19 @@ pub(super) struct OpenerState {
     pub(super) said: BTreeMap<ConversationId, Vec<Said>>,
     pub(super) keys: BTreeMap<ConversationId, (BusId, ConversationKey)>,
     pub(super) conversations: BTreeMap<ConversationId, Conversation>,
+    /// What it has offered, and how it is with that.
+    offers: BTreeMap<StreamId, Offered>,
+}
+
+/// What a client knows of an offer of its own.
+#[derive(Default)]
+struct Offered {
+    /// It was told whether it stands.
+    answered: bool,
+    /// It has taken it back: for when its conversations have come to their end, or at once.
+    drains: bool,
+    is_withdrawn: bool,
+    gone: bool,
 }
 
 /// A message.
@@ -42,6 +56,7 @@ pub(super) struct Said {
 /// What an opener knows of a conversation.
 #[derive(Default)]
 pub(super) struct Conversation {
+    pub(super) terms: Terms,
     pub(super) opened: u32,
     pub(super) refused: bool,
     pub(super) closing: bool,
@@ -77,11 +92,19 @@ impl Checker {
     pub(super) fn on_said(&mut self, at: Instant, opener: OpenerId, event: &Event) {
         let Some(state) = self.openers.get_mut(&opener) else { return };
         match event {
-            Event::Open { conversation, .. } => {
-                state.conversations.insert(*conversation, Conversation::default());
+            Event::Open { conversation, terms, .. } => {
+                let it = Conversation { terms: *terms, ..Conversation::default() };
+                state.conversations.insert(*conversation, it);
             }
             Event::Close { conversation } => {
                 state.conversations.entry(*conversation).or_default().closing = true;
+            }
+            Event::Serve { offer, .. } => {
+                state.offers.insert(*offer, Offered::default());
+            }
+            Event::Withdraw { offer, drain } => {
+                let it = state.offers.entry(*offer).or_default();
+                (it.drains, it.is_withdrawn) = (it.drains | drain, it.is_withdrawn | !drain);
             }
             Event::Message(Message {
                 conversation,
@@ -141,11 +164,51 @@ impl Checker {
             Event::Ended { conversation } => {
                 state.conversations.entry(*conversation).or_default().ended = true
             }
+            Event::Serving { offer } => self.on_offer_told(opener, &mut state, *offer, false),
+            Event::NotServing { offer, .. } => self.on_offer_told(opener, &mut state, *offer, true),
+            Event::Withdrawn { offer } => self.on_withdrawn_told(opener, &mut state, *offer),
             Event::Closed(_) => self.on_closed(opener, &mut state),
             _ => {}
         }
         if let Some(place) = self.openers.get_mut(&opener) {
             *place = state;
+        }
+    }
+
+    /// Whether an offer stands is told once.
+    fn on_offer_told(&mut self, opener: OpenerId, state: &mut OpenerState, offer: StreamId, gone: bool) {
+        let it = state.offers.entry(offer).or_insert(Offered { answered: true, ..Offered::default() });
+        let once = !mem::replace(&mut it.answered, true) && !it.gone;
+        it.gone |= gone;
+        self.expect(once, Promise::O6, || {
+            format!("{opener} is told twice whether its offer {offer} stands, or did not make it.")
+        });
+    }
+
+    /// An offer is gone, once, and when none of its conversations is under way.
+    fn on_withdrawn_told(&mut self, opener: OpenerId, state: &mut OpenerState, offer: StreamId) {
+        let it = state.offers.entry(offer).or_insert(Offered { gone: true, ..Offered::default() });
+        let once = !mem::replace(&mut it.gone, true);
+        self.expect(once, Promise::O6, || format!("{opener} is told twice that its offer {offer} is gone."));
+        let left = self.places_of(opener, offer);
+        self.expect(left == 0, Promise::O6, || {
+            format!("The offer {offer} of {opener} is gone, and {left} of its conversations are under way.")
+        });
+    }
+
+    /// How many conversations of an offer are under way.
+    fn places_of(&self, opener: OpenerId, offer: StreamId) -> u32 {
+        let link = self.links.iter().find(|(_, it)| **it == opener).map(|(link, _)| *link);
+        let offer = link.and_then(|(bus, link)| self.offers.get(&(bus, link, offer)));
+        offer.map_or(0, |offer| offer.taken)
+    }
+
+    fn check_offers(&mut self, opener: OpenerId, state: &OpenerState) {
+        for (offer, it) in state.offers.iter().filter(|(_, it)| !it.gone) {
+            let over = it.is_withdrawn || (it.drains && self.places_of(opener, *offer) == 0);
+            self.expect(it.answered && !over, Promise::O6, || {
+                format!("{opener} still waits for what becomes of its offer {offer}.")
+            });
         }
     }
 
@@ -281,6 +344,7 @@ impl Checker {
 
     /// What an opener that is still connected should know by now, and does not.
     pub(super) fn check_knowledge(&mut self, opener: OpenerId, state: &OpenerState) {
+        self.check_offers(opener, state);
         if let Some((conversation, said)) = state.outstanding() {
             let (asks, id) = (said.asks, said.id);
             let promise = if asks { Promise::Q1 } else { Promise::O6 };

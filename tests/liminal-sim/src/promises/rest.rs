@@ -5,6 +5,7 @@ use liminal_core::{LinkId, Load};
 
 use super::openers::OpenerState;
 use super::{Checker, Promise, Stage};
+use crate::Network;
 
 impl Checker {
     pub(super) fn on_measured(&mut self, bus: BusId, load: Load, recount: Load) {
@@ -26,7 +27,7 @@ impl Checker {
         if let Some(pid) = dead {
             self.breaks(Promise::L3, format!("The exit of participant {pid} is not in the log."));
         }
-        self.check_stage(load);
+        self.check_stage(bus, load);
     }
 
     pub(super) fn on_held(
@@ -50,19 +51,29 @@ impl Checker {
         });
     }
 
-    fn check_stage(&mut self, load: Load) {
+    fn check_stage(&mut self, bus: BusId, load: Load) {
         let nothing = match self.stage {
             Stage::Busy => true,
-            Stage::Calm => (load.requests, load.running, load.held_bytes, load.timers) == (0, 0, 0, 0),
+            Stage::Calm => {
+                // What was said of times may have been changed on its way.
+                let is_faithful = self.network == Network::Faithful;
+                let timers = load.timers <= if is_faithful { self.timed(bus) } else { load.conversations };
+                (load.requests, load.running, load.held_bytes) == (0, 0, 0) && timers
+            }
             Stage::Over => load == Load::default(),
         };
         // What follows is the end of the connections, with new work of its own.
         let stage = std::mem::take(&mut self.stage);
         self.expect(nothing, Promise::P1, || format!("{stage:?}, and the bus still holds {load:?}."));
+        let taken = self.places_taken(bus);
+        self.expect(stage == Stage::Busy || taken == load.guests, Promise::R2, || {
+            format!("{} places on links are held, and {taken} are taken.", load.guests)
+        });
     }
 
-    pub(super) fn on_calm(&mut self) {
+    pub(super) fn on_calm(&mut self, bus: BusId) {
         self.stage = Stage::Calm;
+        self.check_agreement(bus);
         let openers = std::mem::take(&mut self.openers);
         for (opener, state) in openers.iter().filter(|(_, state)| !state.closed) {
             self.check_knowledge(*opener, state);
@@ -82,7 +93,7 @@ impl Checker {
         if let Some(pid) = immortal {
             self.breaks(Promise::L1, format!("The life of participant {pid} has no end."));
         }
-        let untold = self.hosted.iter().find(|(bus, _)| !self.lost.contains(bus)).map(|(_, pid)| *pid);
+        let untold = self.hosted.iter().find(|(bus, ..)| !self.lost.contains(bus)).map(|(.., pid)| *pid);
         if let Some(pid) = untold {
             self.breaks(Promise::P1, format!("Participant {pid} was never told that it has left."));
         }

@@ -10,6 +10,9 @@ use super::ready::Touched;
 
 /// A run that is not done after this much virtual time goes round in circles.
 const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often the time of rest is given once more to clients that dial. What slows bytes down comes from the tape,
+/// and ends with it.
+const RESTS_MAX: u32 = 16;
 
 impl World {
     pub(super) fn run_to_end(&mut self, watch: &mut dyn FnMut(&Self)) {
@@ -44,11 +47,17 @@ impl World {
     }
 
     fn rest(&mut self, watch: &mut dyn FnMut(&Self)) {
+        let mut from = self.now;
         let mut until = self.all_are_back().after(self.plan.rest);
         self.run_until(until, watch);
-        // Work that began at the last moment is given its time, once.
-        if self.servers.iter().any(|server| !server.host.calls.is_empty()) {
-            until = until.after(self.plan.rest);
+        // Work that began at the last moment is given its time, once, and so is a client that has dialled then: its
+        // connection may have been given up for bytes that were slow to the last.
+        for round in 0..RESTS_MAX {
+            let works = round == 0 && self.servers.iter().any(|server| !server.host.calls.is_empty());
+            if !works && !self.has_dialled_since(from) {
+                break;
+            }
+            (from, until) = (until, until.after(self.plan.rest));
             self.run_until(until, watch);
         }
         self.now = self.now.max(until);
@@ -77,11 +86,14 @@ impl World {
         }
         for line in &mut self.lines {
             let (bus, opener) = (line.bus, line.opener);
-            let Some(near) = &mut line.near else { continue };
-            near.connection.disconnect(self.now);
-            near.touched = true;
+            let Some(handle) = line.handle_mut() else { continue };
+            handle.connection.disconnect(self.now);
+            handle.touched = true;
             let event = Event::Closed(CloseReason::Local);
             self.transcript.note(self.now, bus, Noted::Said { opener, event });
+        }
+        for of in 0..self.servers.len() {
+            self.disconnect_client(of);
         }
         for of in 0..self.clients.len() {
             self.leave(of);

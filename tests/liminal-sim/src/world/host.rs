@@ -1,6 +1,6 @@
 //! The host of the participants: makes their calls, and has them fail.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -23,9 +23,15 @@ pub(super) struct Host {
 #[derive(Default)]
 struct Participants {
     kinds: BTreeMap<OfferId, Kind>,
-    instances: BTreeMap<Pid, Instance>,
-    /// In which conversation each that lives takes part.
-    alive: BTreeMap<Pid, ConversationKey>,
+    instances: BTreeMap<Who, Instance>,
+    alive: BTreeSet<Who>,
+}
+
+/// A participant. Its pid alone does not tell: on the bus of a client that serves others have given it.
+pub(super) type Who = (ConversationKey, Pid);
+
+const fn who(invocation: &Invocation) -> Who {
+    (invocation.conversation, invocation.pid)
 }
 
 enum Instance {
@@ -117,7 +123,7 @@ impl Host {
         *faults_max -= usize::from(mishap != Mishap::None);
         let at = now.after(work(draws, swarm));
         if matches!(invocation.what, Call::Join { .. }) {
-            self.participants.alive.insert(invocation.pid, invocation.conversation);
+            self.participants.alive.insert(who(&invocation));
         }
         self.calls.push(Running { ticket, invocation, state: State::Starts(at, mishap) });
     }
@@ -132,14 +138,14 @@ impl Host {
     }
 
     /// Those that live, to be killed.
-    pub(super) fn alive(&self) -> impl ExactSizeIterator<Item = (Pid, ConversationKey)> {
-        self.participants.alive.iter().map(|(pid, key)| (*pid, *key))
+    pub(super) fn alive(&self) -> impl ExactSizeIterator<Item = Who> {
+        self.participants.alive.iter().copied()
     }
 
     /// A participant is no more. A call of it that is out returns nevertheless.
-    pub(super) fn kill(&mut self, now: Instant, pid: Pid) {
-        self.participants.forget(pid);
-        for call in self.calls.iter_mut().filter(|call| call.invocation.pid == pid) {
+    pub(super) fn kill(&mut self, now: Instant, dead: Who) {
+        self.participants.forget(dead);
+        for call in self.calls.iter_mut().filter(|call| who(&call.invocation) == dead) {
             if !matches!(call.state, State::Returns(..)) {
                 call.state = State::Returns(now, VecDeque::from([Answer::Done]));
             }
@@ -185,9 +191,9 @@ impl Host {
 }
 
 impl Participants {
-    fn forget(&mut self, pid: Pid) {
-        self.alive.remove(&pid);
-        if let Some(instance) = self.instances.remove(&pid) {
+    fn forget(&mut self, dead: Who) {
+        self.alive.remove(&dead);
+        if let Some(instance) = self.instances.remove(&dead) {
             // The destructor of a user may panic; what it was about is over.
             let _ = catch_unwind(AssertUnwindSafe(move || drop(instance)));
         }
@@ -208,7 +214,7 @@ impl Participants {
             return self.returns(now, invocation, vec![only]);
         }
         self.create(invocation);
-        match self.instances.get_mut(&invocation.pid) {
+        match self.instances.get_mut(&who(invocation)) {
             Some(Instance::Sync(participant)) => {
                 let mut answers = call(now, &mut **participant, invocation);
                 spoil(&mut answers, mishap);
@@ -228,7 +234,7 @@ impl Participants {
             Some(Kind::Async(factory)) => Instance::Async(Kept::new(factory.create())),
             Some(Kind::TraceOnly) | None => return,
         };
-        self.instances.insert(invocation.pid, instance);
+        self.instances.insert(who(invocation), instance);
     }
 
     fn returns(&mut self, at: Instant, invocation: &Invocation, answers: Vec<Answer>) -> State {
@@ -239,7 +245,7 @@ impl Participants {
             _ => matches!(invocation.what, Call::Leave { .. }) && answer.returns(),
         };
         if answers.iter().any(is_gone) {
-            self.forget(invocation.pid);
+            self.forget(who(invocation));
         }
         State::Returns(at, answers.into())
     }

@@ -1,4 +1,4 @@
-//! One connection between an opener and the bus.
+//! One connection between an opener, or a client that serves, and the bus.
 
 use bytes::Bytes;
 use liminal_core::LinkId;
@@ -10,27 +10,28 @@ use super::pipe::{End, Pipe};
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// From the opener to the bus.
+    /// To the bus that was dialled.
     Up,
-    /// From the bus to the opener.
+    /// From there to who has dialled.
     Down,
 }
 
 pub(super) struct Line {
     pub(super) opener: OpenerId,
-    /// Which opener of the plan.
-    pub(super) of: usize,
+    /// Who has dialled.
+    pub(super) dialler: Dialler,
     /// Which bus of the plan, and as which it was dialled.
     pub(super) server: usize,
     pub(super) bus: BusId,
     pub(super) link: LinkId,
-    /// The opener's side, while its process lives and holds it.
-    pub(super) near: Option<Box<Near>>,
+    /// The side that has dialled, while its process lives and holds it.
+    pub(super) near: Option<Near>,
     /// Whether the bus still holds its side.
     pub(super) far: bool,
-    /// Whether the bus has something to write, as of when it was settled last.
+    /// Whether either side has something to write, as of when it was settled last.
+    pub(super) near_writes: bool,
     pub(super) far_writes: bool,
-    /// Whether the opener can still write.
+    /// Whether the side that has dialled can still write.
     pub(super) writes: bool,
     pub(super) up: Pipe,
     pub(super) down: Pipe,
@@ -38,8 +39,25 @@ pub(super) struct Line {
     pub(super) carried: [Bytes; 2],
 }
 
-/// The opener's side.
-pub(super) struct Near {
+/// Who has dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialler {
+    /// Which opener of the plan.
+    Opener(usize),
+    /// A client that serves: which server runs its participants.
+    Client(usize),
+}
+
+/// The side that has dialled.
+pub(super) enum Near {
+    /// An opener's.
+    Opener(Box<Handle>),
+    /// That of a client that serves, whose own bus knows it as this link.
+    Client(LinkId),
+}
+
+/// What an opener holds.
+pub(super) struct Handle {
     pub(super) connection: Connection,
     pub(super) wants: Wants,
     /// Its connection may have something to say.
@@ -54,19 +72,20 @@ impl Line {
     /// A connection that has just been dialled.
     pub(super) fn new(
         opener: OpenerId,
-        of: usize,
+        dialler: Dialler,
         (server, bus): (usize, BusId),
         link: LinkId,
         near: Near,
     ) -> Self {
         Self {
             opener,
-            of,
+            dialler,
             server,
             bus,
             link,
-            near: Some(Box::new(near)),
+            near: Some(near),
             far: true,
+            near_writes: true,
             far_writes: false,
             writes: true,
             up: Pipe::default(),
@@ -89,20 +108,49 @@ impl Line {
         }
     }
 
+    /// The bus at which this way ends, and what it knows the connection as.
+    pub(super) const fn reader(&self, way: Way) -> Option<(usize, LinkId)> {
+        match (way, &self.near, self.dialler) {
+            (Way::Up, ..) if self.far => Some((self.server, self.link)),
+            (Way::Down, Some(Near::Client(link)), Dialler::Client(of)) => Some((of, *link)),
+            _ => None,
+        }
+    }
+
+    /// What an opener holds of it, if it is one that has dialled.
+    pub(super) const fn handle(&self) -> Option<&Handle> {
+        match &self.near {
+            Some(Near::Opener(handle)) => Some(handle),
+            Some(Near::Client(_)) | None => None,
+        }
+    }
+
+    pub(super) const fn handle_mut(&mut self) -> Option<&mut Handle> {
+        match &mut self.near {
+            Some(Near::Opener(handle)) => Some(handle),
+            Some(Near::Client(_)) | None => None,
+        }
+    }
+
+    /// Nothing travels, ends, or is to be written.
+    pub(super) fn is_idle(&self) -> bool {
+        !(self.near_writes || self.far_writes) && self.up.is_empty() && self.down.is_empty()
+    }
+
     /// Nobody holds either side any more.
     pub(super) const fn is_over(&self) -> bool {
         self.near.is_none() && !self.far
     }
 
-    /// The opener's side is given up, and its machine says so.
+    /// The side that has dialled is given up, and its machine says so.
     pub(super) fn drop_near(&mut self, now: Instant, end: End) {
-        self.near = None;
+        (self.near, self.near_writes) = (None, false);
         self.up.end(now, end);
     }
 
     /// The bus's side is given up, and its machine says so.
     pub(super) fn drop_far(&mut self, now: Instant, end: End) {
-        self.far = false;
+        (self.far, self.far_writes) = (false, false);
         self.down.end(now, end);
     }
 
@@ -115,7 +163,7 @@ impl Line {
     }
 }
 
-impl Near {
+impl Handle {
     pub(super) const fn new(connection: Connection) -> Self {
         let wants = Wants { read: true, write: true, wake: Wake::Never, finished: false };
         Self { connection, wants, touched: true, connected: false, closed: false, farewell: 0 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use liminal_core::transcript::OpenerId;
 use liminal_core::{Command, LinkId, Node};
 use liminal_proto::{
-    CloseReason, Connection, ConversationId, Event, Expects, Instant, MessageId, Outcome, ReasonCode,
+    CloseReason, Connection, ConversationId, Event, Expects, Instant, MessageId, Outcome, ReasonCode, Terms,
 };
 
 /// An opener's side of a local link. The bus says of many requests at once that they have ended; a connection
@@ -112,11 +112,12 @@ pub(crate) enum Side<'a> {
 }
 
 impl Side<'_> {
-    pub(crate) fn open(&mut self, now: Instant, subject: &str) -> Option<ConversationId> {
+    pub(crate) fn open(&mut self, now: Instant, subject: &str, terms: Terms) -> Option<ConversationId> {
         match self {
-            Self::Remote(connection) => connection.open(now, subject).ok(),
+            Self::Remote(connection) if terms == Terms::default() => connection.open(now, subject).ok(),
+            Self::Remote(connection) => connection.open_on(now, subject, terms).ok(),
             Self::Local(node, local) => {
-                let id = node.open(now, local.link, subject).ok()?;
+                let id = node.open_on(now, local.link, subject, terms).ok()?;
                 local.talks.insert(id, Talk::default());
                 Some(id)
             }

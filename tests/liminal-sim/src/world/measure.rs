@@ -4,6 +4,7 @@ use liminal_core::transcript::{Holder, Noted};
 use liminal_core::{LinkId, Node};
 
 use super::World;
+use super::line::Way;
 use super::server::Server;
 
 impl World {
@@ -50,8 +51,9 @@ impl World {
 
     /// The connections that a bus holds.
     fn links(&self, of: usize) -> impl Iterator<Item = LinkId> {
-        let lines = self.lines.iter().filter(move |line| line.far && line.server == of);
-        lines.map(|line| line.link).chain(self.hostile_links(of))
+        let ends = self.lines.iter().flat_map(|line| [Way::Up, Way::Down].map(|way| line.reader(way)));
+        let links = ends.flatten().filter(move |(it, _)| *it == of).map(|(_, link)| link);
+        links.chain(self.hostile_links(of))
     }
 
     fn held(&self, of: usize, node: &Node, link: LinkId) -> impl Iterator<Item = Held> {

@@ -13,6 +13,7 @@ mod pipe;
 mod ready;
 mod search;
 mod server;
+mod serving;
 mod time;
 mod trouble;
 mod waiting;
@@ -34,6 +35,8 @@ pub(crate) use self::opening::{REDIAL, opener_id};
 use self::ready::{Action, Touched};
 pub(crate) use self::search::Search;
 use self::server::Server;
+use self::serving::Service;
+use crate::plan::ClientPlan;
 use crate::swarm::Swarm;
 use crate::{Draws, Plan, Track};
 
@@ -49,8 +52,9 @@ const ENTRIES: usize = 256;
 pub struct World {
     now: Instant,
     swarm: Swarm,
-    /// Without its buses, openers and hostile peers, which have become these:
+    /// Without its buses, clients that serve, openers and hostile peers, which have become these:
     plan: Plan,
+    /// The buses that are dialled, and behind them those of clients that serve.
     servers: Vec<Server>,
     clients: Vec<Client>,
     hostile: Vec<Peer>,
@@ -85,11 +89,10 @@ impl World {
     pub(crate) fn new(mut plan: Plan, search: Option<Search>) -> Self {
         let swarm = Swarm::draw(&mut plan.draws, |fault| plan.faults.contains(&fault));
         let clients = std::mem::take(&mut plan.openers);
+        let clients_count = clients.len();
         let clients = clients.into_iter().map(|opener| Client::new(opener, &mut plan.draws)).collect();
         let hostile = std::mem::take(&mut plan.hostile).into_iter().map(Peer::new).collect();
-        let buses = std::mem::take(&mut plan.buses);
-        let servers = (1..).zip(buses).map(|(number, bus)| Server::new(bus, BusId::new(number)));
-        let servers: Vec<Server> = servers.collect();
+        let servers = start_all(&mut plan, clients_count);
         let mut transcript = Transcript::new();
         transcript.entries_mut().reserve(ENTRIES);
         let mut this = Self {
@@ -215,6 +218,18 @@ impl World {
         let bus = self.servers[0].bus;
         self.note(bus, Noted::Broken { text });
     }
+}
+
+/// Starts every bus of a plan: those that are dialled, and behind them those of clients that serve, which dial when
+/// so many openers do.
+fn start_all(plan: &mut Plan, openers: usize) -> Vec<Server> {
+    let dialled = std::mem::take(&mut plan.buses).into_iter().map(|bus| (bus, None));
+    let clients = std::mem::take(&mut plan.clients).into_iter().enumerate();
+    let clients = clients.map(|(nth, ClientPlan { serves_on, capacity, bus })| {
+        (bus, Some(Service::new(serves_on, capacity, openers + nth)))
+    });
+    let all = (1..).zip(dialled.chain(clients));
+    all.map(|(number, (bus, service))| Server::new(bus, BusId::new(number), service)).collect()
 }
 
 /// What a panic said.

@@ -6,7 +6,7 @@ use liminal_proto::wire::{Dialect, Version};
 use liminal_proto::{CloseReason, Config, Connection, Event, Instant};
 
 use super::World;
-use super::line::{Line, Near};
+use super::line::{Dialler, Handle, Line, Near};
 use super::local::{LocalLink, Side};
 use super::pipe::End;
 use crate::Draws;
@@ -144,9 +144,10 @@ impl World {
             }
             (Some(Held::Line(opener)), Some(line)) => {
                 let line = &mut self.lines[line];
-                let Some(near) = &mut line.near else { return };
-                near.touched = true;
-                (line.bus, *opener, Side::Remote(&mut near.connection))
+                let bus = line.bus;
+                let Some(handle) = line.handle_mut() else { return };
+                handle.touched = true;
+                (bus, *opener, Side::Remote(&mut handle.connection))
             }
             _ => return self.dial(of),
         };
@@ -163,7 +164,7 @@ impl World {
     }
 
     fn dial(&mut self, of: usize) {
-        let all = self.clients.len();
+        let all = self.diallers();
         let client = &mut self.clients[of];
         let server = &mut self.servers[client.server];
         let bus = server.bus;
@@ -179,10 +180,10 @@ impl World {
         };
         let link = node.accept(self.now, self.plan.config.clone());
         let config = Config { max_dialect: dialect, ..self.plan.config.clone() };
-        let near = Near::new(Connection::client(self.now, config));
+        let handle = Handle::new(Connection::client(self.now, config));
         client.holds = Some(Held::Line(opener));
-        let server = client.server;
-        self.lines.push(Line::new(opener, of, (server, bus), link, near));
+        let (server, near) = (client.server, Near::Opener(Box::new(handle)));
+        self.lines.push(Line::new(opener, Dialler::Opener(of), (server, bus), link, near));
         self.count_links(server);
         self.note(bus, Noted::Dialled { opener, link });
     }
@@ -198,26 +199,28 @@ impl World {
 
     /// Lets a connection say what it has to say. Says whether its opener has let go of it.
     pub(super) fn settle_near(&mut self, at: usize) -> bool {
-        let Line { of, bus, opener, .. } = self.lines[at];
-        while let Some(event) = self.lines[at].near.as_mut().and_then(|near| near.poll()) {
+        let Line { dialler: Dialler::Opener(of), bus, opener, .. } = self.lines[at] else { return false };
+        while let Some(event) = self.lines[at].handle_mut().and_then(Handle::poll) {
             self.tell(of, (bus, opener), event);
         }
         let line = &mut self.lines[at];
-        let Some(near) = &line.near else { return false };
-        let finished = near.wants.finished;
-        if near.closed && near.connection.output_len() > near.farewell {
+        let Some(handle) = line.handle() else { return false };
+        let (finished, writes) = (handle.wants.finished, handle.wants.write);
+        if handle.closed && handle.connection.output_len() > handle.farewell {
             self.fail(format!("{opener} has more output than at its end"));
         } else if finished {
             line.drop_near(self.now, End::Fin);
             self.clients[of].holds = None;
+        } else {
+            line.near_writes = writes;
         }
         finished
     }
 
     /// The process of an opener is gone.
-    pub(super) fn crash_opener(&mut self, at: usize, when: Instant, end: End) {
+    pub(super) fn crash_opener(&mut self, of: usize, at: usize, when: Instant, end: End) {
         let line = &mut self.lines[at];
-        let (of, bus, opener) = (line.of, line.bus, line.opener);
+        let (bus, opener) = (line.bus, line.opener);
         line.drop_near(when, end);
         self.lose(of, (bus, opener));
     }
@@ -231,8 +234,8 @@ impl World {
     }
 
     /// An opener of which the process stands still.
-    pub(super) fn pause_opener(&mut self, at: usize, until: Instant) {
-        let Line { of, bus, opener, .. } = self.lines[at];
+    pub(super) fn pause_opener(&mut self, of: usize, at: usize, until: Instant) {
+        let Line { bus, opener, .. } = self.lines[at];
         let client = &mut self.clients[of];
         client.back_at = client.back_at.max(until);
         self.note(bus, Noted::Paused { opener: Some(opener), until });

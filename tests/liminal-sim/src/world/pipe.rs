@@ -34,6 +34,11 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
+    /// Nothing travels in it, nor its end.
+    pub(super) fn is_empty(&self) -> bool {
+        self.flight.is_empty() && self.end.is_none()
+    }
+
     /// How much more the buffers take.
     pub(super) const fn room(&self, window: usize) -> usize {
         if self.end.is_some() { 0 } else { window.saturating_sub(self.len) }

@@ -3,7 +3,7 @@
 use super::World;
 use super::host::Running;
 use super::hostile::Move;
-use super::line::{Line, Way};
+use super::line::{Dialler, Line, Way};
 use super::opening::Client;
 use super::pipe::Due;
 
@@ -15,6 +15,8 @@ pub(super) enum Action {
     /// Of which bus, and which of its calls.
     Work(usize, usize),
     Carry(usize, Way),
+    /// Which client that serves.
+    Dial(usize),
     Act(usize),
     Fault,
     /// Of which hostile peer. Last, so that in the benign order they delay others by what the bus does alone.
@@ -41,6 +43,7 @@ impl Action {
             | Self::End(_, Way::Up)
             | Self::Carry(_, Way::Down)
             | Self::Work(..)
+            | Self::Dial(_)
             | Self::Hostile(..) => Touched::None,
             Self::Act(_) | Self::Fault => Touched::Any,
         }
@@ -53,6 +56,9 @@ impl World {
         ready.clear();
         let mut departures = std::mem::take(&mut self.departures);
         for (at, line) in self.lines.iter().enumerate() {
+            if line.is_idle() {
+                continue;
+            }
             for way in [Way::Up, Way::Down] {
                 if let Some(arrival) = self.arrival(at, line, way) {
                     ready.push(arrival);
@@ -67,6 +73,8 @@ impl World {
         }
         ready.append(&mut departures);
         self.departures = departures;
+        let dials = (0..self.servers.len()).filter(|of| self.may_dial(*of));
+        ready.extend(dials.map(Action::Dial));
         for (at, client) in self.clients.iter().enumerate() {
             if client.acts_at().is_some_and(|due| due <= self.now) && self.may_act(client) {
                 ready.push(Action::Act(at));
@@ -82,26 +90,26 @@ impl World {
     /// What has arrived in one direction, if its reader takes that.
     pub(super) fn arrival(&self, at: usize, line: &Line, way: Way) -> Option<Action> {
         let is_end = line.pipe(way).due(self.now)? == Due::End;
-        let reads = match way {
-            Way::Up if line.far => {
-                let server = &self.servers[line.server];
-                server.runs(self.now) && (is_end || server.takes_input(line.link))
+        let reads = match (line.reader(way), line.handle().filter(|_| way == Way::Down)) {
+            (Some((of, link)), _) => {
+                let server = &self.servers[of];
+                server.runs(self.now) && (is_end || server.takes_input(link))
             }
-            Way::Up => true,
-            Way::Down => line.near.as_ref().is_none_or(|near| {
-                let takes = is_end || near.closed || near.connection.input_room() > 0;
-                takes && self.clients[line.of].runs(self.now)
-            }),
+            (None, Some(handle)) => {
+                let takes = is_end || handle.closed || handle.connection.input_room() > 0;
+                takes && self.dialler_runs(line)
+            }
+            (None, None) => true,
         };
         reads.then_some(if is_end { Action::End(at, way) } else { Action::Deliver(at, way) })
     }
 
     fn find_departures(&self, at: usize, line: &Line, ready: &mut Vec<Action>) {
         let window = self.swarm.window();
-        if let Some(near) = &line.near
-            && near.wants.write
+        if line.near_writes
+            && line.near.is_some()
             && (!line.writes || !line.far || line.up.room(window) > 0)
-            && self.clients[line.of].runs(self.now)
+            && self.dialler_runs(line)
         {
             ready.push(Action::Carry(at, Way::Up));
         }
@@ -114,6 +122,14 @@ impl World {
         }
     }
 
+    /// Whether the process that has dialled runs.
+    pub(super) fn dialler_runs(&self, line: &Line) -> bool {
+        match line.dialler {
+            Dialler::Opener(of) => self.clients[of].runs(self.now),
+            Dialler::Client(of) => self.servers[of].runs(self.now),
+        }
+    }
+
     /// It may dial where there is a bus, and speak where it has got through to it.
     fn may_act(&self, client: &Client) -> bool {
         let server = &self.servers[client.server];
@@ -123,7 +139,7 @@ impl World {
         match client.line().and_then(|opener| self.line(opener)) {
             None => server.node.is_some(),
             Some(line) => {
-                line.writes && line.near.as_ref().is_some_and(|near| near.connected && !near.closed)
+                line.writes && line.handle().is_some_and(|handle| handle.connected && !handle.closed)
             }
         }
     }
@@ -135,6 +151,7 @@ impl World {
             Action::Work(server, call) => self.work(server, call),
             Action::Carry(line, Way::Up) => self.carry_up(line),
             Action::Carry(line, Way::Down) => self.carry_down(line),
+            Action::Dial(client) => self.dial_to_serve(client),
             Action::Act(client) => self.act(client),
             Action::Fault => self.fault(),
             Action::Hostile(peer, what) => self.perform_hostile(peer, what),

@@ -12,7 +12,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use liminal_proto::Instant;
 
 use super::World;
-use super::line::Way;
+use super::line::{Dialler, Way};
 use super::ready::Action;
 
 /// What a search knows.
@@ -32,7 +32,7 @@ pub(crate) struct Search {
 pub(super) enum Part {
     /// What is decided for all of them.
     World,
-    /// Which of the plan. The openers in its program are told in the same step what it has to say: they are
+    /// Which of the servers. The openers in its program are told in the same step what it has to say: they are
     /// parts of it.
     Bus(usize),
     /// All of them: they may share what no bus knows anything of.
@@ -118,11 +118,16 @@ impl World {
         match action {
             Action::Carry(..) => true,
             Action::Deliver(line, Way::Down) | Action::End(line, Way::Down) => {
-                !self.ready.contains(&Action::Act(self.lines[line].of))
+                match self.lines[line].dialler {
+                    Dialler::Opener(of) => !self.ready.contains(&Action::Act(of)),
+                    // It concerns its bus, with all that happens there.
+                    Dialler::Client(_) => false,
+                }
             }
             Action::Deliver(_, Way::Up)
             | Action::End(_, Way::Up)
             | Action::Work(..)
+            | Action::Dial(_)
             | Action::Act(_)
             | Action::Fault
             | Action::Hostile(..) => false,
@@ -145,7 +150,10 @@ impl World {
     /// What is about to be done, and with which parts.
     pub(super) fn doing(&self, action: Action) -> Doing {
         let pipe = |line: usize, way: Way| Part::Pipe(self.lines[line].opener.get(), way == Way::Up);
-        let opener = |line: usize| Part::Opener(self.lines[line].of);
+        let opener = |line: usize| match self.lines[line].dialler {
+            Dialler::Opener(of) => Part::Opener(of),
+            Dialler::Client(of) => Part::Bus(of),
+        };
         let bus = |line: usize| Part::Bus(self.lines[line].server);
         let (what, parts) = match action {
             Action::Deliver(line, Way::Up) => ((1, 0, 0), vec![bus(line), pipe(line, Way::Up)]),
@@ -155,6 +163,11 @@ impl World {
             Action::Carry(line, Way::Up) => ((5, 0, 0), vec![opener(line), pipe(line, Way::Up)]),
             Action::Carry(line, Way::Down) => ((6, 0, 0), vec![bus(line), pipe(line, Way::Down)]),
             Action::Work(of, call) => return self.doing_work(of, call),
+            Action::Dial(of) => {
+                let service = self.servers[of].service.as_ref();
+                let on = service.map(|service| Part::Bus(service.serves_on()));
+                ((10, of, 0), [Part::Bus(of)].into_iter().chain(on).collect())
+            }
             Action::Act(of) => ((0, of, 0), self.acting(of)),
             Action::Fault if self.faults_are_of_bus() => {
                 let buses = (0..self.servers.len()).map(Part::Bus);

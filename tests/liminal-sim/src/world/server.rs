@@ -1,15 +1,18 @@
-//! The process of the bus.
+//! The process of a bus: of one that is dialled, or of a client that serves.
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use liminal_core::transcript::{BusId, Noted};
 use liminal_core::{Answer, LinkId, Node, NodeNext, Offer, OfferId, Settings, Subject, Ticket};
-use liminal_proto::{Instant, Wake};
+use liminal_proto::{Event, Instant, Wake};
 
 use super::World;
 use super::host::{Host, Running};
+use super::line::{Line, Way};
 use super::pipe::End;
 use super::ready::Touched;
+use super::serving::Service;
 use crate::plan::{BusPlan, Kind};
 
 pub(super) struct Server {
@@ -31,10 +34,12 @@ pub(super) struct Server {
     pub(super) links_max: usize,
     /// Of connections that are over: how much output is left.
     pub(super) farewells: BTreeMap<LinkId, usize>,
+    /// What it does on another bus, if it is that of a client that serves.
+    pub(super) service: Option<Service>,
 }
 
 impl Server {
-    pub(super) fn new(plan: BusPlan, bus: BusId) -> Self {
+    pub(super) fn new(plan: BusPlan, bus: BusId, service: Option<Service>) -> Self {
         let mut this = Self {
             plan,
             bus,
@@ -47,13 +52,14 @@ impl Server {
             locals: BTreeMap::new(),
             links_max: 0,
             farewells: BTreeMap::new(),
+            service,
         };
-        this.start(bus);
+        this.start(Instant::ORIGIN, bus);
         this
     }
 
     /// Starts a bus on which everything of the plan is registered. Says which it was before.
-    pub(super) fn start(&mut self, bus: BusId) -> BusId {
+    pub(super) fn start(&mut self, now: Instant, bus: BusId) -> BusId {
         let mut node = Node::new(Settings { recording: true, ..self.plan.settings.clone() });
         let mut host = Host::default();
         let offers = self.plan.offers.iter();
@@ -63,6 +69,9 @@ impl Server {
             let _ = node.on_crash(subject.clone(), policy.clone());
         }
         (self.node, self.host) = (Some(node), host);
+        if let Some(service) = &mut self.service {
+            service.start(now, self.plan.offers.len());
+        }
         (self.wake, self.touched) = (Wake::Never, true);
         std::mem::replace(&mut self.bus, bus)
     }
@@ -92,7 +101,8 @@ impl Server {
             return Some(self.back_at);
         }
         let calls = self.host.calls.iter().filter_map(Running::next_at);
-        calls.chain(self.wake.at()).filter(|at| *at > now).min()
+        let dials = self.service.as_ref().and_then(Service::dials_at);
+        calls.chain(self.wake.at()).chain(dials).filter(|at| *at > now).min()
     }
 
     /// Its bounds and times.
@@ -105,20 +115,44 @@ impl Server {
         self.plan.offers.len()
     }
 
-    /// Takes back one of the registrations, or has it again.
-    pub(super) fn withdraw(&mut self, which: usize) {
-        let (Some(node), Some(place)) = (&mut self.node, self.registered.get_mut(which)) else { return };
-        match place.take() {
-            Some(offer) => {
-                node.unregister(offer);
-            }
-            None => {
-                if let Some((subject, kind)) = self.plan.offers.get(which) {
-                    *place = register(node, &mut self.host, subject, kind);
-                }
-            }
+    /// The subject of one of them.
+    pub(super) fn subject(&self, which: usize) -> Option<&Subject> {
+        self.plan.offers.get(which).map(|(subject, _)| subject)
+    }
+
+    /// Which registration an offer is.
+    pub(super) fn registration(&self, offer: OfferId) -> Option<usize> {
+        self.registered.iter().position(|it| *it == Some(offer))
+    }
+
+    pub(super) fn is_registered(&self, which: usize) -> bool {
+        self.registered.get(which).is_some_and(Option::is_some)
+    }
+
+    /// Takes back one of the registrations.
+    pub(super) fn unregister(&mut self, which: usize) {
+        let offer = self.registered.get_mut(which).and_then(Option::take);
+        if let (Some(node), Some(offer)) = (&mut self.node, offer) {
+            node.unregister(offer);
+            self.touched = true;
         }
-        self.touched = true;
+    }
+
+    /// Has one of the registrations again.
+    pub(super) fn register_again(&mut self, which: usize) {
+        let (Some(node), Some(place)) = (&mut self.node, self.registered.get_mut(which)) else { return };
+        if let Some((subject, kind)) = self.plan.offers.get(which).filter(|_| place.is_none()) {
+            *place = register(node, &mut self.host, subject, kind);
+            self.touched = true;
+        }
+    }
+
+    /// What the connection of a link wants written, at most so much: it counts as written.
+    pub(super) fn take_output(&mut self, link: LinkId, max: usize) -> Bytes {
+        let Some(node) = self.touch() else { return Bytes::new() };
+        let bytes = node.take_write(link, max);
+        node.wrote(link, bytes.len());
+        bytes
     }
 
     pub(super) fn takes_input(&self, link: LinkId) -> bool {
@@ -153,8 +187,7 @@ impl World {
         };
         for at in lines {
             let line = &self.lines[at];
-            let touched = line.near.as_ref().is_some_and(|near| near.touched);
-            if touched && self.clients[line.of].runs(self.now) {
+            if line.handle().is_some_and(|handle| handle.touched) && self.dialler_runs(line) {
                 dropped |= self.settle_near(at);
             }
         }
@@ -169,7 +202,9 @@ impl World {
             match next {
                 NodeNext::Wait(wake) => {
                     self.servers[of].wake = wake;
-                    break;
+                    if !self.offer_what_is_wanted(of) {
+                        break;
+                    }
                 }
                 next => self.on_bus(of, next),
             }
@@ -185,6 +220,7 @@ impl World {
         match next {
             NodeNext::Run(ticket, invocation) => {
                 self.note(bus, Noted::Called { ticket, invocation: invocation.clone() });
+                self.may_withdraw(of, invocation.offer);
                 let Self { now, swarm, plan, .. } = self;
                 let host = &mut self.servers[of].host;
                 host.accept(*now, ticket, invocation, &mut plan.draws, swarm, &mut plan.faults_max);
@@ -200,14 +236,16 @@ impl World {
                 self.note(bus, Noted::Recorded { conversation, record });
             }
             NodeNext::Local(link, command) => self.tell_local(of, link, command),
+            NodeNext::Dialled(_, event) => self.tell_client(of, event),
             NodeNext::LinkClosed(link, reason) => {
                 self.note(bus, Noted::LinkClosed { link });
+                self.tell_client(of, Event::Closed(reason.clone()));
                 self.note_hostile_end(of, link, reason);
                 self.servers[of].farewells.insert(link, usize::MAX);
             }
             NodeNext::Served(noted) => self.note(bus, noted),
             NodeNext::Uncompensated(it) => self.note(bus, Noted::Uncompensated(it)),
-            NodeNext::Dialled(..) | NodeNext::Wait(_) => {}
+            NodeNext::Wait(_) => {}
         }
     }
 
@@ -215,18 +253,37 @@ impl World {
     /// there were any.
     fn look_at_lines(&mut self, of: usize) -> bool {
         let mut dropped = false;
-        let server = &mut self.servers[of];
-        let Some(node) = &mut server.node else { return false };
-        for line in self.lines.iter_mut().filter(|line| line.far && line.server == of) {
-            let Some(wants) = node.wants(line.link) else { continue };
-            line.far_writes = wants.write;
+        while let Some((link, wants)) = self.servers[of].node.as_mut().and_then(Node::poll_wants) {
+            let ends = |line: &Line| {
+                [Way::Up, Way::Down].into_iter().find(|way| line.reader(*way) == Some((of, link)))
+            };
+            let line = self.lines.iter_mut().find_map(|line| Some((ends(line)?, line)));
+            let Some((end, line)) = line else { continue };
+            match end {
+                Way::Up => line.far_writes = wants.write,
+                Way::Down => line.near_writes = wants.write,
+            }
             if wants.finished {
-                node.remove(self.now, line.link);
-                line.drop_far(self.now, End::Fin);
-                (server.touched, dropped) = (true, true);
+                match end {
+                    Way::Up => line.drop_far(self.now, End::Fin),
+                    Way::Down => line.drop_near(self.now, End::Fin),
+                }
+                self.let_go(of, link, end);
+                dropped = true;
             }
         }
         dropped
+    }
+
+    /// A bus forgets a link that is through, and whoever has dialled dials again.
+    fn let_go(&mut self, of: usize, link: LinkId, end: Way) {
+        let server = &mut self.servers[of];
+        if let Some(node) = server.touch() {
+            node.remove(self.now, link);
+        }
+        if let Some(service) = server.service.as_mut().filter(|_| end == Way::Down) {
+            service.lose(self.now);
+        }
     }
 
     /// A call goes on.
@@ -251,7 +308,7 @@ impl World {
         self.note(self.servers[of].bus, Noted::BusLost);
         self.servers[of].crash(back_at);
         for line in self.lines.iter_mut().filter(|line| line.far && line.server == of) {
-            line.far = false;
+            (line.far, line.far_writes) = (false, false);
             line.reset(self.now, 0, usize::MAX);
         }
         self.lose_hostile(of);

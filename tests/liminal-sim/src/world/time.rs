@@ -4,6 +4,7 @@ use liminal_core::transcript::{BusId, Noted};
 use liminal_proto::Instant;
 
 use super::World;
+use super::line::{Dialler, Near};
 
 impl World {
     /// Jumps to the next moment at which something is due. False: there is none up to `until`.
@@ -28,8 +29,8 @@ impl World {
         for line in &self.lines {
             see(line.up.next_at());
             see(line.down.next_at());
-            if let Some(near) = line.near.as_ref().filter(|_| self.clients[line.of].runs(now)) {
-                see(near.wants.wake.at());
+            if let Some(handle) = line.handle().filter(|_| self.dialler_runs(line)) {
+                see(handle.wants.wake.at());
             }
         }
         for client in &self.clients {
@@ -47,7 +48,7 @@ impl World {
         for server in &mut self.servers {
             if server.node.is_none() && server.back_at <= self.now {
                 self.buses += 1;
-                let after = server.start(BusId::new(self.buses));
+                let after = server.start(self.now, BusId::new(self.buses));
                 self.transcript.note(self.now, server.bus, Noted::BusStarted { after });
             }
         }
@@ -64,12 +65,12 @@ impl World {
             }
         }
         for line in &mut self.lines {
-            if let Some(near) = &mut line.near
-                && due(near.wants.wake.at())
-                && self.clients[line.of].runs(now)
+            if let (Some(Near::Opener(handle)), Dialler::Opener(of)) = (&mut line.near, line.dialler)
+                && due(handle.wants.wake.at())
+                && self.clients[of].runs(now)
             {
-                near.connection.tick(now);
-                near.touched = true;
+                handle.connection.tick(now);
+                handle.touched = true;
             }
         }
     }

@@ -6,7 +6,7 @@ use liminal_core::transcript::Noted;
 use liminal_proto::{ExitReason, Instant, LinkError};
 
 use super::World;
-use super::line::Way;
+use super::line::{Dialler, Way};
 use super::pipe::End;
 use crate::Track;
 use crate::swarm::Fault;
@@ -15,6 +15,9 @@ use crate::swarm::Fault;
 const GAPS: [u64; 10] = [0, 0, 50, 1_000, 5_000, 20_000, 100_000, 500_000, 2_000_000, 6_000_000];
 /// When a transport gives up a peer that is gone without a word.
 const TRANSPORT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// When a process is started again that has ended, in microseconds.
+const BACK_AFTER: [u64; 4] = [10, 1_000, 100_000, 8_000_000];
 
 /// Faults that happen at a moment; the others happen to what is done.
 const EVENTS: [Fault; 11] = [
@@ -63,21 +66,39 @@ impl World {
     }
 
     fn fault_of_bus(&mut self, fault: Fault) {
-        let of = self.plan.draws.below(Track::Faults, self.servers.len());
         match fault {
-            Fault::BusPause => self.pause_bus(of),
+            // What happens to the process of a client that serves is what happens to that of an opener.
+            Fault::BusPause => {
+                let of = self.plan.draws.below(Track::Faults, self.dialled());
+                let until = self.after_draw(&[1_000, 50_000, 1_000_000, 7_000_000]);
+                self.pause_bus(of, until);
+            }
             Fault::BusCrash => {
-                let back_at = self.after_draw(&[10, 1_000, 100_000, 8_000_000]);
+                let of = self.plan.draws.below(Track::Faults, self.dialled());
+                let back_at = self.after_draw(&BACK_AFTER);
                 if self.servers[of].node.is_some() {
                     self.crash_bus(of, back_at);
                 }
             }
-            Fault::Kill => self.kill(of),
-            _ => {
-                let offers = self.servers[of].offers();
-                let which = self.plan.draws.below(Track::Faults, offers);
-                self.servers[of].withdraw(which);
+            Fault::Kill => {
+                let of = self.plan.draws.below(Track::Faults, self.servers.len());
+                self.kill(of);
             }
+            _ => self.withdraw(),
+        }
+    }
+
+    /// One of the registrations of a bus is taken back, or there again.
+    fn withdraw(&mut self) {
+        let of = self.plan.draws.below(Track::Faults, self.servers.len());
+        let server = &mut self.servers[of];
+        let which = self.plan.draws.below(Track::Faults, server.offers());
+        if server.service.is_some() {
+            self.withdraw_from_service(of, which);
+        } else if server.is_registered(which) {
+            server.unregister(which);
+        } else {
+            server.register_again(which);
         }
     }
 
@@ -99,20 +120,34 @@ impl World {
             Fault::HalfClose => self.half_close(at),
             Fault::OpenerCrash => {
                 let end = self.plan.draws.pick(Track::Faults, &[End::Fin, End::Lost(LinkError::Reset)]);
-                self.crash_opener(at, self.now, end);
+                self.crash_dialler(at, self.now, end);
             }
             Fault::OpenerVanishes => {
                 let up = self.lines[at].up.chunks();
                 let kept = self.plan.draws.below(Track::Faults, up + 1);
                 self.lines[at].up.cut(kept);
                 let end = End::Lost(LinkError::TimedOut);
-                self.crash_opener(at, self.now.after(TRANSPORT_TIMEOUT), end);
+                self.crash_dialler(at, self.now.after(TRANSPORT_TIMEOUT), end);
             }
             Fault::OpenerPause => {
                 let until = self.after_draw(&[1_000, 50_000, 1_000_000, 7_000_000]);
-                self.pause_opener(at, until);
+                match self.lines[at].dialler {
+                    Dialler::Opener(of) => self.pause_opener(of, at, until),
+                    Dialler::Client(of) => self.pause_bus(of, until),
+                }
             }
             _ => {}
+        }
+    }
+
+    /// The process that has dialled is gone.
+    fn crash_dialler(&mut self, at: usize, when: Instant, end: End) {
+        match self.lines[at].dialler {
+            Dialler::Opener(of) => self.crash_opener(of, at, when, end),
+            Dialler::Client(of) => {
+                let back_at = self.after_draw(&BACK_AFTER);
+                self.crash_client(of, at, (when, end), back_at);
+            }
         }
     }
 
@@ -138,13 +173,13 @@ impl World {
         self.lines[at].reset(self.now, keep_up, keep_down);
     }
 
-    /// The opener writes what it has, closes its half, and says no more.
+    /// Who has dialled writes what it has, closes its half, and says no more.
     fn half_close(&mut self, at: usize) {
+        if !self.lines[at].writes {
+            return;
+        }
+        let bytes = self.take_output(at, usize::MAX);
         let line = &mut self.lines[at];
-        let Some(near) = line.near.as_mut().filter(|_| line.writes) else { return };
-        let bytes = near.connection.take_write(usize::MAX);
-        near.connection.wrote(bytes.len());
-        near.touched = true;
         line.writes = false;
         if line.far && !bytes.is_empty() {
             line.up.push(self.now, bytes);
@@ -152,8 +187,7 @@ impl World {
         line.up.end(self.now, End::Fin);
     }
 
-    fn pause_bus(&mut self, of: usize) {
-        let until = self.after_draw(&[1_000, 50_000, 1_000_000, 7_000_000]);
+    fn pause_bus(&mut self, of: usize, until: Instant) {
         let server = &mut self.servers[of];
         if server.runs(self.now) {
             server.back_at = until;
@@ -169,11 +203,12 @@ impl World {
         if alive.is_empty() || !server.runs(self.now) {
             return;
         }
-        let (pid, conversation) = self.plan.draws.pick(Track::Faults, &alive);
+        let dead = self.plan.draws.pick(Track::Faults, &alive);
+        let (conversation, pid) = dead;
         let reason = ExitReason::Signal { signal: 9 };
         let died = Noted::Died { conversation, pid, reason: reason.clone() };
         self.transcript.note(self.now, server.bus, died);
-        server.host.kill(self.now, pid);
+        server.host.kill(self.now, dead);
         if let Some(node) = server.touch() {
             node.exited(self.now, conversation, pid, reason);
         }
