@@ -8,7 +8,8 @@ use bytes::Bytes;
 use liminal_core::Transcript;
 use liminal_core::transcript::{BusId, Noted, OpenerId};
 use liminal_proto::{
-    CloseReason, ConversationId, Event, Expects, Instant, Message, MessageId, Metadata, Outcome, Terms,
+    CloseReason, ConversationId, Event, Expects, Instant, Message, MessageId, Metadata, OnExit, Outcome,
+    Terms,
 };
 
 use crate::world::Side;
@@ -290,7 +291,7 @@ impl Opener for Script {
     }
 }
 
-/// An opener that does whatever the tape says: opens conversations on these subjects,
+/// An opener that does whatever the tape says: opens conversations on these subjects, at times on terms of its own,
 /// talks in several at a time, asks with and without a deadline, closes, comes back. It is done when its part of the
 /// tape is.
 #[derive(Clone, Debug)]
@@ -320,7 +321,8 @@ impl Workload {
 
     fn open(&mut self, caller: &mut Caller<'_>) {
         let which = caller.draw(self.subjects.len());
-        let opened = self.subjects.get(which).and_then(|subject| caller.open(subject));
+        let terms = terms(caller);
+        let opened = self.subjects.get(which).and_then(|subject| caller.open_on(subject, terms));
         self.open.extend(opened);
     }
 
@@ -347,6 +349,20 @@ impl Workload {
                 caller.close(conversation);
             }
         }
+    }
+}
+
+/// Mostly those of the bus.
+fn terms(caller: &mut Caller<'_>) -> Terms {
+    let time =
+        |caller: &mut Caller<'_>| Some(Duration::from_millis([2_000, 1, 50, 10_000, 90_000][caller.draw(5)]));
+    let on_exit = |caller: &mut Caller<'_>| [OnExit::Next, OnExit::Fail, OnExit::AsServed][caller.draw(3)];
+    match caller.draw(16) {
+        12 => Terms { on_exit: on_exit(caller), ..Terms::default() },
+        13 => Terms { total: time(caller), on_exit: on_exit(caller), idle: None },
+        14 => Terms { idle: time(caller), on_exit: on_exit(caller), total: None },
+        15 => Terms { total: time(caller), idle: time(caller), on_exit: OnExit::AsServed },
+        _ => Terms::default(),
     }
 }
 

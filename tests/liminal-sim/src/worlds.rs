@@ -7,18 +7,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use liminal_core::participant::{AsyncContext, async_fn, from_fn};
-use liminal_core::{Context, CrashPolicy, Participant, Received};
+use liminal_core::{Context, CrashPolicy, Participant, Received, Settings};
 use liminal_proto::ExitReason;
 
 use crate::{Network, Plan, Script, Sim, Workload};
 
-/// What openers ask for; nobody serves the last.
+/// What openers ask for of a bus; nobody serves the last.
 const SUBJECTS: [&str; 10] =
     ["echo", "route", "undo", "lost", "slow", "async", "log", "moody", "erratic", "nobody"];
+/// What they ask for besides, and as often, of its clients.
+const OF_CLIENTS: [&str; 10] =
+    ["relay", "far", "remedy", "relay", "far", "relay", "remedy", "relay", "far", "route"];
 
 /// Openers that do whatever the tape says with participants of every kind under every crash policy, while
 /// everything goes wrong that can: three that dial one bus, and as the tape says one more in the program of the
-/// bus, and as many on a second bus.
+/// bus, up to three clients that serve on it, and as many of all on a second bus.
 ///
 /// ```
 /// use liminal_sim::{Network, worlds};
@@ -44,11 +47,14 @@ pub fn everything(network: Network) -> Sim<()> {
 
 fn stage_everything(plan: &mut Plan, is_local: bool) {
     serve_everything(plan);
+    let clients = plan.draw(4);
+    serve_by_clients(plan, clients);
+    let subjects = if clients > 0 { [SUBJECTS, OF_CLIENTS].concat() } else { SUBJECTS.to_vec() };
     for _ in 0..3 {
-        plan.opener(Workload::on(&SUBJECTS));
+        plan.opener(Workload::on(&subjects));
     }
     if is_local {
-        plan.local_opener(Workload::on(&SUBJECTS));
+        plan.local_opener(Workload::on(&subjects));
     }
 }
 
@@ -121,6 +127,31 @@ fn serve_everything(plan: &mut Plan) {
     plan.on_crash("erratic", CrashPolicy::RouteToNext);
     plan.on_crash("undo", CrashPolicy::Compensate("fix".into()));
     plan.on_crash("lost", CrashPolicy::Compensate("nobody".into()));
+}
+
+/// What so many clients serve: what nobody else does, under every crash policy, and some of what the bus serves
+/// itself. As the tape says there is little room at any time, for conversations, for what is on its way to a client,
+/// and for what a client holds.
+fn serve_by_clients(plan: &mut Plan, count: usize) {
+    plan.on_crash("relay", CrashPolicy::RouteToNext);
+    plan.on_crash("remedy", CrashPolicy::Compensate("fix".into()));
+    let is_narrow = count > 0 && plan.draw(4) == 3;
+    if is_narrow {
+        plan.settings(Settings { delivered_bytes_per_link_max: 600, ..Settings::default() });
+    }
+    for nth in 0..count {
+        let capacity = [8, 1, 2, 3][plan.draw(4)];
+        plan.client(capacity);
+        if is_narrow {
+            plan.settings(Settings { held_bytes_per_link_max: 6_000, ..Settings::for_client() });
+        }
+        let echo = || from_fn(|context, message| context.reply(message.payload));
+        match nth {
+            0 => plan.serve("far", echo).serve("relay", || Moody(1)).serve("remedy", || Moody(0)),
+            1 => plan.serve("far", || Slow).serve("relay", || Slow).serve("fix", echo),
+            _ => plan.serve_async("relay", || async_fn(sleepy)).serve("route", echo),
+        };
+    }
 }
 
 /// Replies in two parts, with a pause between them.

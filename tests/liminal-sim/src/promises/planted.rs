@@ -3,9 +3,11 @@
 use std::cell::Cell;
 
 use bytes::Bytes;
-use liminal_core::transcript::{Entry, Noted};
+use liminal_core::transcript::{BusId, Entry, Noted};
 use liminal_core::{Answer, Call, Leaving, Recorded};
-use liminal_proto::{Event, Expects, Message, MessageId, Metadata, Outcome, RecordNumber, Unanswered};
+use liminal_proto::{
+    Event, Expects, Message, MessageId, Metadata, Outcome, Pid, RecordNumber, Unanswered,
+};
 
 use super::Promise;
 use crate::{Network, worlds};
@@ -38,6 +40,17 @@ fn repeat(entries: &mut Entries, of: impl Fn(&Noted) -> bool) -> Option<()> {
     let at = at(entries, of)?;
     entries.insert(at + 1, entries[at].clone());
     Some(())
+}
+
+/// Whether a bus is that of a client that serves.
+fn is_of_client(entries: &Entries, bus: BusId) -> bool {
+    entries.iter().any(|entry| entry.bus == bus && matches!(entry.what, Noted::Serves { .. }))
+}
+
+/// Whether a host of a bus has this participant.
+fn is_hosted(entries: &Entries, bus: BusId, pid: Pid) -> bool {
+    let calls = |what: &Noted| matches!(what, Noted::Called { invocation, .. } if invocation.pid == pid);
+    entries.iter().any(|entry| entry.bus == bus && calls(&entry.what))
 }
 
 fn told(what: &Noted) -> Option<&Event> {
@@ -135,10 +148,12 @@ fn o6_an_opener_never_learns_that_its_conversation_is_open() {
 #[test]
 fn l1_a_life_has_no_end() {
     assert_found(Promise::L1, |entries| {
-        let at = at(
-            entries,
-            |what| matches!(what, Noted::Recorded { record, .. } if matches!(record.what, Recorded::Left { .. })),
-        )?;
+        // Of a life at a host of a bus that is dialled: nobody else tells of its end.
+        let at = entries.iter().position(|entry| {
+            let Noted::Recorded { record, .. } = &entry.what else { return false };
+            let Recorded::Left { pid, .. } = record.what else { return false };
+            !is_of_client(entries, entry.bus) && is_hosted(entries, entry.bus, pid)
+        })?;
         entries.remove(at);
         Some(())
     });

@@ -1,10 +1,14 @@
 //! Rare situations that matter. A long run that never sees one of them has not tested what it is for.
 
+mod clients;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use liminal_core::transcript::{BusId, Entry, Noted, OpenerId, Transcript};
 use liminal_core::{Answer, Call, ConversationKey, Leaving, LinkId, Recorded, Ticket};
 use liminal_proto::{ConversationId, Event, Instant, MessageId, Outcome, Pid};
+
+use self::clients::Clients;
 
 macro_rules! all_marks {
     ($($name:ident, $text:literal;)*) => {
@@ -47,14 +51,29 @@ all_marks! {
     ThirdRedelivery, "a message is moved for the third time";
     CompensatedUnanswered, "an exit is compensated that leaves requests unanswered";
     BusRestarted, "a conversation is opened on a bus that was started again";
+    Outlived, "the time of a conversation is over while its participant works";
+    NextAnswersForLost, "a client is lost with a request in hand, and the next participant answers it";
+    NextTakesInvitation, "an invitation is refused, and the next participant takes it";
+    ExitCrossesEnd, "an exit on a link crosses the end of its conversation";
+    ReplyRacesWithdrawal, "a reply comes behind the withdrawal of its offer";
+    LateReplyOfClient, "a client replies in a conversation that is over for it";
+    CancelledAtClient, "nobody wants any more what a client is asked";
+    PlaceAwaited, "a conversation waits for a place at a client that has none free";
+    Drained, "an offer that drains is gone with its last conversation";
+    VoiceOfDead, "a dead client is heard when its successor serves";
+    Hung, "a participant on a link does not answer long after it was due to";
+    BusyClient, "a client is too busy for what it is given";
+    MovedFromLinkOrTo, "a conversation moves from a client to a host, or back";
 }
 
 /// The marks of a run.
 pub(crate) fn marks(transcript: &Transcript) -> BTreeSet<Mark> {
-    let mut watch = Watch::default();
+    let (mut watch, mut clients) = (Watch::default(), Clients::default());
     for entry in transcript.entries() {
         watch.on_entry(entry);
+        clients.on_entry(entry);
     }
+    watch.seen.append(&mut clients.seen);
     watch.seen
 }
 
@@ -68,7 +87,7 @@ struct Watch {
     closing: BTreeSet<(OpenerId, ConversationId)>,
     restarted: BTreeSet<BusId>,
     calls: BTreeMap<(BusId, Ticket), (Key, Pid, bool)>,
-    dead: BTreeSet<(BusId, Pid)>,
+    dead: BTreeSet<(Key, Pid)>,
     ended: BTreeSet<(Key, u64)>,
     in_hand: BTreeMap<Key, u64>,
     replied: BTreeSet<(BusId, Ticket)>,
@@ -136,8 +155,8 @@ impl Watch {
                 let passes = self.open.iter().any(passes);
                 self.see(passes, Mark::PausedPastDeadline);
             }
-            Noted::Died { pid, .. } => {
-                self.dead.insert((bus, *pid));
+            Noted::Died { conversation, pid, .. } => {
+                self.dead.insert(((bus, *conversation), *pid));
             }
             Noted::Recorded { conversation, record } => {
                 self.on_record((bus, *conversation), record.number.get(), &record.what)
@@ -166,7 +185,7 @@ impl Watch {
         let Some((key, pid, asks)) = self.calls.get(&(bus, ticket)).copied() else { return };
         if let Answer::Reply(_) = answer {
             let hand = self.in_hand.get(&key).copied().unwrap_or(0);
-            self.see(self.dead.contains(&(bus, pid)), Mark::ReplyAfterDeath);
+            self.see(self.dead.contains(&(key, pid)), Mark::ReplyAfterDeath);
             self.see(asks && self.ended.contains(&(key, hand)), Mark::LateReply);
             self.see(asks && self.deadlines.get(&(key, hand)) == Some(&at), Mark::ReplyAtDeadline);
             self.replied.insert((bus, ticket));
@@ -199,6 +218,10 @@ impl Watch {
             Recorded::Failed => self.see(true, Mark::NobodyLeft),
             Recorded::Left { why: Leaving::OwnerLost, .. } => {
                 self.see(self.works(key), Mark::OwnerLostAtWork)
+            }
+            Recorded::Left { why: Leaving::Closed, .. } => {
+                let is_open = self.owners.contains_key(&key) && !self.is_closing(key);
+                self.see(is_open && self.works(key), Mark::Outlived);
             }
             Recorded::RequestEnded { request, how } => {
                 self.ended.insert((key, request.get()));
