@@ -198,6 +198,27 @@ fn a_reply_that_nobody_awaits_is_dealt_with_at_once() {
     assert_eq!(consumed(&mut kit), [(2, 2, 8)]);
 }
 
+#[test]
+fn what_was_withheld_is_given_back_when_the_conversation_is_over_for_its_participant() {
+    let (mut kit, owner, link) = asked_on_a_link();
+    kit.bus.conversation_full(owner, ConversationId::new(1));
+    replies(&mut kit, link, false, "unread");
+    assert_eq!(consumed(&mut kit), []);
+    kit.lose(owner);
+    follows!(kit, ["l2 g2 cancel"]);
+    assert_eq!(consumed(&mut kit), [(2, 2, 6)]);
+}
+
+#[test]
+fn a_reply_to_a_conversation_that_is_over_is_dealt_with_at_once() {
+    // Without credit the participant could not say the rest of it, and behind that the end.
+    let (mut kit, owner, link) = asked_on_a_link();
+    kit.lose(owner);
+    follows!(kit, ["l2 g2 cancel"]);
+    replies(&mut kit, link, true, "too late");
+    assert_eq!(consumed(&mut kit), [(2, 2, 8)]);
+}
+
 // The outbox.
 
 /// A server's connection with conversations 1 and 3 open, and the client's side of it, which reads when it is told.

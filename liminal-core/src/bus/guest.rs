@@ -122,6 +122,7 @@ impl Conversation {
         }
         self.seat = Seat::Idle;
         self.guest = None;
+        self.withheld.clear();
         self.on_join_refused(common, reason, text);
     }
 
@@ -143,15 +144,17 @@ impl Conversation {
     /// Lets the link of its participant say as much again as the owner has taken. While the owner does not read, so
     /// does nobody here: what a participant may say ahead is bounded by its credit.
     pub(super) fn give_credit(&mut self, common: &mut Common) {
-        let Some(GuestSeat { link, id: conversation, .. }) = self.guest else {
-            return self.withheld.clear();
-        };
+        let Some(GuestSeat { link, id: conversation, .. }) = self.guest else { return };
         if self.unread {
             return;
         }
         if common.is_full(self.link()) {
             return common.withhold(self.link(), self.key());
         }
+        self.give_all_credit(common, link, conversation);
+    }
+
+    fn give_all_credit(&mut self, common: &mut Common, link: LinkId, conversation: ConversationId) {
         for len in self.withheld.drain(..) {
             common.tell(link, Command::Consumed { conversation, len });
         }
@@ -263,17 +266,22 @@ impl Conversation {
         self.scheduled = false;
     }
 
-    /// Tells the link that the conversation is over there. What it still says of it concerns nobody.
+    /// Tells the link that the conversation is over there. What it still says of it concerns nobody, and for what it
+    /// has said it has its credit back: it may have more to say in front of the end.
     fn let_go(&mut self, common: &mut Common) {
-        if let Some(GuestSeat { link, id, .. }) = self.guest.take() {
-            common.let_go(link, id, true);
-        }
+        self.part(common, |_| true);
     }
 
     /// The same at the end of the conversation, which it need not hurry to see if it is at nothing.
     fn dismiss(&mut self, common: &mut Common) {
-        if let Some(GuestSeat { link, id, cancel, .. }) = self.guest.take() {
-            common.let_go(link, id, cancel || self.why_left == Leaving::OwnerLost);
+        let is_lost = self.why_left == Leaving::OwnerLost;
+        self.part(common, |guest| guest.cancel || is_lost);
+    }
+
+    fn part(&mut self, common: &mut Common, cancels: impl FnOnce(&GuestSeat) -> bool) {
+        if let Some(guest) = self.guest.take() {
+            self.give_all_credit(common, guest.link, guest.id);
+            common.let_go(guest.link, guest.id, cancels(&guest));
         }
     }
 

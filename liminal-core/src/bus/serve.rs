@@ -99,7 +99,13 @@ impl Bus {
                 });
             }
             Event::Reply(reply) => {
-                self.with_guest(link, reply.conversation, |it, common| it.on_guest_reply(common, reply));
+                let (conversation, len) = (reply.conversation, reply.payload.len());
+                let is_heard =
+                    self.with_guest(link, conversation, |it, common| it.on_guest_reply(common, reply));
+                // Behind what it has no credit for it could not even say that the conversation has ended.
+                if !is_heard {
+                    self.common.tell(link, Command::Consumed { conversation, len });
+                }
             }
             Event::Outcome { conversation, message, outcome } => {
                 self.with_guest(link, conversation, |it, common| {
@@ -144,29 +150,32 @@ impl Bus {
         link: LinkId,
         id: ConversationId,
         change: impl FnOnce(&mut Conversation, &mut Common),
-    ) {
+    ) -> bool {
         let guest = self.common.serving(link).and_then(|serving| serving.guests.get(&id));
         let key = guest.and_then(|guest| guest.conversation);
-        self.with_seated(link, id, key, change);
+        self.with_seated(link, id, key, change)
     }
 
-    /// What comes from somebody who takes part no more has no effect.
+    /// What comes from somebody who takes part no more has no effect. Says whether it had one.
     fn with_seated(
         &mut self,
         link: LinkId,
         id: ConversationId,
         key: Option<ConversationKey>,
         change: impl FnOnce(&mut Conversation, &mut Common),
-    ) {
+    ) -> bool {
         let Some(key) = key else {
             self.common.counters.ignored_answers += 1;
-            return;
+            return false;
         };
-        self.with(key, |it, common| {
-            if it.is_seated(link, id) {
+        let changed = self.with(key, |it, common| {
+            let takes_part = it.is_seated(link, id);
+            if takes_part {
                 change(it, common);
             }
+            takes_part
         });
+        changed == Some(true)
     }
 
     // What becomes of participants whose link or offer is gone.
