@@ -11,7 +11,9 @@ use crate::{Command, Held, Lacks};
 ///
 /// A command that finds no room in the output of the connection waits until some of that was written; one that
 /// finds no credit in its conversation waits until the peer has given some. Either holds back what comes after it in
-/// the same conversation, and nothing else.
+/// the same conversation, and nothing else. That something was [dealt with](Command::Consumed) is no part of what is
+/// said there, and is told at once; and what was to be given to a participant is forgotten when the conversation is
+/// [cancelled](Command::Close).
 #[derive(Debug, Default)]
 pub struct Outbox {
     /// Not tried yet.
@@ -133,7 +135,11 @@ impl Outbox {
 
     fn first_try(&mut self, now: Instant, connection: &mut Connection, command: Command) -> bool {
         let (charge, conversation) = (command.charge(), command.conversation());
-        if let Some(before) = conversation.and_then(|id| self.waiting_in(id)) {
+        if let Command::Close { conversation, cancel: true } = command {
+            self.forget_deliveries(now, connection, conversation);
+        }
+        let is_ordered = !matches!(command, Command::Consumed { .. });
+        if let Some(before) = conversation.filter(|_| is_ordered).and_then(|id| self.waiting_in(id)) {
             before.push_back(command);
             return false;
         }
@@ -151,6 +157,19 @@ impl Outbox {
             }
         }
         false
+    }
+
+    /// Nobody wants any more what the participant of a conversation was still to be given: it may be gone, and then
+    /// it never makes room for that.
+    fn forget_deliveries(&mut self, now: Instant, connection: &mut Connection, conversation: ConversationId) {
+        let Some(commands) = self.waiting_in(conversation) else { return };
+        let is_delivery = |command: &Command| matches!(command, Command::Deliver(_));
+        let forgotten = commands.iter().filter(|it| is_delivery(it)).map(Command::charge).sum::<usize>();
+        commands.retain(|command| !is_delivery(command));
+        self.bytes -= forgotten;
+        let left = self.starved.remove(&conversation);
+        self.held.extend(left.map(|commands| (conversation, commands)));
+        self.retry(now, connection);
     }
 
     fn waiting_in(&mut self, conversation: ConversationId) -> Option<&mut VecDeque<Command>> {

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use kit::{Kit, crash, reply, secs};
 use liminal_core::{Answer, Command, CrashPolicy, LinkId, Outbox, Settings};
 use liminal_proto::{
-    Config, Connection, ConversationId, Event, Instant, Limits, MessageId, Metadata, Next, Outcome, Pid,
-    Reply, StreamId,
+    Config, Connection, ConversationId, Event, Expects, Instant, Limits, Message, MessageId, Metadata, Next,
+    Outcome, Pid, Reply, StreamId,
 };
 
 /// What was dealt with since this was last asked.
@@ -229,6 +229,7 @@ struct Read {
 }
 
 const NOW: Instant = Instant::ORIGIN;
+const GUEST: ConversationId = ConversationId::new(2);
 
 impl Read {
     fn new(limits: impl FnOnce(&mut Limits)) -> Self {
@@ -248,6 +249,25 @@ impl Read {
         }
         this.exchange();
         this
+    }
+
+    /// The client serves, and takes part in conversation 2.
+    fn serve(&mut self) {
+        let offer = self.client.serve(NOW, Some("work"), 1).unwrap();
+        self.exchange();
+        self.server.serving(NOW, offer).unwrap();
+        self.server.invite(NOW, GUEST, Pid::new(2), "work").unwrap();
+        self.exchange();
+        self.client.opened(NOW, GUEST, None).unwrap();
+        self.exchange();
+    }
+
+    fn delivers(&mut self, id: u64, len: usize) {
+        let (conversation, id, payload) = (GUEST, MessageId::new(id), Bytes::from(vec![7; len]));
+        let (expects, timeout, redelivered) = (Expects::Reply, None, 0);
+        let metadata = Metadata::default();
+        let message = Message { conversation, id, expects, timeout, redelivered, payload, metadata };
+        self.outbox.push(Command::Deliver(message));
     }
 
     /// Everything that is said arrives.
@@ -324,6 +344,40 @@ fn what_waits_for_credit_holds_back_its_own_conversation_and_nothing_else() {
     assert_eq!((read.outbox.take_changes(), read.outbox.bytes()), (vec![change(1, false)], 0));
     let told = read.exchange();
     assert!(matches!(told[..], [Event::Reply(_), Event::Outcome { .. }]), "{told:?}");
+}
+
+#[test]
+fn credit_for_what_was_said_waits_for_nothing() {
+    let mut read = Read::new(|limits| limits.conversation_window = 4_000);
+    let conversation = ConversationId::new(1);
+    read.client.message(NOW, conversation, Expects::Nothing, Bytes::from(vec![7; 1_000])).unwrap();
+    read.exchange();
+    let before = read.client.credit_left(conversation).unwrap().to_say;
+    read.replies(1, 1, 3_000);
+    read.replies(1, 3, 3_000);
+    read.apply();
+    read.outbox.push(Command::Consumed { conversation, len: 1_000 });
+    assert!(read.apply(), "it is no part of what is said in the conversation");
+    read.exchange();
+    // The request that has its reply was dealt with, too.
+    assert_eq!(read.client.credit_left(conversation).unwrap().to_say, before + 1_064 + 256);
+}
+
+#[test]
+fn what_is_to_be_given_to_a_participant_that_was_let_go_is_not_waited_for() {
+    // It may have exited, and then nothing makes room for it any more.
+    let mut read = Read::new(|limits| limits.conversation_window = 4_000);
+    read.serve();
+    for id in 1..=3 {
+        read.delivers(id, 3_000);
+    }
+    assert!(read.apply());
+    assert_eq!(read.outbox.take_changes(), [change(2, true)]);
+    read.outbox.push(Command::Close { conversation: GUEST, cancel: true });
+    assert!(read.apply());
+    assert_eq!((read.outbox.take_changes(), read.outbox.bytes()), (vec![change(2, false)], 0));
+    let told = read.exchange();
+    assert!(matches!(told[..], [Event::Message(_), Event::Cancel { conversation: GUEST }]), "{told:?}");
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl Bus {
                 });
             }
             Event::Reply(reply) => {
-                let (conversation, len) = (reply.conversation, reply.payload.len());
+                let (conversation, len) = (reply.conversation, reply.len());
                 let is_heard =
                     self.with_guest(link, conversation, |it, common| it.on_guest_reply(common, reply));
                 // Behind what it has no credit for it could not even say that the conversation has ended.
