@@ -329,7 +329,7 @@ pub struct Message {
     pub expects: Expects,
     /// How long the sender waits, where it says so.
     pub timeout: Option<Duration>,
-    /// How many participants were given it before, and have exited over it.
+    /// How many participants have exited while it waited for them or was in their hands.
     pub redelivered: u8,
     /// What it says.
     pub payload: Bytes,

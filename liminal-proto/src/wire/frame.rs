@@ -222,8 +222,8 @@ pub enum Body<S, B> {
     Refused { reason_code: ReasonCode, message: Option<S> },
     /// 0x82: a message of the conversation of this stream. From the server the id is the number of
     /// the record. `answers` is there exactly when [`flag::ANSWERS`] is set, `timeout_ms` (the
-    /// sender's own timeout, in milliseconds) exactly when [`flag::TIMEOUT`] is, `redelivered` (to how
-    /// many participants it was given before) exactly when [`flag::REDELIVERED`] is, and `metadata` exactly when
+    /// sender's own timeout, in milliseconds) exactly when [`flag::TIMEOUT`] is, `redelivered` (how many
+    /// participants it was moved on from) exactly when [`flag::REDELIVERED`] is, and `metadata` exactly when
     /// [`flag::METADATA`] is. The payload is the rest of the frame, without a length of its own.
     Message {
         message_id: MessageId,
