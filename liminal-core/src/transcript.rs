@@ -5,7 +5,7 @@ mod conversations;
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 
-use liminal_proto::{ConversationId, Event, ExitReason, Instant, MessageId, Pid, StreamId};
+use liminal_proto::{ConversationId, CreditLeft, Event, ExitReason, Instant, MessageId, Pid, StreamId};
 
 use crate::id::identifiers;
 use crate::{Answer, ConversationKey, Invocation, LinkId, Load, Record, Ticket, Uncompensated};
@@ -159,6 +159,14 @@ pub enum Noted {
         /// Until when.
         until: Instant,
     },
+    /// An opener takes no replies until then: those that its connection tells it stay unread, and are not given
+    /// credit for.
+    Unread {
+        /// Which.
+        opener: OpenerId,
+        /// Until when.
+        until: Instant,
+    },
     /// The bus is gone, and with it everything that it knew.
     BusLost,
     /// The bus was started in the place of one that is gone.
@@ -196,6 +204,17 @@ pub enum Noted {
         /// How long it may be.
         turns_max: u64,
     },
+    /// How credit stands at both sides of a connection on which nothing is under way (2.0).
+    Credit {
+        /// Which.
+        link: LinkId,
+        /// Whose credit.
+        of: Credited,
+        /// At the bus.
+        here: CreditLeft,
+        /// At the other side.
+        there: CreditLeft,
+    },
     /// Faults have stopped, inputs have ended, and all deadlines have passed: nothing may be outstanding.
     Calm,
     /// Every connection has been closed, too: nothing may be left.
@@ -230,7 +249,7 @@ impl Noted {
     /// Whether this only says how things stand, and nothing was done.
     #[must_use]
     pub const fn is_measurement(&self) -> bool {
-        matches!(self, Self::Measured { .. } | Self::Held { .. } | Self::Waited { .. })
+        matches!(self, Self::Measured { .. } | Self::Held { .. } | Self::Waited { .. } | Self::Credit { .. })
     }
 }
 
@@ -243,6 +262,17 @@ pub enum Holder {
     Connection,
     /// Between the two: replies that wait for room in the output.
     Outbox,
+}
+
+/// What there is credit for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credited {
+    /// What is said in this conversation, by the id that it has on the link.
+    Conversation(ConversationId),
+    /// Messages in all conversations.
+    Messages,
+    /// Replies in all conversations.
+    Replies,
 }
 
 /// What happened in a run.

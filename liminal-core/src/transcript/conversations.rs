@@ -125,6 +125,8 @@ impl Courses {
             | Noted::Died { .. }
             | Noted::Uncompensated(_)
             | Noted::Paused { .. }
+            | Noted::Unread { .. }
+            | Noted::Credit { .. }
             | Noted::BusLost
             | Noted::BusStarted { .. }
             | Noted::Held { .. }

@@ -55,6 +55,8 @@ faults! {
     OpenerVanishes, "opener vanishes";
     /// The process of an opener stands still.
     OpenerPause, "opener pause";
+    /// An opener reads no replies for a while.
+    Unread, "unread replies";
     /// The process of the bus stands still.
     BusPause, "bus pause";
     /// The process of the bus ends, and is started again.

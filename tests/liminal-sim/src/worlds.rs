@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use liminal_core::participant::{AsyncContext, async_fn, from_fn};
 use liminal_core::{Context, CrashPolicy, Participant, Received, Settings};
-use liminal_proto::ExitReason;
+use liminal_proto::{Config, ExitReason, Limits};
 
 use crate::{Network, Plan, Script, Sim, Workload};
 
@@ -21,7 +21,7 @@ const OF_CLIENTS: [&str; 10] =
 
 /// Openers that do whatever the tape says with participants of every kind under every crash policy, while
 /// everything goes wrong that can: three that dial one bus, and as the tape says one more in the program of the
-/// bus, up to three clients that serve on it, and as many of all on a second bus.
+/// bus, up to three clients that serve on it, and as many of all on a second bus; at times with little credit.
 ///
 /// ```
 /// use liminal_sim::{Network, worlds};
@@ -38,11 +38,21 @@ pub fn everything(network: Network) -> Sim<()> {
         plan.network(network);
         let (is_local, has_another) =
             [(false, false), (true, false), (false, true), (true, true)][plan.draw(4)];
+        narrow_windows(plan);
         stage_everything(plan, is_local);
         if has_another {
             stage_everything(plan.another_bus(), is_local);
         }
     })
+}
+
+/// As the tape says there is little credit, for conversations and for all of them together.
+fn narrow_windows(plan: &mut Plan) {
+    let Limits { conversation_window, connection_window, .. } = Limits::default();
+    let windows = [(conversation_window, connection_window), (8_000, 20_000), (1_000, 3_000), (300, 100)];
+    let (conversation_window, connection_window) = windows[plan.draw(4)];
+    let limits = Limits { conversation_window, connection_window, ..Limits::default() };
+    plan.config(Config { limits, ..Config::default() });
 }
 
 fn stage_everything(plan: &mut Plan, is_local: bool) {

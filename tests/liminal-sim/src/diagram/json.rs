@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use liminal_core::transcript::{Entry, Holder, Noted, Transcript};
+use liminal_core::transcript::{Credited, Entry, Holder, Noted, Transcript};
 use liminal_core::{Answer, Call, Invocation, Load, Record, Recorded};
-use liminal_proto::{Event, Exit, Expects, Message, Metadata, Outcome, Reply, Terms};
+use liminal_proto::{CreditLeft, Event, Exit, Expects, Message, Metadata, Outcome, Reply, Terms};
 use serde_json::{Map, Value, json};
 
 use super::words;
@@ -90,6 +90,9 @@ fn noted(what: &Noted) -> Value {
         Noted::Paused { opener, until } => json!({
             "what": "paused", "opener": opener.map(|it| it.get()), "until_ns": until.as_nanos(),
         }),
+        Noted::Unread { opener, until } => {
+            json!({ "what": "unread", "opener": opener.get(), "until_ns": until.as_nanos() })
+        }
         Noted::BusLost => json!({ "what": "bus_lost" }),
         Noted::BusStarted { after } => json!({ "what": "bus_started", "after": after.get() }),
         Noted::Measured { load: it, recount } => {
@@ -102,11 +105,27 @@ fn noted(what: &Noted) -> Value {
         Noted::Waited { link, turns, turns_max } => {
             json!({ "what": "waited", "link": link.get(), "turns": turns, "turns_max": turns_max })
         }
+        Noted::Credit { link, of, here, there } => json!({
+            "what": "credit", "link": link.get(), "of": credited(*of), "here": credit(*here),
+            "there": credit(*there),
+        }),
         Noted::Calm => json!({ "what": "calm" }),
         Noted::Over => json!({ "what": "over" }),
         Noted::Broken { text } => json!({ "what": "broken", "text": text }),
         other => json!({ "what": "other", "text": format!("{other:?}") }),
     }
+}
+
+fn credited(of: Credited) -> Value {
+    match of {
+        Credited::Conversation(id) => id.get().into(),
+        Credited::Messages => "messages".into(),
+        Credited::Replies => "replies".into(),
+    }
+}
+
+fn credit(CreditLeft { to_say, to_hear, open, owed }: CreditLeft) -> Value {
+    json!({ "to_say": to_say, "to_hear": to_hear, "open": open, "owed": owed })
 }
 
 const fn holder(by: Holder) -> &'static str {
@@ -158,6 +177,9 @@ fn event(event: &Event) -> Value {
             "event": "not_serving", "stream": offer.get(), "reason": reason.to_string(), "text": text,
         }),
         Event::Withdrawn { offer } => json!({ "event": "withdrawn", "stream": offer.get() }),
+        Event::Room { conversation } => {
+            json!({ "event": "room", "conversation": conversation.map(|it| it.get()) })
+        }
         Event::Pong => json!({ "event": "pong" }),
         Event::Closed(reason) => json!({ "event": "closed", "reason": reason.to_string() }),
         other => json!({ "event": "other", "text": format!("{other:?}") }),

@@ -208,6 +208,9 @@ impl Teller {
                 let who = opener.as_ref().map_or(bus, of);
                 (who, who, format!("stands still until {until}"))
             }
+            Noted::Unread { opener, until } => {
+                (of(opener), of(opener), format!("reads no replies until {until}"))
+            }
             Noted::BusLost => (bus, bus, "crashes".into()),
             Noted::BusStarted { .. } => (bus, bus, "is started again".into()),
             Noted::Calm => (bus, bus, words::CALM.into()),

@@ -63,6 +63,7 @@ all_marks! {
     VoiceOfDead, "a dead client is heard when its successor serves";
     Hung, "a participant on a link does not answer long after it was due to";
     BusyClient, "a client is too busy for what it is given";
+    CreditAwaited, "an opener that had no credit is given some";
     MovedFromLinkOrTo, "a conversation moves from a client to a host, or back";
 }
 
@@ -171,6 +172,7 @@ impl Watch {
             Event::Connected { version } if version.major == 2 => {
                 self.speaks_v2.insert(opener);
             }
+            Event::Room { .. } => self.see(true, Mark::CreditAwaited),
             Event::Outcome { outcome: Outcome::Unknown, .. } => self.see(true, Mark::UnknownEnd),
             // What ended with an exit and is not in the log came after it.
             Event::Outcome { conversation, message, outcome: Outcome::Exited } => {

@@ -58,7 +58,9 @@ impl Checker {
     }
 
     fn check_given(&mut self, key: (BusId, ConversationKey), invocation: &Invocation) {
-        let (Call::Message { record, expects_reply, .. }, pid) = (&invocation.what, invocation.pid) else {
+        let (Call::Message { record, expects_reply, redelivered, .. }, pid) =
+            (&invocation.what, invocation.pid)
+        else {
             return;
         };
         let number = record.get();
@@ -70,14 +72,23 @@ impl Checker {
         let active = log.active == Some(pid);
         let open = !expects_reply || log.open.contains_key(&number);
         log.in_hand = Some(number);
+        let exits = log.exits_since(number);
+        let told = log.place().is_some() || exits == usize::from(*redelivered);
         let given = log.given.entry(pid).or_default();
         let last = given.last().copied().unwrap_or(0);
+        let left_out = log.open.range(..number).map(|(open, _)| *open).find(|open| !given.contains(open));
         let first = given.insert(number);
         self.expect(stands.is_some(), Promise::O4, || format!("There is no record {number}."));
         self.expect(stands != Some(false), Promise::O1, || format!("The log has another record {number}."));
         self.expect(active, Promise::L2, || format!("Participant {pid} does not take part."));
         self.expect(open, Promise::Q4, || format!("The request of record {number} has ended."));
         self.expect(first, Promise::O3, || format!("Participant {pid} had record {number} before."));
+        self.expect(told, Promise::O3, || {
+            format!("{exits} participants have exited since record {number}, and its next is told of {redelivered}.")
+        });
+        if let Some(older) = left_out {
+            self.breaks(Promise::O5, format!("Record {number} is given, and record {older} was not."));
+        }
         self.expect(!first || number > last, Promise::O5, || format!("Record {number} comes behind {last}."));
     }
 

@@ -90,6 +90,12 @@ impl Log {
         self.records.iter().rev().find(|record| has_id(&record.what, id)).map(|record| record.number.get())
     }
 
+    /// How many participants have exited since this record.
+    pub(super) fn exits_since(&self, number: u64) -> usize {
+        let behind = self.records.iter().rev().take_while(|record| record.number.get() > number);
+        behind.filter(|record| matches!(record.what, Recorded::Exited { .. })).count()
+    }
+
     /// Whether the request of a record has ended without a reply, in this way.
     pub(super) fn has_ended(&self, number: u64, outcome: &Outcome) -> bool {
         let ended = |what: &Recorded| matches!(what, Recorded::RequestEnded { request, how } if request.get() == number && how == outcome);

@@ -51,11 +51,12 @@ promises! {
     O2, "Records arrive in order, without holes.",
         "The log of each conversation counts from 1; the numbers that its opener is told ascend.";
     O3, "No record is delivered twice to the same participant.",
-        "The calls of each participant, but for those that its host was too busy to make.";
+        "The calls of each participant, but for those that its host was too busy to make; and each says how many \
+         have exited since.";
     O4, "What is delivered was sent, by someone entitled to send it.",
         "Each message in a log was said by the opener that owns it, each reply was given by its participant.";
     O5, "A sender's messages keep their order.",
-        "The messages in each log, and the calls of each participant.";
+        "The messages in each log, and the calls of each participant: none is given while an older request waits.";
     O6, "Every operation ends in exactly one of accepted, refused, unknown; unknown only with the connection.",
         "What each opener is told of each thing that it has said, until its connection is over.";
     L1, "A participant's life ends in exactly one record: left or exited.",
@@ -83,6 +84,9 @@ promises! {
     P1, "When faults stop and inputs end, nothing stays outstanding.",
         "What the bus holds after the time of rest and after the end of all connections, and whether its hosts hold \
          a participant that was told nothing.";
+    R1, "Credit is conserved, and both ends agree on it.",
+        "Of every connection on which nothing is under way: what each side may say and the other may hear, in each \
+         conversation and in all, and that nobody keeps what is dealt with.";
     R2, "What is held stays within its bounds, and the accounts equal a recount.",
         "At moments at which the bus has nothing to do: all that it holds, and of the links that one, and there the \
          place (its accepted messages, its connection, its replies without room), that is nearest to its bound.";
@@ -213,6 +217,7 @@ impl Checker {
                 self.on_held(*link, *by, (*bytes, *recount), *bytes_max);
             }
             Noted::Waited { link, turns, turns_max } => self.on_waited(*link, *turns, *turns_max),
+            Noted::Credit { link, of, here, there } => self.on_credit(*link, *of, (*here, *there)),
             Noted::Calm => self.on_calm(bus),
             Noted::Over => self.on_over(),
             Noted::Broken { text } => self.breaks(Promise::R4, text.clone()),

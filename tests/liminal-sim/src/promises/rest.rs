@@ -1,7 +1,8 @@
 //! What the bus may hold, and what may be left when everything has ended.
 
-use liminal_core::transcript::{BusId, Holder, OpenerId};
+use liminal_core::transcript::{BusId, Credited, Holder, OpenerId};
 use liminal_core::{LinkId, Load};
+use liminal_proto::CreditLeft;
 
 use super::openers::OpenerState;
 use super::{Checker, Promise, Stage};
@@ -48,6 +49,17 @@ impl Checker {
     pub(super) fn on_waited(&mut self, link: LinkId, turns: u64, turns_max: u64) {
         self.expect(turns <= turns_max, Promise::R3, || {
             format!("{link} has waited for {turns} turns of others, and {turns_max} are bearable.")
+        });
+    }
+
+    /// Nothing is under way, and everything that was said is dealt with.
+    pub(super) fn on_credit(&mut self, link: LinkId, of: Credited, (here, there): (CreditLeft, CreditLeft)) {
+        let agree = (here.to_say, here.to_hear) == (there.to_hear, there.to_say);
+        self.expect(agree, Promise::R1, || {
+            format!("The sides of {link} do not agree on credit ({of:?}): {here:?} and {there:?}.")
+        });
+        self.expect((here.open, there.open) == (0, 0), Promise::R1, || {
+            format!("Nothing is outstanding on {link}, and credit is kept ({of:?}): {here:?} and {there:?}.")
         });
     }
 

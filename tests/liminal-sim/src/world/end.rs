@@ -6,6 +6,7 @@ use liminal_core::transcript::Noted;
 use liminal_proto::{CloseReason, Event, Instant};
 
 use super::World;
+use super::line::Handle;
 use super::ready::Touched;
 
 /// A run that is not done after this much virtual time goes round in circles.
@@ -25,6 +26,7 @@ impl World {
         self.fault_at = None;
         watch(self);
         self.rest(watch);
+        self.note_credit();
         self.note_and_measure(&Noted::Calm);
         self.disconnect_all();
         self.settle(Touched::Any);
@@ -71,7 +73,10 @@ impl World {
 
     /// When every process runs again and nothing stands still any more.
     fn all_are_back(&self) -> Instant {
-        let lines = self.lines.iter().flat_map(|line| [line.up.back_at(), line.down.back_at()]);
+        let lines = self.lines.iter().flat_map(|line| {
+            let reads_at = line.handle().and_then(Handle::reads_at).unwrap_or(self.now);
+            [line.up.back_at(), line.down.back_at(), reads_at]
+        });
         let clients = self.clients.iter().map(|client| client.back_at);
         let servers = self.servers.iter().map(|server| server.back_at);
         lines.chain(clients).chain(servers).chain([self.now]).max().unwrap_or(self.now)

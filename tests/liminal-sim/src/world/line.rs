@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use liminal_core::LinkId;
 use liminal_core::transcript::{BusId, OpenerId};
-use liminal_proto::{Connection, Event, Instant, LinkError, Next, Wake, Wants};
+use liminal_proto::{Connection, ConversationId, Event, Instant, LinkError, Next, Wake, Wants};
 
 use super::pipe::{End, Pipe};
 
@@ -66,6 +66,9 @@ pub(super) struct Handle {
     pub(super) closed: bool,
     /// How much output was left when it closed: no more may be written afterwards.
     pub(super) farewell: usize,
+    /// Replies that its opener has not read, and how long they are: it reads none before then.
+    unread: Vec<(ConversationId, usize)>,
+    reads_at: Instant,
 }
 
 impl Line {
@@ -166,13 +169,47 @@ impl Line {
 impl Handle {
     pub(super) const fn new(connection: Connection) -> Self {
         let wants = Wants { read: true, write: true, wake: Wake::Never, finished: false };
-        Self { connection, wants, touched: true, connected: false, closed: false, farewell: 0 }
+        Self {
+            connection,
+            wants,
+            touched: true,
+            connected: false,
+            closed: false,
+            farewell: 0,
+            unread: Vec::new(),
+            reads_at: Instant::ORIGIN,
+        }
+    }
+
+    /// Its opener reads nothing until then.
+    pub(super) fn stop_reading(&mut self, until: Instant) {
+        self.reads_at = self.reads_at.max(until);
+    }
+
+    /// When its opener reads what it has not.
+    pub(super) fn reads_at(&self) -> Option<Instant> {
+        (!self.unread.is_empty()).then_some(self.reads_at)
+    }
+
+    /// Its opener reads what it has, if it reads.
+    pub(super) fn read(&mut self, now: Instant) {
+        if self.reads_at > now || self.unread.is_empty() {
+            return;
+        }
+        for (conversation, len) in self.unread.drain(..) {
+            self.connection.consumed(now, conversation, len);
+        }
+        self.touched = true;
     }
 
     /// The next event. What it waits for is noted.
-    pub(super) fn poll(&mut self) -> Option<Event> {
+    pub(super) fn poll(&mut self, now: Instant) -> Option<Event> {
         match self.connection.poll() {
             Next::Event(event) => {
+                if let Event::Reply(reply) = &event {
+                    self.unread.push((reply.conversation, reply.len()));
+                    self.read(now);
+                }
                 self.connected |= matches!(event, Event::Connected { .. });
                 if matches!(event, Event::Closed(_)) {
                     self.closed = true;

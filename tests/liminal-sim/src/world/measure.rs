@@ -1,10 +1,14 @@
 //! What is held, and how long who waited.
 
-use liminal_core::transcript::{Holder, Noted};
-use liminal_core::{LinkId, Node};
+use std::collections::BTreeMap;
+
+use liminal_core::transcript::{BusId, Credited, Entry, Holder, Noted};
+use liminal_core::{Call, LinkId, Node};
+use liminal_proto::wire::Version;
+use liminal_proto::{Connection, ConversationId, Phase};
 
 use super::World;
-use super::line::Way;
+use super::line::{Line, Way};
 use super::server::Server;
 
 impl World {
@@ -25,6 +29,48 @@ impl World {
         if let Some((turns, link)) = waited {
             self.note(bus, Noted::Waited { link, turns, turns_max });
         }
+    }
+
+    /// Notes how credit stands at both sides of every connection on which nothing is under way.
+    pub(super) fn note_credit(&mut self) {
+        let mut known: BTreeMap<(BusId, LinkId), Vec<ConversationId>> = BTreeMap::new();
+        for Entry { bus, what, .. } in self.transcript.entries() {
+            match what {
+                Noted::Owned { link, id, .. } => known.entry((*bus, *link)).or_default().push(*id),
+                Noted::CalledOn { link, id, invocation, .. }
+                    if matches!(invocation.what, Call::Join { .. }) =>
+                {
+                    known.entry((*bus, *link)).or_default().push(*id);
+                }
+                _ => {}
+            }
+        }
+        let mut notes = Vec::new();
+        for line in self.lines.iter().filter(|line| line.is_idle()) {
+            let Some((here, there)) = self.both_sides(line) else { continue };
+            let (link, mut credits) = (line.link, Vec::new());
+            for id in known.get(&(line.bus, link)).into_iter().flatten() {
+                let both = here.credit_left(*id).zip(there.credit_left(*id));
+                credits.extend(both.map(|both| (Credited::Conversation(*id), both)));
+            }
+            let both = here.connection_credit_left().into_iter().zip(there.connection_credit_left());
+            credits.extend([Credited::Messages, Credited::Replies].into_iter().zip(both));
+            let noted = |(of, (here, there))| (line.bus, Noted::Credit { link, of, here, there });
+            notes.extend(credits.into_iter().map(noted));
+        }
+        for (bus, what) in notes {
+            self.note(bus, what);
+        }
+    }
+
+    /// Both sides of a connection, if they are there, speak 2.0 and have not begun to part.
+    fn both_sides<'a>(&'a self, line: &'a Line) -> Option<(&'a Connection, &'a Connection)> {
+        let connection = |(of, link): (usize, LinkId)| self.servers.get(of)?.node.as_ref()?.connection(link);
+        let here = line.reader(Way::Up).and_then(connection)?;
+        let near = || line.reader(Way::Down).and_then(connection);
+        let there = line.handle().map(|handle| &handle.connection).or_else(near)?;
+        let talks = |it: &Connection| it.phase() == Phase::Active && it.version() == Some(Version::V2_0);
+        (talks(here) && talks(there)).then_some((here, there))
     }
 
     /// Sees that connections which are over say nothing more: what is left of their output only becomes less.

@@ -3,7 +3,7 @@
 use liminal_core::transcript::{BusId, Entry, Noted, OpenerId};
 use liminal_core::{Command, LinkId};
 use liminal_proto::wire::{Dialect, Version};
-use liminal_proto::{CloseReason, Config, Connection, Event, Instant};
+use liminal_proto::{CloseReason, Config, Connection, CreditGiven, Event, Instant};
 
 use super::World;
 use super::line::{Dialler, Handle, Line, Near};
@@ -179,7 +179,8 @@ impl World {
             return self.tell(of, (bus, opener), Event::Connected { version: Version::V2_0 });
         };
         let link = node.accept(self.now, self.plan.config.clone());
-        let config = Config { max_dialect: dialect, ..self.plan.config.clone() };
+        let (max_dialect, credit) = (dialect, CreditGiven::Consumed);
+        let config = Config { max_dialect, credit, ..self.plan.config.clone() };
         let handle = Handle::new(Connection::client(self.now, config));
         client.holds = Some(Held::Line(opener));
         let (server, near) = (client.server, Near::Opener(Box::new(handle)));
@@ -200,7 +201,7 @@ impl World {
     /// Lets a connection say what it has to say. Says whether its opener has let go of it.
     pub(super) fn settle_near(&mut self, at: usize) -> bool {
         let Line { dialler: Dialler::Opener(of), bus, opener, .. } = self.lines[at] else { return false };
-        while let Some(event) = self.lines[at].handle_mut().and_then(Handle::poll) {
+        while let Some(event) = self.lines[at].handle_mut().and_then(|handle| handle.poll(self.now)) {
             self.tell(of, (bus, opener), event);
         }
         let line = &mut self.lines[at];
@@ -239,6 +240,15 @@ impl World {
         let client = &mut self.clients[of];
         client.back_at = client.back_at.max(until);
         self.note(bus, Noted::Paused { opener: Some(opener), until });
+    }
+
+    /// An opener reads no replies for a while.
+    pub(super) fn stop_reading(&mut self, at: usize, until: Instant) {
+        let Line { bus, opener, .. } = self.lines[at];
+        if let Some(handle) = self.lines[at].handle_mut() {
+            handle.stop_reading(until);
+            self.note(bus, Noted::Unread { opener, until });
+        }
     }
 
     // Those in the program of a bus.

@@ -31,6 +31,7 @@ impl World {
             see(line.down.next_at());
             if let Some(handle) = line.handle().filter(|_| self.dialler_runs(line)) {
                 see(handle.wants.wake.at());
+                see(handle.reads_at());
             }
         }
         for client in &self.clients {
@@ -66,11 +67,13 @@ impl World {
         }
         for line in &mut self.lines {
             if let (Some(Near::Opener(handle)), Dialler::Opener(of)) = (&mut line.near, line.dialler)
-                && due(handle.wants.wake.at())
                 && self.clients[of].runs(now)
             {
-                handle.connection.tick(now);
-                handle.touched = true;
+                handle.read(now);
+                if due(handle.wants.wake.at()) {
+                    handle.connection.tick(now);
+                    handle.touched = true;
+                }
             }
         }
     }

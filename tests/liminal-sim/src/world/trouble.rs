@@ -20,7 +20,7 @@ const TRANSPORT_TIMEOUT: Duration = Duration::from_secs(60);
 const BACK_AFTER: [u64; 4] = [10, 1_000, 100_000, 8_000_000];
 
 /// Faults that happen at a moment; the others happen to what is done.
-const EVENTS: [Fault; 11] = [
+const EVENTS: [Fault; 12] = [
     Fault::Stall,
     Fault::BlackHole,
     Fault::Reset,
@@ -28,6 +28,7 @@ const EVENTS: [Fault; 11] = [
     Fault::OpenerCrash,
     Fault::OpenerVanishes,
     Fault::OpenerPause,
+    Fault::Unread,
     Fault::BusPause,
     Fault::BusCrash,
     Fault::Kill,
@@ -118,6 +119,10 @@ impl World {
             Fault::BlackHole => self.black_hole(at),
             Fault::Reset => self.reset(at),
             Fault::HalfClose => self.half_close(at),
+            Fault::Unread => {
+                let until = self.after_draw(&[50_000, 1_000_000, 7_000_000]);
+                self.stop_reading(at, until);
+            }
             Fault::OpenerCrash => {
                 let end = self.plan.draws.pick(Track::Faults, &[End::Fin, End::Lost(LinkError::Reset)]);
                 self.crash_dialler(at, self.now, end);

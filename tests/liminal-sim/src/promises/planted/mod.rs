@@ -1,12 +1,14 @@
 //! For each promise a fault that breaks it, between the bus and the checker: each must be found.
 
+mod clients;
+
 use std::cell::Cell;
 
 use bytes::Bytes;
-use liminal_core::transcript::{BusId, Entry, Noted};
+use liminal_core::transcript::{BusId, Credited, Entry, Noted};
 use liminal_core::{Answer, Call, Leaving, Recorded};
 use liminal_proto::{
-    Event, Expects, Message, MessageId, Metadata, Outcome, Pid, RecordNumber, Unanswered,
+    CreditLeft, Event, Expects, Message, MessageId, Metadata, Outcome, Pid, RecordNumber, Unanswered,
 };
 
 use super::Promise;
@@ -347,6 +349,31 @@ fn p1_a_participant_is_never_told_that_it_has_left() {
         let call = at(entries, leaves)?;
         entries.remove(call);
         Some(())
+    });
+}
+
+#[test]
+fn r1_the_two_ends_do_not_agree_on_credit() {
+    for give in [|here: &mut CreditLeft| here.to_say += 1, |here: &mut CreditLeft| here.to_hear -= 1] {
+        assert_found(Promise::R1, move |entries| {
+            change(entries, |what| {
+                let Noted::Credit { here, .. } = what else { return false };
+                give(here);
+                true
+            })
+        });
+    }
+}
+
+#[test]
+fn r1_credit_is_never_given_back() {
+    assert_found(Promise::R1, |entries| {
+        change(entries, |what| {
+            let Noted::Credit { of: Credited::Conversation(_), here, there, .. } = what else { return false };
+            there.to_say -= 300;
+            (here.to_hear, here.open) = (there.to_say, here.open + 300);
+            true
+        })
     });
 }
 
