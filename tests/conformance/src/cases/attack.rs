@@ -11,13 +11,13 @@ use liminal_core::participant::from_fn;
 use liminal_driver::Address;
 use liminal_driver::error::{AskError, Exited};
 use liminal_proto::wire::{Body, Dialect};
-use liminal_proto::{Config, ConversationId, ExitReason, Limits, MessageId, ReasonCode};
+use liminal_proto::{Config, ConversationId, ExitReason, Limits, MessageId, Pid, ReasonCode, RecordNumber};
 
 use super::hostile::beside_a_neighbour;
 use crate::WAIT;
 use crate::puppet::{Host, PLANNED, say};
 use crate::raw::Raw;
-use crate::stage::{Setup, Stage};
+use crate::stage::{Setup, Stage, World};
 use crate::transport::{Role, Transport};
 
 const DIALECTS: [Dialect; 2] = [Dialect::V1, Dialect::V2];
@@ -188,6 +188,72 @@ pub fn forged_replies_do_not_surface(transport: &dyn Transport) {
             handle.disconnect();
         });
     }
+}
+
+/// A raw peer serves "mine", takes part in the conversation of one who asks there, and says this instead of the
+/// answer. What the asker is told.
+fn asks_a_raw_responder(world: &World<'_>, said: &dyn Fn(&mut Raw, u64)) -> Result<Bytes, AskError> {
+    let mut raw = world.raw();
+    raw.shake_hands(Dialect::V2);
+    raw.send(0, 1, Body::Serve { capacity: 8, subject: Some("mine") });
+    assert_eq!(raw.expect_beside_credit().body, Body::Serving);
+    let handle = world.connect();
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| handle.open("mine").unwrap().ask("?".into(), WAIT));
+        let invited = raw.expect_beside_credit();
+        assert!(matches!(invited.body, Body::Invite { .. }), "{invited:?}");
+        raw.send(0, GUEST, Body::Opened { pid: None });
+        let Body::Message { message_id, .. } = raw.expect_beside_credit().body else {
+            panic!("nothing is asked")
+        };
+        said(&mut raw, message_id.get());
+        asked.join().unwrap()
+    })
+}
+
+/// What the first conversation is called to which a client is invited.
+const GUEST: u32 = 2;
+
+/// A client that serves and answers what was never asked, or after its own end: none of it reaches anybody.
+pub fn a_responder_that_forges_reaches_nobody(transport: &dyn Transport) {
+    let world = Stage::default().serve(transport, Setup::V2);
+    beside_a_neighbour(&world, || {
+        let answered = asks_a_raw_responder(&world, &|raw, asked| {
+            answer(raw, GUEST, asked + 90, b"never asked");
+            answer(raw, 400, asked, b"never invited");
+            answer(raw, GUEST, asked, b"the answer");
+            answer(raw, GUEST, asked, b"once more");
+        });
+        assert_eq!(answered.unwrap(), "the answer");
+        let answered = asks_a_raw_responder(&world, &|raw, asked| {
+            let (pid, record, cause, message) = (Pid::new(9), RecordNumber::new(9), 1, Some("enough"));
+            raw.send(0, GUEST, Body::Exited { pid, record, cause, message });
+            answer(raw, GUEST, asked, b"from beyond");
+        });
+        let Err(AskError::Exited(Exited::Crash(crash))) = answered else { panic!("{answered:?}") };
+        assert_eq!(crash.reason, ExitReason::Crashed { text: "enough".into() });
+    });
+}
+
+/// A client that serves and breaks a rule is told so with the exact code, and who asks it that it has exited.
+pub fn a_responder_that_breaks_a_rule_has_exited(transport: &dyn Transport) {
+    let world = Stage::default().serve(transport, Setup::V2);
+    // An offer of nothing, one that does not ascend, and one on a stream of the server.
+    let cases: [(&[u8], ReasonCode); 3] = [
+        (&[0x87, 0, 0, 0, 0, 3, 0, 0, 0, 5, 0, 0, 0, 0, 0], ReasonCode::CODEC),
+        (&[0x87, 0, 0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0, 1, 0], ReasonCode::INVALID_STREAM),
+        (&[0x87, 0, 0, 0, 0, 8, 0, 0, 0, 5, 0, 0, 0, 1, 0], ReasonCode::INVALID_STREAM),
+    ];
+    beside_a_neighbour(&world, || {
+        for (breach, code) in cases {
+            let answered = asks_a_raw_responder(&world, &|raw, _| {
+                raw.send_bytes(breach);
+                raw.expect_refusal(code);
+            });
+            let Err(AskError::Exited(Exited::Crash(crash))) = answered else { panic!("{answered:?}") };
+            assert!(matches!(crash.reason, ExitReason::Violated { .. }), "{crash:?}");
+        }
+    });
 }
 
 /// Answers the first request when the second comes, and each of the others amid forgeries.

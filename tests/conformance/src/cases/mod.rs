@@ -236,6 +236,8 @@ macro_rules! for_every_case {
                 the_largest_ids_are_as_good_as_any
                 the_conversation_of_another_is_out_of_reach
                 forged_replies_do_not_surface
+                a_responder_that_forges_reaches_nobody
+                a_responder_that_breaks_a_rule_has_exited
                 hostile_last_words_are_cut_and_escaped
                 a_client_that_floods_while_it_is_written_to_is_closed
                 a_client_reads_on_while_it_writes

@@ -39,10 +39,22 @@ pub(crate) fn connect_with(dialect: Dialect, auth_token: &[u8]) -> Vec<u8> {
     let version = dialect.version();
     let connect =
         frame(Dialect::V1, 0, 0, Body::Connect { min_version: version, max_version: version, auth_token });
-    let max = Limits::CREDIT_MAX;
-    let windows = Body::Windows { payload_max: max, conversation: max, connection: max };
-    let greeting = if dialect == Dialect::V2 { frame(dialect, 0, 0, windows) } else { Vec::new() };
+    let greeting = if dialect == Dialect::V2 { windows(Limits::CREDIT_MAX) } else { Vec::new() };
     [connect, greeting].concat()
+}
+
+/// How much its sender takes, in each conversation and in all of them, in frames of any length.
+pub(crate) fn windows(bytes: u32) -> Vec<u8> {
+    let payload_max = Limits::CREDIT_MAX;
+    let body = Body::Windows { payload_max, conversation: bytes, connection: bytes };
+    frame(Dialect::V2, 0, 0, body)
+}
+
+/// Connects, and takes no more than this.
+pub(crate) fn connect_narrow(bytes: u32) -> Vec<u8> {
+    let whole = connect(Dialect::V2);
+    let greeting = windows(bytes);
+    [&whole[..whole.len() - greeting.len()], &greeting].concat()
 }
 
 pub(crate) fn ping() -> Vec<u8> {

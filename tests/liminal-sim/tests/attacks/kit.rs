@@ -27,6 +27,8 @@ const ALONE: Duration = Duration::from_millis(1);
 /// which it arrives a few.
 const TURNS: usize = 200;
 const TURNS_PER_PIECE: usize = 5;
+/// The same for somebody who has to do with it.
+const TURNS_PER_VICTIM: usize = 400;
 /// Tapes beside the benign one: pieces down to one byte, narrow buffers, and any order of what can happen.
 const SEEDS: std::ops::Range<u64> = 0..4;
 
@@ -36,6 +38,10 @@ pub(crate) struct Attack {
     config: Config,
     settings: Settings,
     held_bytes_max: usize,
+    /// Whether there is a client that serves, with a neighbour of its own.
+    is_served: bool,
+    /// Those who have to do with the peer, and come with it.
+    victims: Vec<Script>,
 }
 
 impl Attack {
@@ -45,7 +51,8 @@ impl Attack {
 
     pub(crate) fn of_many(hostile: Vec<Hostile>) -> Self {
         let (config, settings) = (Config::default(), Settings::default());
-        Self { hostile, config, settings, held_bytes_max: AFTER }
+        let (is_served, victims) = (false, Vec::new());
+        Self { hostile, config, settings, held_bytes_max: AFTER, is_served, victims }
     }
 
     /// No more than this may be held for any of them.
@@ -64,6 +71,18 @@ impl Attack {
         self
     }
 
+    /// Beside a client that serves "served" and "echo from afar", and a neighbour who asks it.
+    pub(crate) fn served(mut self) -> Self {
+        self.is_served = true;
+        self
+    }
+
+    /// Somebody has to do with the peer.
+    pub(crate) fn victim(mut self, script: Script) -> Self {
+        self.victims.push(script);
+        self
+    }
+
     /// Has it happen under every tape, and sees what came of it each time, for each of the peers.
     #[track_caller]
     pub(crate) fn check(self, came: impl Fn(&Encounter)) {
@@ -75,18 +94,31 @@ impl Attack {
     pub(crate) fn check_run(self, came: impl Fn(&Ran)) {
         for seed in std::iter::once(None).chain(SEEDS.map(Some)) {
             let tape = seed.map_or_else(Tape::default, Tape::from_seed);
-            let alone = self.run(&[], &tape);
-            let beside = self.run(&self.hostile, &tape);
+            let alone = self.run(&[], &[], &tape);
+            let beside = self.run(&self.hostile, &self.victims, &tape);
             self.check_budgets(&alone, &beside, seed);
             came(&beside);
         }
     }
 
-    fn run(&self, hostile: &[Hostile], tape: &Tape) -> Ran {
+    fn run(&self, hostile: &[Hostile], victims: &[Script], tape: &Tape) -> Ran {
         let (hostile, config, settings) = (hostile.to_vec(), self.config.clone(), self.settings.clone());
+        let (is_served, victims) = (self.is_served, victims.to_vec());
         let sim = Sim::new("attack", move |plan| {
             plan.config(config.clone()).settings(settings.clone());
             stage(plan);
+            if is_served {
+                plan.client(8).serve("served", || Work).serve("echo from afar", || {
+                    from_fn(|context, message: Received| context.reply(message.payload))
+                });
+                plan.opener_speaking(
+                    Speaks::Only(Dialect::V2),
+                    busy(Script::new().wait(Duration::from_millis(50)).open("served")),
+                );
+            }
+            for victim in &victims {
+                plan.opener_speaking(Speaks::Only(Dialect::V2), victim.clone());
+            }
             for hostile in &hostile {
                 plan.hostile(hostile.clone());
             }
@@ -107,10 +139,12 @@ impl Attack {
             assert!(held <= self.held_bytes_max, "{held} bytes are held, seed {seed:?}");
         }
         let cost = |it: &Encounter| TURNS + it.wrote + TURNS_PER_PIECE * it.pieces;
-        let turns_max = beside.encounters.iter().map(cost).sum::<usize>() as u64;
+        let of_victims = TURNS_PER_VICTIM * self.victims.len();
+        let turns_max = (beside.encounters.iter().map(cost).sum::<usize>() + of_victims) as u64;
         let turns = beside.turns.saturating_sub(alone.turns);
         assert!(turns <= turns_max, "{turns} turns instead of {turns_max}, seed {seed:?}");
-        let (waits, slower) = (waits(alone), waits(beside));
+        let neighbours = DIALECTS.len() as u64 + u64::from(self.is_served);
+        let (waits, slower) = (waits(alone, neighbours), waits(beside, neighbours));
         assert!(!waits.is_empty() && waits.len() == slower.len(), "every neighbour has its replies");
         assert!(waits.iter().all(|wait| *wait <= ALONE), "alone: {waits:?}");
         let slowest = slower.iter().max();
@@ -118,16 +152,18 @@ impl Attack {
     }
 }
 
-/// How long each request of the neighbours took, and every one had a reply.
-fn waits(ran: &Ran) -> Vec<Duration> {
+/// How long each request of the neighbours took, which dial first, and every one had a reply.
+fn waits(ran: &Ran, neighbours: u64) -> Vec<Duration> {
     let mut asked: BTreeMap<(OpenerId, ConversationId, MessageId), Instant> = BTreeMap::new();
     let mut waits = Vec::new();
     for entry in ran.transcript.entries() {
         match &entry.what {
-            Noted::Said { opener, event: Event::Message(it) } if it.expects == Expects::Reply => {
+            Noted::Said { opener, event: Event::Message(it) }
+                if it.expects == Expects::Reply && opener.get() <= neighbours =>
+            {
                 asked.insert((*opener, it.conversation, it.id), entry.at);
             }
-            Noted::Told { opener, event: Event::Reply(it) } if it.last => {
+            Noted::Told { opener, event: Event::Reply(it) } if it.last && opener.get() <= neighbours => {
                 let began = asked.remove(&(*opener, it.conversation, it.answers)).expect("it was asked");
                 waits.push(entry.at.since(began));
             }
@@ -156,11 +192,13 @@ fn stage(plan: &mut Plan) {
     plan.trace_only("log");
     plan.only_faults(&[Fault::Chunks, Fault::NarrowBuffers]);
     for dialect in DIALECTS {
-        let busy = (0..25).fold(Script::new().open("work"), |script, _| {
-            script.ask("hello").wait_for_replies().wait(Duration::from_millis(20))
-        });
-        plan.opener_speaking(Speaks::Only(dialect), busy.close());
+        plan.opener_speaking(Speaks::Only(dialect), busy(Script::new().open("work")));
     }
+}
+
+fn busy(opens: Script) -> Script {
+    let ask = |script: Script| script.ask("hello").wait_for_replies().wait(Duration::from_millis(20));
+    (0..25).fold(opens, |script, _| ask(script)).close()
 }
 
 pub(crate) fn rude_words() -> String {

@@ -10,10 +10,12 @@
 )]
 
 mod conversations;
+mod credit;
 mod flow;
 mod frames;
 mod framing;
 mod handshake;
 mod kit;
 mod participants;
+mod serving;
 mod table;

@@ -129,6 +129,22 @@ const CASES: &[Row] = &[
         &["ids_and_names_chosen_to_collide_cost_no_more_than_others"],
         &["the_id_of_an_open_conversation_is_not_free"],
     ),
+    (
+        "credit: overflow, none, on the dead, exceeded, of one byte",
+        &[
+            "one_byte_above_the_credit_ends_the_connection",
+            "credit_that_nobody_can_count_ends_the_connection",
+            "credit_of_little_use_is_a_control_frame",
+            "credit_on_the_dead_does_nothing",
+            "windows_of_nothing_and_windows_that_come_twice_or_never_are_refused",
+        ],
+        &["credit_that_is_exceeded_ends_the_connection"],
+    ),
+    (
+        "a peer that gives no credit",
+        &["who_gives_no_credit_holds_up_nobody_else_of_its_participants"],
+        &["an_asker_that_does_not_read_holds_up_nobody_else_of_its_responder"],
+    ),
     // Conversations.
     (
         "endless new names",
@@ -169,6 +185,30 @@ const CASES: &[Row] = &[
         &["ids_near_their_maximum_are_as_good_as_any"],
         &["the_largest_ids_are_as_good_as_any"],
     ),
+    // Serving.
+    (
+        "replies of who serves: to nothing, twice, of the dead, above their credit",
+        &[
+            "replies_to_what_was_never_asked_reach_nobody",
+            "what_the_dead_say_changes_nothing",
+            "replies_above_their_credit_are_the_end_of_who_serves",
+        ],
+        &["a_responder_that_forges_reaches_nobody"],
+    ),
+    (
+        "frames of serving: malformed, out of place, without end",
+        &[
+            "frames_of_serving_out_of_place_are_ignored",
+            "malformed_frames_of_serving_are_refused_with_their_code_and_are_the_exit_of_who_serves",
+            "offers_without_end_are_refused",
+        ],
+        &["a_responder_that_breaks_a_rule_has_exited"],
+    ),
+    (
+        "a client that serves and does not read",
+        &["who_serves_and_does_not_read_holds_up_nobody_else"],
+        &["a_slow_responder_with_large_messages_stops_nobody"],
+    ),
     // Process.
     (
         "a participant that panics",
@@ -202,7 +242,6 @@ const LIVE_ALONE: &[(&str, &[&str])] = &[
 /// What concerns nothing that there is: each needs its row when its subject comes. (That the clock of the wall
 /// may jump is nobody's concern either: nothing here can read it.)
 const WITHOUT_SUBJECT: &[(&str, &str)] = &[
-    ("credit: overflow, none, on the dead, exceeded, of one byte, lost on reset", "credit"),
     ("fan-out bombs, slow subscribers, subscriptions above their number", "channels"),
     ("idempotency keys invented without end", "publishing"),
     ("two participants that bounce a message for ever", "participants that open conversations"),
