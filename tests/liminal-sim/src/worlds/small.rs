@@ -48,6 +48,7 @@ const OF_CONNECTIONS: &[Fault] = &[Fault::Reset, Fault::HalfClose, Fault::Opener
 const OF_PROCESSES: &[Fault] = &[Fault::BusPause, Fault::BusCrash, Fault::OpenerPause];
 const OF_TIME: &[Fault] = &[Fault::Stall, Fault::BlackHole];
 const OF_OFFERS: &[Fault] = &[Fault::Kill, Fault::Withdraw];
+const OF_CLIENTS: &[Fault] = &[Fault::Reset, Fault::OpenerCrash, Fault::Kill, Fault::Withdraw];
 const DEATHS: &[Fault] = &[Fault::Kill, Fault::LatePanic];
 
 /// Every small world.
@@ -75,6 +76,14 @@ pub fn all() -> Vec<Small> {
             world("a death in every order", BOTH, &[Fault::Kill], briefest),
             world("a loss in every order", BOTH, &[Fault::Reset], briefest),
             world("the next takes over in every order", BOTH, &[Fault::Kill], brief_three),
+            world("calls of a client fail", FAULTS, OF_CALLS, afar),
+            world("connections break, and that of a client", FAULTS, OF_CONNECTIONS, afar),
+            world("participants of a client die, or are taken back", FAULTS, OF_OFFERS, afar),
+            world("the next takes over from a client", FAULTS, OF_CLIENTS, afar_and_here),
+            world("a client serves in every order", SCHEDULE, &[], briefest_afar),
+            world("a death at a client in every order", BOTH, &[Fault::Kill], briefest_afar),
+            world("a withdrawal in every order", BOTH, &[Fault::Withdraw], briefest_afar),
+            world("the loss of a client in every order", BOTH, &[Fault::Reset], briefest_afar_and_here),
             Small::new(&named("two owners link and unlink in every order"), SCHEDULE, move |plan| {
                 for _ in 0..2 {
                     echo(plan, "echo", 1);
@@ -95,6 +104,33 @@ fn three(plan: &mut Plan) -> Script {
     echo(plan, "route", 3);
     plan.on_crash("route", CrashPolicy::RouteToNext);
     talk("route")
+}
+
+/// A client has one place.
+fn afar(plan: &mut Plan) -> Script {
+    echo(plan.client(1), "far", 1);
+    talk_later("far")
+}
+
+/// A client and the bus serve the same.
+fn afar_and_here(plan: &mut Plan) -> Script {
+    echo(plan, "route", 1);
+    echo(plan.client(1), "route", 1);
+    plan.on_crash("route", CrashPolicy::RouteToNext);
+    talk_later("route")
+}
+
+fn briefest_afar(plan: &mut Plan) -> Script {
+    echo(plan.client(1), "far", 1);
+    plan.faults_max(1);
+    served().open("far").ask("1").close()
+}
+
+fn briefest_afar_and_here(plan: &mut Plan) -> Script {
+    echo(plan, "route", 1);
+    echo(plan.client(1), "route", 1);
+    plan.faults_max(1).on_crash("route", CrashPolicy::RouteToNext);
+    served().open("route").ask("1").close()
 }
 
 fn compensated(plan: &mut Plan) -> Script {
@@ -124,7 +160,8 @@ fn brief_three(plan: &mut Plan) -> Script {
 
 impl Small {
     fn new(name: &str, tracks: &'static [Track], plan: impl Fn(&mut Plan) + 'static) -> Self {
-        let quick = tracks == FAULTS && !name.contains("process") && !name.contains("network");
+        let slow = ["process", "network", "that of a client", "from a client", "taken back"];
+        let quick = tracks == FAULTS && !slow.iter().any(|it| name.contains(it));
         Self { sim: Sim::new(name, plan), tracks, quick }
     }
 }
@@ -137,5 +174,19 @@ fn echo(plan: &mut Plan, subject: &str, count: usize) {
 
 /// Four messages of every kind, with a pause in the middle.
 fn talk(subject: &str) -> Script {
-    Script::new().open(subject).ask("1").say("2").wait(Duration::from_millis(2)).confirm("3").ask("4").close()
+    talk_in(Script::new().open(subject))
+}
+
+/// The same when those who serve have said so.
+fn talk_later(subject: &str) -> Script {
+    talk_in(served().open(subject))
+}
+
+fn talk_in(script: Script) -> Script {
+    script.ask("1").say("2").wait(Duration::from_millis(2)).confirm("3").ask("4").close()
+}
+
+/// Gives those who serve the time to say so.
+fn served() -> Script {
+    Script::new().wait(Duration::from_millis(1))
 }
