@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use liminal_core::participant::{AsyncContext, async_fn, from_fn};
 use liminal_core::{Context, CrashPolicy, Participant, Received, Settings};
-use liminal_proto::{Config, ExitReason, Limits};
+use liminal_proto::{Config, ExitReason, Keepalive, Limits};
 
 use crate::{Network, Plan, Script, Sim, Workload};
 
@@ -38,7 +38,7 @@ pub fn everything(network: Network) -> Sim<()> {
         plan.network(network);
         let (is_local, has_another) =
             [(false, false), (true, false), (false, true), (true, true)][plan.draw(4)];
-        narrow_windows(plan);
+        configure(plan);
         stage_everything(plan, is_local);
         if has_another {
             stage_everything(plan.another_bus(), is_local);
@@ -46,13 +46,17 @@ pub fn everything(network: Network) -> Sim<()> {
     })
 }
 
+/// How long a peer is silent until it is asked for a sign of life. It is given up after as long as by default, and
+/// those who have nothing to say take half the steps for that.
+const SILENCE: Keepalive = Keepalive { silence: Duration::from_secs(30), unanswered_max: 1 };
+
 /// As the tape says there is little credit, for conversations and for all of them together.
-fn narrow_windows(plan: &mut Plan) {
+fn configure(plan: &mut Plan) {
     let Limits { conversation_window, connection_window, .. } = Limits::default();
     let windows = [(conversation_window, connection_window), (8_000, 20_000), (1_000, 3_000), (300, 100)];
     let (conversation_window, connection_window) = windows[plan.draw(4)];
     let limits = Limits { conversation_window, connection_window, ..Limits::default() };
-    plan.config(Config { limits, ..Config::default() });
+    plan.config(Config { limits, keepalive: Some(SILENCE), ..Config::default() });
 }
 
 fn stage_everything(plan: &mut Plan, is_local: bool) {

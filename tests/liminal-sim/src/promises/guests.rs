@@ -89,6 +89,8 @@ impl Checker {
         let Some(guest) = self.guests.get_mut(&(bus, link, id)) else {
             return self.breaks(Promise::O4, format!("{link} was not invited to conversation {id}."));
         };
+        let log = self.logs.get(&guest.key);
+        let in_hand = guest.open.values().copied().find(|it| log.is_some_and(|log| log.is_unanswered(*it)));
         let (asks, redelivered, payload) = (*expects_reply, *redelivered, payload.clone());
         let last = guest.given.last().map(|given| given.message);
         guest.given.push(Given { message, asks, redelivered, payload });
@@ -97,6 +99,12 @@ impl Checker {
         self.expect(last.is_none_or(|last| last < message), Promise::O5, || {
             format!("Message {message} comes behind a later one on {link}.")
         });
+        if let Some(in_hand) = in_hand {
+            self.breaks(
+                Promise::O5,
+                format!("Message {message} is given on {link} before record {in_hand} is answered."),
+            );
+        }
         self.expect(takes_part, Promise::L2, || {
             format!("Message {message} is given on {link}, where conversation {id} is over.")
         });

@@ -90,6 +90,12 @@ impl Log {
         self.records.iter().rev().find(|record| has_id(&record.what, id)).map(|record| record.number.get())
     }
 
+    /// Whether the message of this record is to be answered still: a request that has ended is not.
+    pub(super) fn is_unanswered(&self, number: u64) -> bool {
+        let asks = matches!(self.record(number).map(|it| &it.what), Some(Recorded::Request { .. }));
+        !asks || self.open.contains_key(&number)
+    }
+
     /// How many participants have exited since this record.
     pub(super) fn exits_since(&self, number: u64) -> usize {
         let behind = self.records.iter().rev().take_while(|record| record.number.get() > number);

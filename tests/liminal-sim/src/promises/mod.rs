@@ -56,7 +56,8 @@ promises! {
     O4, "What is delivered was sent, by someone entitled to send it.",
         "Each message in a log was said by the opener that owns it, each reply was given by its participant.";
     O5, "A sender's messages keep their order.",
-        "The messages in each log, and the calls of each participant: none is given while an older request waits.";
+        "The messages in each log, and the calls of each participant: none is given while an older request waits, \
+         nor on a link before the one before it is answered.";
     O6, "Every operation ends in exactly one of accepted, refused, unknown; unknown only with the connection.",
         "What each opener is told of each thing that it has said, until its connection is over.";
     L1, "A participant's life ends in exactly one record: left or exited.",

@@ -120,6 +120,15 @@ impl Line {
         }
     }
 
+    /// What this bus knows it as, if it holds one of its sides. None holds both.
+    pub(super) fn link_at(&self, of: usize) -> Option<LinkId> {
+        match (&self.near, self.dialler) {
+            _ if self.far && self.server == of => Some(self.link),
+            (Some(Near::Client(link)), Dialler::Client(client)) if client == of => Some(*link),
+            _ => None,
+        }
+    }
+
     /// What an opener holds of it, if it is one that has dialled.
     pub(super) const fn handle(&self) -> Option<&Handle> {
         match &self.near {

@@ -18,9 +18,9 @@ impl World {
         let Some(node) = server.node.as_ref().filter(|_| server.runs(self.now)) else { return };
         let bus = server.bus;
         let (load, recount) = (node.bus().load(), node.bus().recount());
-        let links = || self.links(of).chain(server.locals.keys().copied());
-        let held = links().flat_map(|link| self.held(of, node, link)).max_by_key(Held::concern);
-        let waited = links().filter_map(|link| Some((node.longest_wait(link)?, link))).max();
+        let links: Vec<LinkId> = self.links(of).chain(server.locals.keys().copied()).collect();
+        let held = links.iter().copied().flat_map(|link| self.held(of, node, link)).max_by_key(Held::concern);
+        let waited = links.iter().filter_map(|link| Some((node.longest_wait(*link)?, *link))).max();
         let turns_max = (server.links_max as u64 + 1) * (Node::BUS_TURNS_MAX as u64 + 1);
         self.note(bus, Noted::Measured { load, recount });
         if let Some(Held { link, by, bytes, recount, bytes_max }) = held {
@@ -97,9 +97,7 @@ impl World {
 
     /// The connections that a bus holds.
     fn links(&self, of: usize) -> impl Iterator<Item = LinkId> {
-        let ends = self.lines.iter().flat_map(|line| [Way::Up, Way::Down].map(|way| line.reader(way)));
-        let links = ends.flatten().filter(move |(it, _)| *it == of).map(|(_, link)| link);
-        links.chain(self.hostile_links(of))
+        self.lines.iter().filter_map(move |line| line.link_at(of)).chain(self.hostile_links(of))
     }
 
     fn held(&self, of: usize, node: &Node, link: LinkId) -> impl Iterator<Item = Held> {

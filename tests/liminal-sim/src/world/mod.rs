@@ -56,6 +56,8 @@ pub struct World {
     plan: Plan,
     /// The buses that are dialled, and behind them those of clients that serve.
     servers: Vec<Server>,
+    /// How many of them are dialled.
+    dialled: usize,
     clients: Vec<Client>,
     hostile: Vec<Peer>,
     /// In the order in which they were dialled.
@@ -92,6 +94,7 @@ impl World {
         let clients_count = clients.len();
         let clients = clients.into_iter().map(|opener| Client::new(opener, &mut plan.draws)).collect();
         let hostile = std::mem::take(&mut plan.hostile).into_iter().map(Peer::new).collect();
+        let dialled = plan.buses.len();
         let servers = start_all(&mut plan, clients_count);
         let mut transcript = Transcript::new();
         transcript.entries_mut().reserve(ENTRIES);
@@ -101,6 +104,7 @@ impl World {
             plan,
             buses: servers.len() as u64,
             servers,
+            dialled,
             clients,
             hostile,
             lines: Vec::new(),

@@ -73,7 +73,7 @@ impl World {
         }
         ready.append(&mut departures);
         self.departures = departures;
-        let dials = (0..self.servers.len()).filter(|of| self.may_dial(*of));
+        let dials = (self.dialled()..self.servers.len()).filter(|of| self.may_dial(*of));
         ready.extend(dials.map(Action::Dial));
         for (at, client) in self.clients.iter().enumerate() {
             if client.acts_at().is_some_and(|due| due <= self.now) && self.may_act(client) {

@@ -249,6 +249,18 @@ fn o5_two_messages_to_a_client_change_places() {
 }
 
 #[test]
+fn o5_a_client_is_given_the_next_message_before_it_has_answered() {
+    assert_found(Promise::O5, |entries| {
+        let accepts = |what: &Noted| {
+            matches!(heard(what), Some(Event::Outcome { outcome: Outcome::Accepted { .. }, .. }))
+        };
+        let accepted = at(entries, accepts)?;
+        entries.remove(accepted);
+        Some(())
+    });
+}
+
+#[test]
 fn o6_a_client_is_told_twice_that_a_conversation_is_over() {
     assert_found(Promise::O6, |entries| repeat(entries, |what| matches!(what, Noted::LetGo { .. })));
 }
