@@ -54,8 +54,8 @@
 //! .check();
 //! ```
 //!
-//! A world has one bus or [several](Plan::another_bus), and openers that dial one or are
-//! [in its program](Plan::local_opener). [`guide`] goes on from here: participants with a mistake that the kit
+//! A world has one bus or [several](Plan::another_bus), [clients that serve](Plan::client) on one, and openers that
+//! dial one or are [in its program](Plan::local_opener). [`guide`] goes on from here: participants with a mistake that the kit
 //! finds, up to one that is held against a model. [`worlds`] has the world in which the bus itself is tested.
 //!
 //! # How a run is decided

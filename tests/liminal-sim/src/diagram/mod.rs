@@ -26,15 +26,16 @@ pub enum Format {
     ///
     /// Every object has `at_ns` (the virtual time), `bus` (its number) and `what`: `dialled`, `serves`, `said`,
     /// `told`, `gone`, `link_closed`, `owned`, `recorded`, `called`, `called_on`, `let_go`, `heard`, `cancelled`,
-    /// `answered`, `died`, `uncompensated`, `paused`, `bus_lost`, `bus_started`, `measured`, `held`, `waited`,
-    /// `calm`, `over` or `broken`. Where the run shows what does not hold, `here_it_shows` is true.
+    /// `answered`, `died`, `uncompensated`, `paused`, `unread`, `bus_lost`, `bus_started`, `measured`, `held`,
+    /// `waited`, `credit`, `calm`, `over` or `broken`. Where the run shows what does not hold, `here_it_shows` is true.
     ///
     /// The others depend on `what`: `opener`, `link`, `ticket`, `offer`, `pid` and `record` are numbers, and
     /// so are `after` (the bus that was there before), `conversation` (with `said`, `told` and `heard` the id that it
     /// has on the link, otherwise the number that the bus gave it; `id` is then what its owner calls it, or with
     /// `called_on` and `let_go` what it is called on the link), `stream` (which names an offer on its link),
-    /// `message`, `delivered_as` (what a message is called on the link) and `answers`. `event`, `kind`, `call` and `answer` name what was said or told, recorded,
-    /// called and answered. `payload` is a text, or `payload_hex` where the bytes are none. Times end in `_ns`;
+    /// `message`, `delivered_as` (what a message is called on the link) and `answers`. `event`, `kind`, `call` and
+    /// `answer` name what was said or told, recorded, called and answered. `of` names what there is credit for: a
+    /// conversation by its number, all `messages` or all `replies`, with `here` and `there` for the two sides. `payload` is a text, or `payload_hex` where the bytes are none. Times end in `_ns`;
     /// `reason`, `outcome`, `why` and `text` are for people.
     JsonLines,
 }
