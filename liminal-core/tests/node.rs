@@ -631,3 +631,56 @@ fn settle(node: &mut Node) {
 fn changed(node: &mut Node) -> Vec<(LinkId, bool)> {
     std::iter::from_fn(|| node.poll_wants()).map(|(link, wants)| (link, wants.write)).collect()
 }
+
+#[test]
+fn a_client_of_a_node_is_told_that_there_is_credit_for_what_it_has_begun() {
+    let now = Instant::ORIGIN;
+    let limits = Limits { conversation_window: 300, ..Limits::default() };
+    let config = Config { limits, ..Config::default() };
+    let (mut server, mut node) = (Node::new(Settings::default()), Node::new(Settings::for_client()));
+    server.register("echo".into(), Offer::Participant).unwrap();
+    let (near, far) = (node.dial(now, config.clone()), server.accept(now, config));
+    exchange(&mut node, near, &mut server, far);
+
+    let client = node.client(near).unwrap();
+    let conversation = client.open(now, "echo").unwrap();
+    client.message(now, conversation, Expects::Nothing, "one").unwrap();
+    let rejected = client.message(now, conversation, Expects::Nothing, "another").unwrap_err();
+    assert_eq!(rejected.reason, CommandError::NoCredit(Some(conversation)));
+
+    let told = exchange(&mut node, near, &mut server, far);
+    assert!(told.contains(&Event::Room { conversation: Some(conversation) }), "{told:?}");
+    node.client(near).unwrap().message(now, conversation, Expects::Nothing, "another").unwrap();
+}
+
+/// Everything moves until nothing does, and participants do nothing with what they are given. What the client is
+/// told.
+fn exchange(node: &mut Node, near: LinkId, server: &mut Node, far: LinkId) -> Vec<Event> {
+    let now = Instant::ORIGIN;
+    let mut told = Vec::new();
+    loop {
+        loop {
+            match server.poll() {
+                NodeNext::Run(ticket, _) => server.answer(now, ticket, Answer::Done),
+                NodeNext::Wait(_) => break,
+                _ => {}
+            }
+        }
+        loop {
+            match node.poll() {
+                NodeNext::Dialled(link, event) => {
+                    assert_eq!(link, near);
+                    told.push(event);
+                }
+                NodeNext::Wait(_) => break,
+                _ => {}
+            }
+        }
+        let (up, down) = (node.take_write(near, usize::MAX), server.take_write(far, usize::MAX));
+        if up.is_empty() && down.is_empty() {
+            return told;
+        }
+        node.wrote(near, server.receive(now, far, &up));
+        server.wrote(far, node.receive(now, near, &down));
+    }
+}
