@@ -37,7 +37,7 @@ pub struct Node {
     touched: VecDeque<LinkId>,
     /// At most one entry for each connection.
     wakes: BTreeSet<(Instant, LinkId, TimerReason)>,
-    /// Connections that want something else than was told last. None where nobody ever asks, but for a first time.
+    /// Connections that want something else than was told last, or of which nobody has asked yet.
     changed: BTreeSet<LinkId>,
     /// How many turns bus and connections have had.
     turns: u64,

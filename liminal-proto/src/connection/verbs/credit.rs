@@ -11,6 +11,9 @@ impl Connection {
     /// is to be said of the rest of a conversation that is over, or whose participant has exited for good, nor after the
     /// end of the connection.
     ///
+    /// A conversation that was only [closed](Connection::close) is not over before its end has come, and that comes
+    /// behind everything that waits for credit: what nobody will read is dealt with, too.
+    ///
     /// For an embedder that queues what it polls and is configured to [say so](crate::CreditGiven::Consumed); of any
     /// other this is ignored.
     pub fn consumed(&mut self, now: Instant, conversation: ConversationId, len: usize) {

@@ -10,7 +10,7 @@ use liminal_core::Received;
 use liminal_core::participant::from_fn;
 use liminal_driver::Address;
 use liminal_driver::error::{AskError, Exited};
-use liminal_proto::wire::{Body, Dialect};
+use liminal_proto::wire::{Body, Dialect, RecordNumbers};
 use liminal_proto::{Config, ConversationId, ExitReason, Limits, MessageId, Pid, ReasonCode, RecordNumber};
 
 use super::hostile::beside_a_neighbour;
@@ -227,7 +227,18 @@ pub fn a_responder_that_forges_reaches_nobody(transport: &dyn Transport) {
         assert_eq!(answered.unwrap(), "the answer");
         let answered = asks_a_raw_responder(&world, &|raw, asked| {
             let (pid, record, cause, message) = (Pid::new(9), RecordNumber::new(9), 1, Some("enough"));
-            raw.send(0, GUEST, Body::Exited { pid, record, cause, message });
+            raw.send(
+                0,
+                GUEST,
+                Body::Exited {
+                    pid,
+                    record,
+                    cause,
+                    message,
+                    unanswered: 0,
+                    records: RecordNumbers::default(),
+                },
+            );
             answer(raw, GUEST, asked, b"from beyond");
         });
         let Err(AskError::Exited(Exited::Crash(crash))) = answered else { panic!("{answered:?}") };

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use liminal_proto::ReasonCode;
 use liminal_proto::wire::{Body, Dialect};
+use liminal_proto::{Config, Limits, ReasonCode};
 
 use super::hostile::beside_a_neighbour;
 use crate::WAIT;
@@ -92,6 +92,37 @@ pub fn a_message_that_finds_no_credit_is_sent_when_there_is_some(transport: &dyn
         assert_eq!(handle.open("inline").unwrap().ask("hello".into(), WAIT).unwrap(), "hello");
         conversation.receive_reply(WAIT).unwrap();
         assert_eq!(conversation.ask("go on".into(), WAIT).unwrap(), "go on", "{host:?}");
+    }
+}
+
+/// A conversation that is dropped or closed with replies in it that nobody has read ends, and its server has room for
+/// another.
+pub fn what_nobody_will_read_keeps_no_conversation_from_its_end(transport: &dyn Transport) {
+    if transport.is_relayed() {
+        return; // Its connection has no room for the participants of all.
+    }
+    const ASKED: usize = 4;
+    let world = Stage::default()
+        .options(|options| options.connection.limits.conversations_max = 1)
+        .serve(transport, Setup::V2);
+    let limits = Limits { conversation_window: 3000, ..Limits::default() };
+    for closes in [false, true] {
+        let handle = world.try_connect(Config { limits: limits.clone(), ..Config::default() }, true).unwrap();
+        let conversation = handle.open("inline").unwrap();
+        for _ in 0..ASKED {
+            conversation.request(vec![1; 2000].into(), WAIT).unwrap();
+        }
+        // The first reply is here, and there is credit for no other.
+        handle.ping().unwrap();
+        if closes {
+            conversation.close().unwrap();
+        } else {
+            drop(conversation);
+        }
+        // Each of the others needs its credit to come, and so does the end.
+        (0..=ASKED).for_each(|_| _ = handle.ping().unwrap());
+        let next = handle.open("inline").unwrap();
+        assert_eq!(next.ask("hello".into(), WAIT).unwrap(), "hello", "{closes}");
     }
 }
 

@@ -175,6 +175,7 @@ macro_rules! for_every_case {
                 one_unread_conversation_of_a_thousand_holds_up_no_other
                 an_asker_that_does_not_read_holds_up_nobody_else_of_its_responder
                 a_message_that_finds_no_credit_is_sent_when_there_is_some
+                what_nobody_will_read_keeps_no_conversation_from_its_end
                 credit_that_is_exceeded_ends_the_connection
             }
             narrow {

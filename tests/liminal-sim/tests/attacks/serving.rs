@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use liminal_core::Recorded;
 use liminal_core::transcript::{Noted, OpenerId};
-use liminal_proto::wire::{Body, Dialect, flag};
+use liminal_proto::wire::{Body, Dialect, RecordNumbers, flag};
 use liminal_proto::{Config, Event, ExitReason, MessageId, Pid, ReasonCode, RecordNumber};
 use liminal_sim::{Hostile, Ran, Script};
 
@@ -36,7 +36,12 @@ fn reply(stream: u32, answers: u64, payload: &[u8]) -> Vec<u8> {
 
 fn exited() -> Vec<u8> {
     let (pid, record, cause, message) = (Pid::new(77), RecordNumber::new(77), 1, Some("had enough"));
-    frame(V2, 0, GUEST, Body::Exited { pid, record, cause, message })
+    frame(
+        V2,
+        0,
+        GUEST,
+        Body::Exited { pid, record, cause, message, unanswered: 0, records: RecordNumbers::default() },
+    )
 }
 
 /// Serves "mine", takes part in the conversation of the victim, and says all this.

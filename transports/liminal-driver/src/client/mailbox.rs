@@ -23,6 +23,9 @@ pub(super) struct Mailbox {
     requests: BTreeSet<MessageId>,
     unclaimed: VecDeque<Result<Reply, ReceiveError>>,
     unclaimed_bytes: usize,
+    /// Replies give their credit when they come, and not when they are received: the conversation is to end, whether
+    /// anybody reads them or not.
+    gives_credit: bool,
     /// A failure that nobody was waiting for: it surfaces on the next call.
     unreported: Option<Ended>,
 }
@@ -89,7 +92,7 @@ impl Mailbox {
         }
     }
 
-    /// A reply has come. Says whether it is kept until it is [received](Self::receive).
+    /// A reply has come. Says whether it is kept until it is [received](Self::receive), and its credit with it.
     pub(super) fn on_reply(&mut self, reply: Reply, bytes_max: usize) -> bool {
         if let Some(slot) = self.slots.get_mut(&reply.answers) {
             slot.on_reply(reply, bytes_max);
@@ -117,7 +120,15 @@ impl Mailbox {
             let refusal = unclaimed(len);
             self.unclaimed.push_back(Err(ReceiveError::Refused { request: reply.answers, refusal }));
         }
-        fits
+        fits && !self.gives_credit
+    }
+
+    /// Nothing that nobody has received keeps its credit any more. Says how long those replies are that had.
+    pub(super) fn give_credit(&mut self) -> Vec<usize> {
+        if std::mem::replace(&mut self.gives_credit, true) {
+            return Vec::new();
+        }
+        self.unclaimed.iter().flatten().map(Reply::len).collect()
     }
 
     /// A message has ended. `failed`: so has its conversation, with the participant.
@@ -191,13 +202,12 @@ impl Mailbox {
         self.slots.remove(&message);
     }
 
-    /// The next reply, or that a request ended without one.
-    pub(super) fn receive(&mut self) -> Option<Result<Reply, ReceiveError>> {
+    /// The next reply, or that a request ended without one; and what of it is to be given credit for.
+    pub(super) fn receive(&mut self) -> Option<(Result<Reply, ReceiveError>, Option<usize>)> {
         let next = self.unclaimed.pop_front()?;
-        if let Ok(reply) = &next {
-            self.unclaimed_bytes -= reply.len();
-        }
-        Some(next)
+        let len = next.as_ref().ok().map(Reply::len);
+        self.unclaimed_bytes -= len.unwrap_or(0);
+        Some((next, len.filter(|_| !self.gives_credit)))
     }
 }
 

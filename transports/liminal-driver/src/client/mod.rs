@@ -19,8 +19,8 @@ use liminal_core::transcript::OpenerId;
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
     CloseReason, CommandError, Config, Connection, Content, ConversationId, ConversationPhase, CreditGiven,
-    Event, Expects, LinkError, Message, MessageId, Next, Phase, Pid, Rejected, Reply, StreamId, Terms,
-    Version, Wake, Wants,
+    Event, Expects, Instant, LinkError, Message, MessageId, Next, Phase, Pid, Rejected, Reply, StreamId,
+    Terms, Version, Wake, Wants,
 };
 
 pub use self::line::{Line, LineWatch, Look, OfferOn, ServiceId, ToOffer};
@@ -517,10 +517,10 @@ impl Client {
         let Some(mailbox) = self.mailboxes.get_mut(&conversation) else {
             return Some(Err(ReceiveError::Closed));
         };
-        if let Some(next) = mailbox.receive() {
-            if let Ok(reply) = &next {
+        if let Some((next, len)) = mailbox.receive() {
+            if let Some(len) = len {
                 // What had no room for it on the other side may come now.
-                self.connection.consumed(self.clock.now(), conversation, reply.len());
+                self.connection.consumed(self.clock.now(), conversation, len);
             }
             return Some(next);
         }
@@ -596,6 +596,7 @@ impl Client {
         let now = self.clock.now();
         match self.connection.close(now, conversation, None) {
             Ok(()) => {
+                self.give_credit(now, conversation);
                 self.said(Event::Close { conversation });
                 Ok(())
             }
@@ -621,10 +622,19 @@ impl Client {
         self.end.clone().map(|end| Err(CloseError::Lost(end)))
     }
 
+    /// What nobody reads must not keep a conversation from its end.
+    fn give_credit(&mut self, now: Instant, conversation: ConversationId) {
+        let unread = self.mailboxes.get_mut(&conversation).map(Mailbox::give_credit);
+        for len in unread.into_iter().flatten() {
+            self.connection.consumed(now, conversation, len);
+        }
+    }
+
     /// Nobody holds the conversation any more: it is closed, and what arrives for it concerns nobody.
     pub fn release(&mut self, conversation: ConversationId) {
         // Over already is what this wants to bring about.
         let _ = self.close(conversation);
+        self.give_credit(self.clock.now(), conversation);
         self.mailboxes.remove(&conversation);
     }
 
