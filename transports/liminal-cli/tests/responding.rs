@@ -10,7 +10,7 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 
-use kit::{Ended, TRANSPORTS, finish, read_line, run, start};
+use kit::{Ended, Running, TRANSPORTS, finish, read_line, run, start};
 use liminal_proto::wire::Dialect;
 use liminal_smol::{ServerOptions, Stopper};
 
@@ -34,7 +34,7 @@ impl Bus {
     }
 
     /// Somebody who serves already.
-    fn respond(&self, arguments: &[&str]) -> (Child, String) {
+    fn respond(&self, arguments: &[&str]) -> (Running, String) {
         let mut child = start(&[&["respond", "--server", &self.address], arguments].concat());
         let line = read_line(child.stdout.as_mut().unwrap());
         (child, line)
@@ -120,7 +120,7 @@ fn says(child: &mut Child, hint: &str) {
 const HANGS: [&str; 4] = ["--", "sh", "-c", "read line; echo asked >&2; read more"];
 
 /// A responder whose command hangs, and somebody who has asked it.
-fn asked(bus: &Bus, transport: &str, options: &[&str]) -> (Child, Child) {
+fn asked(bus: &Bus, transport: &str, options: &[&str]) -> (Running, Running) {
     let hangs = [&["work", "--transport", transport], &HANGS[..]].concat();
     let (mut responder, _) = bus.respond(&hangs);
     let ask = ["ask", "--server", &bus.address, "--timeout", "20s", "work", "hello"];

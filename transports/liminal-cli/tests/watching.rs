@@ -10,7 +10,7 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 
-use kit::{TRANSPORTS, finish, read_line, run, start};
+use kit::{Running, TRANSPORTS, finish, read_line, run, start};
 use liminal_proto::{Content, Metadata};
 use liminal_smol::{Context, Handle, Kind, Monitoring, Received, ServerOptions, Stopper};
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ impl Bus {
     }
 
     /// Somebody who watches already, and the line that said so.
-    fn watch(&self, arguments: &[&str]) -> (Child, String) {
+    fn watch(&self, arguments: &[&str]) -> (Running, String) {
         let mut child = start(&[&["watch", "--server", &self.address], arguments].concat());
         let line = line(&mut child);
         (child, line)

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test program uses a part of it")]
 
 use std::io::{Read, Write};
+use std::ops::{Deref, DerefMut};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -50,14 +51,47 @@ impl Ended {
     }
 }
 
-pub(crate) fn start(arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_liminal"))
+/// The command while it runs. It is killed when a test gives it up: one that reconnects would go on for ever.
+pub(crate) struct Running(Option<Child>);
+
+impl From<Child> for Running {
+    fn from(child: Child) -> Self {
+        Self(Some(child))
+    }
+}
+
+impl Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        self.0.as_ref().unwrap()
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        self.0.as_mut().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            // One that has ended is what this wants.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+pub(crate) fn start(arguments: &[&str]) -> Running {
+    let child = Command::new(env!("CARGO_BIN_EXE_liminal"))
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .spawn();
+    child.unwrap().into()
 }
 
 /// Runs the command to its end.
@@ -66,7 +100,8 @@ pub(crate) fn run(arguments: &[&str], input: &[u8]) -> Ended {
 }
 
 /// Gives it the rest of its input and waits for its end.
-pub(crate) fn finish(mut child: Child, input: Vec<u8>) -> Ended {
+pub(crate) fn finish(running: impl Into<Running>, input: Vec<u8>) -> Ended {
+    let mut child = running.into().0.take().unwrap();
     let stdin = child.stdin.take();
     let id = child.id().to_string();
     // It may end before it has read everything.
