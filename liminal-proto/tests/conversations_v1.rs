@@ -680,3 +680,24 @@ fn an_open_that_waits_for_its_id_is_in_the_account() {
     assert_eq!(server.recount_held(), open.len());
     assert!(open.len() < Config::default().limits.held_bytes_max());
 }
+
+/// P-7.10: a request that an exit has ended has had its answer. Whoever serves it may refuse it afterwards, because it
+/// reached them behind the exit; what asked for nothing is refused on its stream as ever.
+#[test]
+fn a_request_that_an_exit_has_ended_is_not_answered_again() {
+    let mut server = server_with_conversation(1, Config::default());
+    let said = [(flag::REPLY, 3), (flag::REPLY, 5), (0, 7)];
+    let said = said.map(|(flags, stream)| message_v1(flags, stream, 1, b"?")).concat();
+    let events = feed(&mut server, START, &said);
+    let ids: Vec<_> = events.iter().map(|event| message_of(event).id).collect();
+    server.exited(START, conversation(1), &exit()).unwrap();
+    let exited = ReasonCode::EXITED;
+    assert_eq!(answers(&mut server), [Said::Error(3, exited), Said::Error(5, exited)]);
+    let refused = refused(exited);
+    assert!(server.outcome(START, conversation(1), ids[1], &refused).is_err());
+    server.outcome(START, conversation(1), ids[2], &refused).unwrap();
+    assert_eq!(answers(&mut server), [Said::Error(7, exited)]);
+    // Also when it is refused for each of the two that another exit would have ended.
+    assert!(server.outcome(START, conversation(1), ids[0], &refused).is_err());
+    assert_eq!(answers(&mut server), []);
+}

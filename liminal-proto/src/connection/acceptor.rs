@@ -414,6 +414,11 @@ const KEPT_WORDS_MAX: usize = 128;
 /// The code of an Outcome that says: accepted.
 pub(super) const ACCEPTED: ReasonCode = ReasonCode::new(0);
 
+/// Whether a message of 1.0 asked for a reply.
+const fn is_request(id: MessageId) -> bool {
+    id.get() >> 32 & 1 == 1
+}
+
 const fn stream_of(id: MessageId) -> StreamId {
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is the stream")]
     StreamId::new(id.get() as u32)

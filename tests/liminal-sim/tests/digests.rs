@@ -8,7 +8,7 @@ use liminal_sim::{Network, Tape, worlds};
 /// Of these seeds on a faithful and on a byzantine network, folded into one number each.
 const SEEDS: std::ops::Range<u64> = 0..40;
 
-const DIGESTS: [u64; 2] = [0x4a933d9b0fef1966, 0xf5909bdb2c1ecee3];
+const DIGESTS: [u64; 2] = [0x36b69e0fdcc7e56e, 0x5b38a27824a3c078];
 
 /// Which seed gives which digest, if somebody wants to know where two machines part.
 fn digests(network: Network) -> Vec<u64> {

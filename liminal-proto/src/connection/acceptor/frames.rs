@@ -108,7 +108,7 @@ impl Acceptor {
     ) -> Result<Taken, Violation> {
         let Incoming { conversation: key, stream, id, expects, timeout, redelivered, content } = incoming;
         let id = match sender.dialect {
-            Dialect::V1 => self.number(stream),
+            Dialect::V1 => self.number(stream, expects == Expects::Reply),
             Dialect::V2 => id,
         };
         let refusal = self.refusal(sender, limits, key, expects);
@@ -169,11 +169,12 @@ impl Acceptor {
         Taken::Refused
     }
 
-    /// An id for a message that has none: a running number, with its stream in the lower half, so
-    /// that an error finds the way back without anything being stored.
-    fn number(&mut self, stream: StreamId) -> MessageId {
+    /// An id for a message that has none: a running number, odd for a request, with its stream in the lower half. So
+    /// an error finds the way back, and a request that has had its end is known, without anything being stored.
+    fn number(&mut self, stream: StreamId, is_request: bool) -> MessageId {
         self.messages = self.messages.wrapping_add(1);
-        MessageId::new(self.messages << 32 | u64::from(stream.get()))
+        let number = self.messages << 1 | u64::from(is_request);
+        MessageId::new(number << 32 | u64::from(stream.get()))
     }
 
     fn refusal(

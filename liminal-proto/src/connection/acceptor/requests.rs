@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use super::super::opener::{cause_len, envelope};
 use super::super::poll::position;
 use super::super::sender::{FRAME_V1, Sender};
-use super::{conversation_error, refuse_message, stream_of};
+use super::{conversation_error, is_request, refuse_message, stream_of};
 use crate::wire::{Body, Dialect, flag};
 use crate::{CommandError, Content, ConversationId, MessageId, ReasonCode, Reply, StreamId};
 
@@ -68,6 +68,11 @@ impl Requests {
     }
 
     fn position(&self, id: MessageId) -> Option<usize> {
+        let ids = self.pending.front().zip(self.pending.back());
+        if ids.is_some_and(|(first, last)| first.id > last.id) {
+            // The running numbers of 1.0 have started over in between.
+            return self.pending.iter().position(|pending| pending.id == id);
+        }
         position(&self.pending, id, |pending| pending.id)
     }
 
@@ -107,6 +112,10 @@ impl Requests {
         (reason, text): (ReasonCode, Option<&str>),
     ) -> Result<(), CommandError> {
         let Some(pending) = self.position(id).and_then(|at| self.pending.get_mut(at)) else {
+            // One that an exit has ended had its error then, also when it reaches its participant only afterwards.
+            if is_request(id) {
+                return Err(CommandError::NotOutstanding);
+            }
             refuse_message(sender, key, stream_of(id), id, reason);
             return Ok(());
         };
@@ -204,5 +213,21 @@ impl Pending {
     fn fail(&mut self, reason: ReasonCode, text: Option<String>) -> usize {
         self.answer = Some(Answer::Error(reason, text));
         core::mem::take(&mut self.parts).len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MessageId, Requests};
+
+    #[test]
+    fn requests_are_found_also_where_their_numbers_start_over() {
+        let ids = [u64::MAX - 1, u64::MAX, 3, 5].map(MessageId::new);
+        let mut requests = Requests::default();
+        ids.iter().for_each(|id| requests.add(*id, Some(1)));
+        for id in ids {
+            assert!(requests.check(id).is_ok() && requests.check(MessageId::new(4)).is_err());
+            assert_eq!(requests.take(id), Some(1), "{id}");
+        }
     }
 }
