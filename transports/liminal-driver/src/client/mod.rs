@@ -1,6 +1,7 @@
 //! One client: its connection, and what has arrived for its conversations. No I/O: the transports move
 //! the bytes, and whoever waits leaves a [`Waker`].
 
+mod failure;
 mod line;
 mod mailbox;
 mod monitors;
@@ -23,8 +24,9 @@ use liminal_proto::{
     Terms, Version, Wake, Wants,
 };
 
+use self::failure::Failed;
 pub use self::line::{Line, LineWatch, Look, OfferOn, ServiceId, ToOffer};
-use self::mailbox::{Awaited, Ended, Mailbox, Opening};
+use self::mailbox::{Awaited, Mailbox, Opening};
 use self::monitors::Monitors;
 pub use self::monitors::{NOTICES_MAX, WATCHED_BYTES_MAX};
 pub use self::participants::{Linked, Participants, Registration, SharedClient};
@@ -689,94 +691,6 @@ impl Client {
         };
         let ended = mailbox.claim(message)?;
         Some(ended.map_err(|ended| self.failed(conversation, ended)))
-    }
-
-    /// Whether the conversation can still be spoken in, and whether nothing has failed that nobody was told.
-    fn check(&mut self, conversation: ConversationId) -> Result<(), Failed> {
-        self.standing(conversation)?;
-        let mailbox = self.mailboxes.get_mut(&conversation);
-        match mailbox.and_then(Mailbox::take_unreported) {
-            Some(ended) => Err(self.failed(conversation, ended)),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether the conversation can still be spoken in.
-    fn standing(&self, conversation: ConversationId) -> Result<(), Failed> {
-        let Some(mailbox) = self.mailboxes.get(&conversation) else { return Err(Failed::Closed) };
-        if mailbox.exited {
-            return Err(Failed::Exited(mailbox.exit()));
-        }
-        if let Opening::Refused(refusal) = &mailbox.opening {
-            return Err(Failed::Refused(refusal.clone()));
-        }
-        if mailbox.ended {
-            return Err(Failed::Closed);
-        }
-        self.lost().map_or(Ok(()), |end| Err(Failed::Lost(end)))
-    }
-
-    /// Why the connection is over, also before the event that tells it.
-    pub(super) fn lost(&self) -> Option<CloseReason> {
-        self.end.clone().or_else(|| self.connection.close_reason().cloned())
-    }
-
-    fn failed(&self, conversation: ConversationId, ended: Ended) -> Failed {
-        match ended {
-            Ended::Exited => Failed::Exited(self.exit(conversation)),
-            Ended::Deadline => Failed::Timeout,
-            Ended::Refused(refusal) => Failed::Refused(refusal),
-            Ended::Unknown => Failed::Lost(self.lost().unwrap_or(CloseReason::Link(LinkError::Dropped))),
-        }
-    }
-
-    fn failure(&self, conversation: ConversationId, error: CommandError) -> Failed {
-        match (self.lost(), error) {
-            (Some(end), _) => Failed::Lost(end),
-            (None, CommandError::ConnectionClosed) if self.connection.phase() == Phase::ClosingPeer => {
-                Failed::Lost(CloseReason::Peer)
-            }
-            (None, CommandError::Exited(_)) => Failed::Exited(self.exit(conversation)),
-            (None, CommandError::NotOpen(_) | CommandError::Closing(_)) => Failed::Closed,
-            (None, error) => Failed::Rejected(error),
-        }
-    }
-}
-
-/// What can be wrong with a message or a request; each operation says of it what applies.
-#[derive(Debug)]
-enum Failed {
-    Exited(Exited),
-    Timeout,
-    Refused(Refusal),
-    Closed,
-    Rejected(CommandError),
-    Lost(CloseReason),
-}
-
-impl Failed {
-    fn of_message(self) -> MessageError {
-        match self {
-            Self::Exited(exit) => MessageError::Exited(exit),
-            Self::Refused(refusal) => MessageError::Refused(refusal),
-            Self::Closed => MessageError::Closed,
-            Self::Rejected(error) => MessageError::Rejected(error),
-            Self::Lost(end) => MessageError::Lost(end),
-            Self::Timeout => {
-                MessageError::Refused(Refusal { reason: liminal_proto::ReasonCode::DEADLINE, text: None })
-            }
-        }
-    }
-
-    fn of_ask(self) -> AskError {
-        match self {
-            Self::Exited(exit) => AskError::Exited(exit),
-            Self::Timeout => AskError::Timeout,
-            Self::Refused(refusal) => AskError::Refused(refusal),
-            Self::Closed => AskError::Closed,
-            Self::Rejected(error) => AskError::Rejected(error),
-            Self::Lost(end) => AskError::Lost(end),
-        }
     }
 }
 
