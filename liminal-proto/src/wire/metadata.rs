@@ -24,9 +24,10 @@ use super::{CausalContext, SchemaId};
 /// assert_eq!(metadata.headers().count(), 1);
 /// # Ok::<(), liminal_proto::InvalidHeader>(())
 /// ```
-// Either nothing, or one block that follows the layout: it was read, or built here.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Metadata<B = Bytes>(B);
+// One block that follows the layout and is not empty: it was read, or built here. Mostly there is none, and to hold,
+// share and drop none costs nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Metadata<B = Bytes>(Option<B>);
 
 /// A header that cannot be said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -55,23 +56,29 @@ impl Metadata {
     }
 }
 
-impl<B> Metadata<B> {
-    /// `encoded` must be empty, or follow the layout.
-    pub(super) const fn from_checked(encoded: B) -> Self {
-        Self(encoded)
+impl<B> Default for Metadata<B> {
+    fn default() -> Self {
+        Self(None)
     }
+}
 
+impl<B> Metadata<B> {
     /// The same in another form; `convert` must not change the bytes.
     pub(crate) fn convert<'a, C>(&'a self, convert: impl FnOnce(&'a B) -> C) -> Metadata<C> {
-        Metadata(convert(&self.0))
+        Metadata(self.0.as_ref().map(convert))
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 }
 
 impl<B: AsRef<[u8]>> Metadata<B> {
-    /// Whether there is nothing in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.encoded().is_empty()
+    /// `encoded` must be empty, or follow the layout.
+    pub(super) fn from_checked(encoded: B) -> Self {
+        Self(Some(encoded).filter(|encoded| !encoded.as_ref().is_empty()))
     }
 
     /// How many bytes it takes in a frame, without its length.
@@ -122,7 +129,7 @@ impl<B: AsRef<[u8]>> Metadata<B> {
     }
 
     pub(super) fn encoded(&self) -> &[u8] {
-        self.0.as_ref()
+        self.0.as_ref().map_or(&[], AsRef::as_ref)
     }
 
     /// Nothing here fails: the bytes were checked when it was made.
@@ -227,7 +234,7 @@ impl MetadataBuilder {
         put_opt(&mut encoded, parent_id.as_deref());
         put_opt(&mut encoded, vector_clock_entry.map(u64::to_be_bytes).as_ref().map(|entry| &entry[..]));
         encoded.put_slice(&headers);
-        Metadata(encoded.freeze())
+        Metadata::from_checked(encoded.freeze())
     }
 }
 
