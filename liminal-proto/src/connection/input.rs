@@ -1,5 +1,7 @@
 //! The input buffer: the only queue of undelivered input.
 
+use core::mem;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::wire::{DecodeError, HEADER_LEN, Header};
@@ -7,10 +9,18 @@ use crate::wire::{DecodeError, HEADER_LEN, Header};
 /// Space offered for reading at least, and the size below which a buffer counts as small.
 const SMALL: usize = 4096;
 
-/// Bytes that have arrived and were not yet delivered, in one piece.
+/// Below this a part of a frame that has come alone is copied: to share it would take an allocation, too, and
+/// counting on top.
+const TINY: usize = 256;
+
+/// Bytes that have arrived and were not yet delivered.
 #[derive(Default)]
 pub(super) struct Input {
-    /// What has arrived, and behind it space that is kept for reading.
+    /// What has arrived first, frozen when its first frame was complete: frames are slices of it.
+    chunk: Bytes,
+    /// How long the chunk was then: what a payload sliced from it pins.
+    pinned: usize,
+    /// What has arrived behind the chunk, and behind that space that is kept for reading.
     buffer: BytesMut,
     /// Bytes of `buffer` that have really arrived.
     filled: usize,
@@ -18,20 +28,23 @@ pub(super) struct Input {
     lent: usize,
     /// The whole length of the unfinished frame at the front, once its header was judged.
     wanted: usize,
-    /// The most that the current allocation has held: what a payload sliced from it would pin.
-    chunk: usize,
     /// Room for copies of small parts of a large chunk, many to an allocation.
     copies: BytesMut,
 }
 
 impl Input {
     pub(super) const fn len(&self) -> usize {
-        self.filled
+        self.chunk.len() + self.filled
+    }
+
+    /// The same, counted afresh.
+    pub(super) fn recount(&self) -> usize {
+        self.chunk.len() + self.behind_chunk().len()
     }
 
     /// How many more bytes may come, with `max` kept apart from one large frame.
     pub(super) fn room(&self, max: usize) -> usize {
-        max.max(self.wanted).max(HEADER_LEN).saturating_sub(self.filled)
+        max.max(self.wanted).max(HEADER_LEN).saturating_sub(self.len())
     }
 
     /// Appends a copy of as much of `bytes` as there is room for.
@@ -41,7 +54,6 @@ impl Input {
         let taken = bytes.get(..self.room(max)).unwrap_or(bytes);
         self.buffer.extend_from_slice(taken);
         self.filled += taken.len();
-        self.chunk = self.chunk.max(self.filled);
         taken.len()
     }
 
@@ -49,8 +61,8 @@ impl Input {
     /// allocates nothing. Space that was not used is lent again, because clearing as much as has
     /// arrived for each byte that arrives would cost the square of the frame.
     pub(super) fn space(&mut self, max: usize) -> &mut [u8] {
-        let doubled = self.filled.max(SMALL);
-        let missing = self.wanted.saturating_sub(self.filled);
+        let doubled = self.len().max(SMALL);
+        let missing = self.wanted.saturating_sub(self.len());
         let goal = if missing > 0 { missing.min(doubled) } else { doubled };
         let goal = goal.min(self.room(max));
         if self.buffer.len() == self.filled {
@@ -62,9 +74,8 @@ impl Input {
 
     /// The first `n` bytes of the space were read into. Returns how many bytes of space there were.
     pub(super) fn fill(&mut self, n: usize) -> usize {
-        let space = core::mem::take(&mut self.lent);
+        let space = mem::take(&mut self.lent);
         self.filled += n.min(space);
-        self.chunk = self.chunk.max(self.filled);
         self.release_if_drained();
         space
     }
@@ -75,32 +86,58 @@ impl Input {
     ///
     /// The header announces more than `payload_max` bytes.
     pub(super) fn next_frame(&mut self, payload_max: u32) -> Result<Option<Bytes>, DecodeError> {
-        let arrived = self.buffer.get(..self.filled).unwrap_or_default();
-        let Some(header) = arrived.get(..HEADER_LEN) else { return Ok(None) };
-        let header = Header::decode(header)?;
-        if header.payload_len > payload_max {
-            return Err(DecodeError::TooLarge { len: header.payload_len, limit: payload_max });
+        let mut len = announced(&self.chunk, payload_max)?;
+        if len.is_none_or(|len| len > self.chunk.len()) {
+            self.melt();
+            len = announced(self.behind_chunk(), payload_max)?;
+            self.wanted = len.unwrap_or(0);
+            if len.is_none_or(|len| len > self.filled) {
+                return Ok(None);
+            }
+            self.freeze();
         }
-        self.wanted = HEADER_LEN + header.payload_len as usize;
-        if self.filled < self.wanted {
-            return Ok(None);
-        }
-        let frame = if self.buffer.len() == self.wanted {
-            // All there is: nothing is left behind to be shared with.
-            core::mem::take(&mut self.buffer).freeze()
-        } else {
-            self.buffer.split_to(self.wanted).freeze()
-        };
-        self.filled -= frame.len();
         self.wanted = 0;
-        Ok(Some(frame))
+        Ok(len.map(|len| self.chunk.split_to(len)))
     }
 
-    /// A part of a frame, to be kept: shared with the buffer it arrived in, or copied when it is a
-    /// small part of a large one, so that 64 kept bytes never pin 64 KiB. Copies share a small
-    /// allocation with others: one each would cost more than all the rest of taking a message.
+    /// The first frame of what has arrived behind the chunk is complete.
+    fn freeze(&mut self) {
+        let arrived = if self.buffer.len() == self.filled {
+            mem::take(&mut self.buffer)
+        } else {
+            self.buffer.split_to(self.filled)
+        };
+        self.chunk = arrived.freeze();
+        self.pinned = self.chunk.len();
+        self.filled = 0;
+    }
+
+    /// What is left of the chunk begins a frame whose rest comes behind it. A byte is moved once at most for this,
+    /// because the chunk that it stands in next begins with its frame.
+    fn melt(&mut self) {
+        if self.chunk.is_empty() {
+            return;
+        }
+        let rest = mem::take(&mut self.chunk);
+        let mut joined = BytesMut::with_capacity(rest.len() + self.buffer.len());
+        joined.extend_from_slice(&rest);
+        joined.extend_from_slice(&self.buffer);
+        self.buffer = joined;
+        self.filled += rest.len();
+    }
+
+    fn behind_chunk(&self) -> &[u8] {
+        self.buffer.get(..self.filled).unwrap_or_default()
+    }
+
+    /// A part of a frame, to be kept: shared with the chunk it arrived in, or copied when it is a small part of a
+    /// large one, so that 64 kept bytes never pin 64 KiB. Copies share a small allocation with others: one each would
+    /// cost more than all the rest of taking a message.
     pub(super) fn keep(&mut self, frame: &Bytes, part: &[u8]) -> Bytes {
-        if self.chunk <= SMALL || part.len() >= self.chunk / 4 {
+        if frame.len() == self.pinned && part.len() < TINY {
+            return Bytes::copy_from_slice(part);
+        }
+        if self.pinned <= SMALL || part.len() >= self.pinned / 4 {
             return frame.slice_ref(part);
         }
         if part.len() >= SMALL / 4 {
@@ -115,21 +152,33 @@ impl Input {
 
     /// Lets go of the buffer when it is empty and not lent: an idle connection holds none.
     pub(super) fn release_if_drained(&mut self) {
-        if self.filled == 0 && self.lent == 0 {
+        if self.len() == 0 && self.lent == 0 && (self.buffer.capacity() > 0 || self.copies.capacity() > 0) {
             *self = Self::default();
         }
     }
 
-    /// What has arrived, for a look at what it resembles.
+    /// What has arrived first, for a look at what it resembles.
     pub(super) fn peek(&self) -> &[u8] {
-        self.buffer.get(..self.filled).unwrap_or_default()
+        if self.chunk.is_empty() { self.behind_chunk() } else { &self.chunk }
     }
+}
+
+/// How long the frame at the front will be, if its header is there.
+fn announced(bytes: &[u8], payload_max: u32) -> Result<Option<usize>, DecodeError> {
+    let Some(header) = bytes.get(..HEADER_LEN) else { return Ok(None) };
+    let header = Header::decode(header)?;
+    if header.payload_len > payload_max {
+        return Err(DecodeError::TooLarge { len: header.payload_len, limit: payload_max });
+    }
+    Ok(Some(HEADER_LEN + header.payload_len as usize))
 }
 
 #[cfg(test)]
 mod tests {
     use alloc::vec;
     use alloc::vec::Vec;
+
+    use proptest::prelude::*;
 
     use super::{Input, SMALL};
     use crate::wire::{DecodeError, HEADER_LEN};
@@ -241,6 +290,70 @@ mod tests {
             });
             assert_eq!(first.as_ptr_range().end == second.as_ptr(), shares, "{len} bytes");
             assert_eq!((first, second.len()), (second.clone(), len));
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_chunk_stays_in_front_of_what_is_being_read() {
+        let mut input = Input::default();
+        let bytes = [frame(10), frame(20)].concat();
+        input.append(&bytes[..25], MAX);
+        assert!(input.next_frame(100).unwrap().is_some());
+        let rest = bytes[25..].len();
+        input.space(MAX)[..rest].copy_from_slice(&bytes[25..]);
+        assert_eq!(input.next_frame(100), Ok(None), "what was read is not reported yet");
+        input.fill(rest);
+        assert_eq!(input.next_frame(100).unwrap().unwrap(), frame(20));
+        assert_eq!((input.len(), input.recount()), (0, 0));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Append(usize),
+        Read(usize),
+        Take,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (1usize..9000).prop_map(Step::Append),
+            (1usize..9000).prop_map(Step::Read),
+            Just(Step::Take),
+            Just(Step::Take),
+        ]
+    }
+
+    proptest! {
+        /// However bytes come in and frames are taken out in between, every frame comes out whole and in its place.
+        #[test]
+        fn frames_come_out_as_they_went_in(
+            lens in proptest::collection::vec(prop_oneof![0usize..300, 3000usize..9000], 1..30),
+            steps in proptest::collection::vec(step(), 1..200),
+        ) {
+            let stream = lens.iter().flat_map(|len| frame(*len)).collect::<Vec<_>>();
+            let (mut input, mut rest, mut taken) = (Input::default(), &stream[..], Vec::new());
+            for step in steps.iter().chain([&Step::Append(usize::MAX), &Step::Take].into_iter().cycle().take(200)) {
+                match *step {
+                    Step::Append(n) => {
+                        let n = input.append(&rest[..n.min(rest.len())], MAX);
+                        rest = &rest[n..];
+                    }
+                    Step::Read(n) => {
+                        let space = input.space(MAX);
+                        let n = n.min(space.len()).min(rest.len());
+                        space[..n].copy_from_slice(&rest[..n]);
+                        prop_assert!(input.fill(n) >= n);
+                        rest = &rest[n..];
+                    }
+                    Step::Take => {
+                        taken.extend(input.next_frame(1 << 20).unwrap());
+                        input.release_if_drained();
+                    }
+                }
+                prop_assert_eq!(input.len(), input.recount());
+            }
+            prop_assert_eq!(taken, lens.iter().map(|len| frame(*len)).collect::<Vec<_>>());
+            prop_assert_eq!((input.len(), rest.len()), (0, 0));
         }
     }
 

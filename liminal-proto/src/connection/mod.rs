@@ -368,7 +368,7 @@ impl Connection {
     #[must_use]
     pub fn recount_held(&self) -> usize {
         let answers = self.acceptor.recount_held();
-        self.input.peek().len() + self.early_open_len() + self.sender.output.recount() + answers
+        self.input.recount() + self.early_open_len() + self.sender.output.recount() + answers
     }
 
     const fn early_open_len(&self) -> usize {
