@@ -335,12 +335,12 @@ impl Conversation {
             timeout_ms: None,
             redelivered: None,
             metadata,
-            payload: reply.payload.clone(),
+            payload: &reply.payload,
         };
         let flags = flag::ANSWERS | more | metadata_flag;
         let frame = Frame { flags, stream: self.stream, body };
         let of = (reply.conversation, &mut self.flow);
-        sender.send_on_credit(Said::Reply, of, frame, reply.len())?;
+        sender.send_on_credit(Said::Reply, of, &frame, reply.len())?;
         if reply.last {
             self.end_request(sender, reply.answers);
         }

@@ -145,6 +145,19 @@ pub(super) struct Windows {
     pub(super) connection: Window,
 }
 
+impl Windows {
+    fn costs(&self, len: usize) -> Costs {
+        Costs { here: self.conversation.cost(len), in_all: self.connection.cost(len) }
+    }
+}
+
+/// What something takes of the window of its conversation, and of that of all conversations together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Costs {
+    here: u32,
+    in_all: u32,
+}
+
 /// The credit of a connection, of both sides.
 #[derive(Debug)]
 pub(super) struct Credit {
@@ -204,27 +217,26 @@ impl Credit {
 
     // What this side says.
 
-    /// Whether something of this length may be said now.
+    /// Whether something of this length may be said now: what it takes.
     pub(super) fn check(
         &mut self,
         said: Said,
         flow: &mut Flow,
         key: ConversationId,
         len: usize,
-    ) -> Result<(), CommandError> {
-        let (here, in_all) = self.costs_at(self.peer, len);
-        if !flow.balance.covers(here) {
+    ) -> Result<Costs, CommandError> {
+        let costs = self.peer.map_or(Costs::default(), |peer| peer.costs(len));
+        if !flow.balance.covers(costs.here) {
             return Err(CommandError::NoCredit(Some(key)));
         }
-        if !self.balances[said as usize].covers(in_all) {
+        if !self.balances[said as usize].covers(costs.in_all) {
             return Err(CommandError::NoCredit(None));
         }
-        Ok(())
+        Ok(costs)
     }
 
     /// It was said.
-    pub(super) fn spend(&mut self, said: Said, flow: &mut Flow, len: usize) {
-        let (here, in_all) = self.costs_at(self.peer, len);
+    pub(super) fn spend(&mut self, said: Said, flow: &mut Flow, Costs { here, in_all }: Costs) {
         flow.balance.left = flow.balance.left.saturating_sub(here);
         let balance = &mut self.balances[said as usize];
         balance.left = balance.left.saturating_sub(in_all);
@@ -256,7 +268,7 @@ impl Credit {
         flow: Option<&mut Flow>,
         len: usize,
     ) -> Result<(), Violation> {
-        let (here, in_all) = self.costs_at(Some(self.own), len);
+        let Costs { here, in_all } = self.own.costs(len);
         let (window, account) = (self.own.connection, &mut self.accounts[said as usize]);
         account.take(in_all)?;
         match flow {
@@ -271,15 +283,13 @@ impl Credit {
 
     /// Something of this length is dealt with.
     pub(super) fn give_back(&mut self, said: Said, flow: &mut Flow, len: usize) {
-        let (here, _) = self.costs_at(Some(self.own), len);
-        flow.account.give_back(self.own.conversation, here);
+        flow.account.give_back(self.own.conversation, self.own.conversation.cost(len));
         self.give_back_in_all(said, flow, len);
     }
 
     /// Something of this length holds up no other conversation any more.
     pub(super) fn give_back_in_all(&mut self, said: Said, flow: &mut Flow, len: usize) {
-        let (_, in_all) = self.costs_at(Some(self.own), len);
-        let in_all = in_all.min(flow.taken);
+        let in_all = self.own.connection.cost(len).min(flow.taken);
         flow.taken -= in_all;
         self.accounts[said as usize].give_back(self.own.connection, in_all);
     }
@@ -318,14 +328,19 @@ impl Credit {
     /// What is owed for all conversations together, to be told now: messages and replies. Both are told when one
     /// of them is worth it.
     pub(super) fn tell_in_all(&mut self) -> Option<(u32, u32)> {
-        let window = self.own.connection;
-        let due = self.accounts.iter().any(|account| account.is_due(window));
+        let due = self.is_due_in_all();
         let [messages, replies] = &mut self.accounts;
         due.then(|| (messages.tell(), replies.tell()))
     }
 
-    fn costs_at(&self, windows: Option<Windows>, len: usize) -> (u32, u32) {
-        windows.map_or((0, 0), |it| (it.conversation.cost(len), it.connection.cost(len)))
+    const fn is_due_in_all(&self) -> bool {
+        let ([messages, replies], window) = (&self.accounts, self.own.connection);
+        messages.is_due(window) || replies.is_due(window)
+    }
+
+    /// Whether any conversation, or all of them together, are owed something that is worth telling.
+    pub(super) const fn is_any_due(&self) -> bool {
+        self.is_due_in_all() || !self.due.is_empty()
     }
 }
 

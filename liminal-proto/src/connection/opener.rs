@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::ConversationPhase as Phase;
 use super::conversation::{Trigger, next};
 use super::credit::{Flow, Said};
+use super::poll::position;
 use super::sender::Sender;
 use crate::wire::{Body, CausalContext, Dialect, Envelope, Frame, flag};
 use crate::{
@@ -24,13 +25,19 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Opener {
     conversations: BTreeMap<ConversationId, Conversation>,
-    /// The deadlines of all outstanding requests, the earliest first.
-    deadlines: SmallMap<(Instant, ConversationId, MessageId), ()>,
-    outstanding: usize,
+    outstanding: Outstanding,
     /// Numbers given out so far: in 1.0 to opens and messages, in 2.0 to opens and offers. On a server, which is
     /// told its numbers, as many as there are up to the highest.
     numbers: u64,
     pub(super) strays: u64,
+}
+
+/// Messages whose end is awaited, in all conversations together.
+#[derive(Default)]
+struct Outstanding {
+    count: usize,
+    /// The deadlines of those that have one, the earliest first.
+    deadlines: SmallMap<(Instant, ConversationId, MessageId), ()>,
 }
 
 struct Conversation {
@@ -98,11 +105,11 @@ impl Opener {
     }
 
     pub(super) const fn outstanding(&self) -> usize {
-        self.outstanding
+        self.outstanding.count
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|&((deadline, ..), ())| deadline)
+        self.outstanding.deadlines.first().map(|&((deadline, ..), ())| deadline)
     }
 
     // ── commands ────────────────────────────────────────────────────────────────────────────────
@@ -240,8 +247,8 @@ impl Opener {
         limits: &Limits,
         message: Outgoing,
     ) -> Result<MessageId, Rejected<Content>> {
-        let payload = message.content.clone();
-        self.try_send(now, sender, limits, message).map_err(|reason| Rejected { payload, reason })
+        self.try_send(now, sender, limits, &message)
+            .map_err(|reason| Rejected { payload: message.content, reason })
     }
 
     fn try_send(
@@ -249,12 +256,12 @@ impl Opener {
         now: Instant,
         sender: &mut Sender,
         limits: &Limits,
-        message: Outgoing,
+        message: &Outgoing,
     ) -> Result<MessageId, CommandError> {
-        let Outgoing { conversation: key, expects, timeout, content, delivery } = message;
+        let Outgoing { conversation: key, expects, timeout, ref content, delivery } = *message;
         let awaited =
             expects == Expects::Reply || (expects == Expects::Acceptance && sender.dialect == Dialect::V2);
-        if awaited && self.outstanding >= limits.requests_max {
+        if awaited && self.outstanding.count >= limits.requests_max {
             return Err(CommandError::Limit {
                 what: "outstanding requests",
                 limit: limits.requests_max as u64,
@@ -273,11 +280,9 @@ impl Opener {
         };
         if awaited {
             let deadline = timeout.filter(|_| delivery.is_none()).map(|timeout| now.after(timeout));
-            conversation.pending.push_back(Pending { id, expects, deadline });
-            if let Some(deadline) = deadline {
-                self.deadlines.insert((deadline, key, id), ());
-            }
-            self.outstanding += 1;
+            let pending = Pending { id, expects, deadline };
+            self.outstanding.begin(key, &pending);
+            conversation.pending.push_back(pending);
         }
         Ok(id)
     }
@@ -323,6 +328,22 @@ impl Opener {
     }
 }
 
+impl Outstanding {
+    fn begin(&mut self, key: ConversationId, pending: &Pending) {
+        self.count += 1;
+        if let Some(deadline) = pending.deadline {
+            self.deadlines.insert((deadline, key, pending.id), ());
+        }
+    }
+
+    fn end(&mut self, key: ConversationId, pending: &Pending) {
+        self.count -= 1;
+        if let Some(deadline) = pending.deadline {
+            self.deadlines.remove(&(deadline, key, pending.id));
+        }
+    }
+}
+
 impl Conversation {
     /// 1.0 is silent on success: there the conversation counts as open until an error comes.
     fn new(sender: &Sender, stream: StreamId) -> Self {
@@ -349,6 +370,17 @@ impl Conversation {
         is_awaited(key.get()) && !is_awaited(id.get()) && said.contains(&id.get().div_ceil(2))
     }
 
+    /// Where a message whose end is awaited stands among those of its conversation.
+    fn position(&self, id: MessageId) -> Option<usize> {
+        position(&self.pending, id, |pending| pending.id)
+    }
+
+    /// The same of a request.
+    fn awaits_reply(&self, id: MessageId) -> Option<usize> {
+        let at = self.position(id)?;
+        self.pending.get(at).filter(|pending| pending.expects == Expects::Reply).map(|_| at)
+    }
+
     const fn accepts_messages(&self, key: ConversationId) -> Result<(), CommandError> {
         match self.phase {
             Phase::Opening | Phase::Open => Ok(()),
@@ -362,7 +394,7 @@ impl Conversation {
         sender: &mut Sender,
         key: ConversationId,
         expects: Expects,
-        (timeout, content, delivery): (Option<Duration>, Content, Option<(MessageId, u8)>),
+        (timeout, content, delivery): (Option<Duration>, &Content, Option<(MessageId, u8)>),
     ) -> Result<MessageId, CommandError> {
         let timeout_ms = timeout.filter(|_| expects == Expects::Reply).map(whole_millis);
         let flags = match expects {
@@ -381,10 +413,10 @@ impl Conversation {
         let len = content.len();
         let (metadata_flag, metadata) = said_about(&content.metadata);
         let flags = flags | metadata_flag;
-        let payload = content.payload;
+        let payload = &content.payload;
         let body = Body::Message { message_id, answers: None, timeout_ms, redelivered, metadata, payload };
         let frame = Frame { flags, stream: self.stream, body };
-        sender.send_on_credit(Said::Message, (key, &mut self.flow), frame, len)?;
+        sender.send_on_credit(Said::Message, (key, &mut self.flow), &frame, len)?;
         self.last_message = message_id;
         Ok(message_id)
     }
@@ -400,13 +432,13 @@ fn send_v1(
     conversation_id: ConversationId,
     stream: StreamId,
     expects: Expects,
-    content: Content,
+    content: &Content,
 ) -> Result<(), CommandError> {
     if content.metadata.headers().next().is_some() {
         return Err(CommandError::NeedsVersion2);
     }
     let flags = if expects == Expects::Reply { flag::REPLY } else { 0 };
-    let envelope = envelope(&content.metadata, content.payload);
+    let envelope = envelope(&content.metadata, &content.payload);
     let body = Body::ConversationMessage { conversation_id, envelope };
     sender.send_payload(flags, stream, body)
 }
@@ -429,12 +461,12 @@ const fn stream_of(number: u64) -> StreamId {
 }
 
 /// What is said about a payload, as it stands in a frame of 2.0, with its flag.
-pub(super) fn said_about(metadata: &Metadata) -> (u8, Option<Metadata>) {
-    if metadata.is_empty() { (0, None) } else { (flag::METADATA, Some(metadata.clone())) }
+pub(super) fn said_about(metadata: &Metadata) -> (u8, Option<Metadata<&Bytes>>) {
+    if metadata.is_empty() { (0, None) } else { (flag::METADATA, Some(metadata.convert(|block| block))) }
 }
 
 /// A payload in the envelope of 1.0, which has no room for headers.
-pub(super) fn envelope(metadata: &Metadata, payload: Bytes) -> Envelope<&str, Bytes> {
+pub(super) fn envelope<B>(metadata: &Metadata, payload: B) -> Envelope<&str, B> {
     let schema_id = metadata.schema_id().unwrap_or_default();
     Envelope { schema_id, causal_context: metadata.causal_context(), payload }
 }

@@ -1,10 +1,11 @@
 //! The output queue: small frames are appended to a tail, large payloads are shared segments.
 
 use alloc::collections::VecDeque;
+use core::borrow::Borrow;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::wire::{Dialect, EncodeError, Frame, encode_shared};
+use crate::wire::{Dialect, EncodeError, Measured};
 
 /// A payload from this size on is queued as a shared segment; a smaller one is copied to the tail, because
 /// writing a segment of its own costs more than copying this much (measured over loopback: 0.3 µs for each
@@ -46,18 +47,19 @@ impl Output {
     }
 
     /// Appends a frame. On an error nothing is appended.
-    pub(super) fn push<S: AsRef<str>>(
+    pub(super) fn push<S: AsRef<str>, B: AsRef<[u8]> + Borrow<Bytes>>(
         &mut self,
         dialect: Dialect,
-        frame: &Frame<S, Bytes>,
+        frame: &Measured<'_, S, B>,
     ) -> Result<(), EncodeError> {
         if self.shut.is_some() {
             return Ok(());
         }
         let before = self.tail.len();
-        let shared = encode_shared(dialect, frame, SHARED_MIN, &mut self.tail)?;
+        let shared = frame.encode_shared(dialect, SHARED_MIN, &mut self.tail)?;
         self.queued += self.tail.len() - before;
         if let Some(payload) = shared {
+            let payload: &Bytes = payload.borrow();
             self.queued += payload.len();
             self.segments.push_back(self.tail.split().freeze());
             self.segments.push_back(payload.clone());
@@ -145,7 +147,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Output, SHARED_MIN};
-    use crate::wire::{Body, Dialect, Frame, encode};
+    use crate::wire::{Body, Dialect, Frame, Measured, encode};
     use crate::{MessageId, StreamId};
 
     fn message(payload: Bytes) -> Frame<&'static str, Bytes> {
@@ -158,6 +160,10 @@ mod tests {
             payload,
         };
         Frame { flags: 0, stream: StreamId::new(1), body }
+    }
+
+    fn push(output: &mut Output, frame: &Frame<&str, Bytes>) {
+        output.push(Dialect::V2, &Measured::new(frame)).unwrap();
     }
 
     #[derive(Clone, Debug)]
@@ -188,7 +194,7 @@ mod tests {
                     Step::Push(len) => {
                         fill = fill.wrapping_add(1);
                         let frame = message(Bytes::from(alloc::vec![fill; len]));
-                        output.push(Dialect::V2, &frame).unwrap();
+                        push(&mut output, &frame);
                         encode(Dialect::V2, &frame, &mut expected).unwrap();
                     }
                     Step::Write(max) => {
@@ -223,7 +229,7 @@ mod tests {
     #[test]
     fn what_was_handed_out_stays_charged_until_it_is_written() {
         let mut output = Output::default();
-        output.push(Dialect::V2, &message(Bytes::from_static(b"hello"))).unwrap();
+        push(&mut output, &message(Bytes::from_static(b"hello")));
         let len = output.len();
         assert_eq!(output.take(usize::MAX).len(), len);
         assert!(!output.has_queued());
@@ -236,10 +242,10 @@ mod tests {
     fn a_drained_output_holds_no_buffer_however_it_was_drained() {
         for len in [5, SHARED_MIN] {
             let mut output = Output::default();
-            output.push(Dialect::V2, &message(Bytes::from(alloc::vec![7; len]))).unwrap();
+            push(&mut output, &message(Bytes::from(alloc::vec![7; len])));
             output.wrote(output.len());
             assert_eq!((output.tail.capacity(), output.segments.capacity()), (0, 0), "written");
-            output.push(Dialect::V2, &message(Bytes::from(alloc::vec![7; len]))).unwrap();
+            push(&mut output, &message(Bytes::from(alloc::vec![7; len])));
             while output.has_queued() {
                 let _ = output.take(usize::MAX);
             }
@@ -251,7 +257,7 @@ mod tests {
     fn a_segment_that_was_handed_out_to_its_last_byte_leaves_nothing_in_the_queue() {
         let mut output = Output::default();
         let payload = Bytes::from(alloc::vec![7; SHARED_MIN]);
-        output.push(Dialect::V2, &message(payload.clone())).unwrap();
+        push(&mut output, &message(payload.clone()));
         let head = output.len() - SHARED_MIN;
         assert_eq!(output.take(head).len(), head);
         let mut slots = [&[][..]; 3];
@@ -261,10 +267,10 @@ mod tests {
     #[test]
     fn a_shut_output_takes_nothing_and_lets_late_reports_pass() {
         let mut output = Output::default();
-        output.push(Dialect::V2, &message(Bytes::from_static(b"hello"))).unwrap();
+        push(&mut output, &message(Bytes::from_static(b"hello")));
         let len = output.len();
         output.shut();
-        output.push(Dialect::V2, &message(Bytes::new())).unwrap();
+        push(&mut output, &message(Bytes::new()));
         assert!(output.is_empty() && !output.has_queued());
         assert_eq!([output.wrote(len), output.wrote(1)], [len, 0]);
     }
@@ -273,7 +279,7 @@ mod tests {
     fn a_large_payload_is_shared_and_not_copied() {
         let payload = Bytes::from(alloc::vec![1; SHARED_MIN]);
         let mut output = Output::default();
-        output.push(Dialect::V2, &message(payload.clone())).unwrap();
+        push(&mut output, &message(payload.clone()));
         let mut slots = [&[][..]; 4];
         assert_eq!(output.segments(&mut slots), 2);
         assert_eq!(slots[1].as_ptr(), payload.as_ptr());

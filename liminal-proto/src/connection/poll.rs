@@ -55,7 +55,14 @@ impl Connection {
     }
 
     /// What is owed to the other side is said as soon as there is room.
+    #[inline]
     pub(super) fn pay_owed(&mut self) {
+        if self.sender.is_owing() {
+            self.pay();
+        }
+    }
+
+    fn pay(&mut self) {
         self.sender.pay_pongs();
         self.sender.pay_connection();
         while !self.sender.is_congested()

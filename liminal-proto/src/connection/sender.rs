@@ -1,12 +1,13 @@
 //! How frames leave: encoding into the output queue, within its bounds.
 
 use alloc::string::String;
+use core::borrow::Borrow;
 
 use bytes::Bytes;
 
 use super::credit::{Credit, Flow, Said};
 use super::output::Output;
-use crate::wire::{Body, Dialect, Frame, HEADER_LEN, encoded_len};
+use crate::wire::{Body, Dialect, Frame, HEADER_LEN, Measured};
 use crate::{CommandError, Config, ConversationId, Limits, ReasonCode, StreamId};
 
 /// What a 1.0 message takes on the wire besides its payload: header, conversation id, and an
@@ -56,7 +57,7 @@ impl Sender {
         stream: StreamId,
         body: Body<&str, Bytes>,
     ) -> Result<(), CommandError> {
-        self.output.push(self.dialect, &Frame { flags, stream, body }).map_err(CommandError::Unencodable)
+        self.queue(&Measured::new(&Frame { flags, stream, body }))
     }
 
     /// Queues a frame that carries a payload, if it is not too large and there is room for it.
@@ -64,11 +65,12 @@ impl Sender {
         &mut self,
         flags: u8,
         stream: StreamId,
-        body: Body<&str, Bytes>,
+        body: Body<&str, &Bytes>,
     ) -> Result<(), CommandError> {
         let frame = Frame { flags, stream, body };
-        self.check_room(&frame)?;
-        self.output.push(self.dialect, &frame).map_err(CommandError::Unencodable)
+        let frame = Measured::new(&frame);
+        self.check_room(frame.len())?;
+        self.queue(&frame)
     }
 
     /// The same for a message or a reply in 2.0, of this length, if there is credit for it, too.
@@ -76,24 +78,32 @@ impl Sender {
         &mut self,
         said: Said,
         (key, flow): (ConversationId, &mut Flow),
-        frame: Frame<&str, Bytes>,
+        frame: &Frame<&str, &Bytes>,
         len: usize,
     ) -> Result<(), CommandError> {
-        self.check_room(&frame)?;
-        self.credit.check(said, flow, key, len)?;
-        self.output.push(self.dialect, &frame).map_err(CommandError::Unencodable)?;
-        self.credit.spend(said, flow, len);
+        let frame = Measured::new(frame);
+        self.check_room(frame.len())?;
+        let costs = self.credit.check(said, flow, key, len)?;
+        self.queue(&frame)?;
+        self.credit.spend(said, flow, costs);
         Ok(())
     }
 
-    /// Neither side takes frames that are longer than its bound.
-    fn check_room(&self, frame: &Frame<&str, Bytes>) -> Result<(), CommandError> {
+    fn queue<B: AsRef<[u8]> + Borrow<Bytes>>(
+        &mut self,
+        frame: &Measured<'_, &str, B>,
+    ) -> Result<(), CommandError> {
+        self.output.push(self.dialect, frame).map_err(CommandError::Unencodable)
+    }
+
+    /// Neither side takes frames that are longer than its bound. `len` is that of a whole frame.
+    fn check_room(&self, len: usize) -> Result<(), CommandError> {
         let limit = self.payload_max.min(usize::try_from(self.credit.payload_max()).unwrap_or(usize::MAX));
-        let len = encoded_len(frame).saturating_sub(HEADER_LEN);
-        if len > limit {
-            return Err(CommandError::TooLarge { len, limit });
+        let payload = len.saturating_sub(HEADER_LEN);
+        if payload > limit {
+            return Err(CommandError::TooLarge { len: payload, limit });
         }
-        if !self.has_room(len.saturating_add(HEADER_LEN)) {
+        if !self.has_room(len) {
             return Err(CommandError::Full);
         }
         Ok(())
@@ -134,6 +144,11 @@ impl Sender {
         let _ = self.send(0, stream, Body::Credit { bytes });
     }
 
+    /// Whether anything is owed that is worth a frame.
+    pub(super) fn is_owing(&self) -> bool {
+        self.pongs_owed > 0 || self.credit.is_any_due()
+    }
+
     /// Tells what is owed for all conversations together, if that is worth it and there is room.
     pub(super) fn pay_connection(&mut self) {
         if self.dialect == Dialect::V2
@@ -154,10 +169,11 @@ impl Sender {
         body: Body<&str, Bytes>,
     ) -> Result<(), CommandError> {
         let frame = Frame { flags, stream, body };
-        if !self.has_room(encoded_len(&frame)) {
+        let frame = Measured::new(&frame);
+        if !self.has_room(frame.len()) {
             return Err(CommandError::Full);
         }
-        self.output.push(self.dialect, &frame).map_err(CommandError::Unencodable)
+        self.queue(&frame)
     }
 
     /// How many bytes of answers a 1.0 link may hold back: as many as may be queued, and always

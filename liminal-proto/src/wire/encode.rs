@@ -40,32 +40,66 @@ pub fn encode_head<'f, S: AsRef<str>, B: AsRef<[u8]>>(
 
 /// The same, but a payload at the end that is shorter than `share_min` is appended, too.
 #[inline]
-pub(crate) fn encode_shared<'f, S: AsRef<str>, B: AsRef<[u8]>>(
+fn encode_shared<'f, S: AsRef<str>, B: AsRef<[u8]>>(
     dialect: Dialect,
     frame: &'f Frame<S, B>,
     share_min: usize,
     out: &mut BytesMut,
 ) -> Result<Option<&'f B>, EncodeError> {
-    check(dialect, frame)?;
-    let lengths = Lengths::of(&frame.body);
-    let payload_len = lengths.in_header()?;
-    let copies = lengths.tail < share_min;
-    // Exactly what is needed: a buffer without spare room becomes a shared one without an allocation.
-    out.reserve(if copies { lengths.frame() } else { lengths.head() });
-    let tail = write_head(frame, payload_len, lengths.head(), out);
-    Ok(match tail {
-        Some(tail) if copies => {
-            out.extend_from_slice(tail.as_ref());
-            None
-        }
-        tail => tail,
-    })
+    Measured::new(frame).encode_shared(dialect, share_min, out)
+}
+
+/// A frame that was measured, for who must know how long it is before it is written.
+pub(crate) struct Measured<'f, S, B> {
+    frame: &'f Frame<S, B>,
+    lengths: Lengths,
+}
+
+impl<'f, S: AsRef<str>, B: AsRef<[u8]>> Measured<'f, S, B> {
+    #[inline]
+    pub(crate) fn new(frame: &'f Frame<S, B>) -> Self {
+        Self { frame, lengths: Lengths::of(&frame.body) }
+    }
+
+    /// How many bytes it takes, header included, if it encodes at all.
+    #[inline]
+    pub(crate) const fn len(&self) -> usize {
+        self.lengths.frame()
+    }
+
+    /// Appends the frame, but for a payload at its end that is not shorter than `share_min`: that is returned.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`encode()`]; nothing is appended then.
+    #[inline]
+    pub(crate) fn encode_shared(
+        &self,
+        dialect: Dialect,
+        share_min: usize,
+        out: &mut BytesMut,
+    ) -> Result<Option<&'f B>, EncodeError> {
+        check(dialect, self.frame)?;
+        let payload_len = self.lengths.in_header()?;
+        let head_len = self.lengths.head();
+        let copies = self.lengths.tail < share_min;
+        // Exactly what is needed: a buffer without spare room becomes a shared one without an allocation.
+        out.reserve(if copies { self.len() } else { head_len });
+        let tail = write_head(self.frame, payload_len, head_len, out);
+        Ok(match tail {
+            Some(tail) if copies => {
+                out.extend_from_slice(tail.as_ref());
+                None
+            }
+            tail => tail,
+        })
+    }
 }
 
 /// How many bytes [`encode()`] appends for this frame, header included, if it encodes at all.
 #[must_use]
 pub fn encoded_len<S: AsRef<str>, B: AsRef<[u8]>>(frame: &Frame<S, B>) -> usize {
-    Lengths::of(&frame.body).frame()
+    Measured::new(frame).len()
 }
 
 /// How long the parts of a frame are.

@@ -40,7 +40,7 @@ mod writer;
 mod tests;
 
 pub use decode::{decode, decode_shared};
-pub(crate) use encode::encode_shared;
+pub(crate) use encode::Measured;
 pub use encode::{encode, encode_head, encoded_len};
 pub use error::{DecodeError, EncodeError, ErrorKind, Fault};
 pub use frame::{

@@ -111,7 +111,6 @@ impl Acceptor {
             Dialect::V1 => self.number(stream, expects == Expects::Reply),
             Dialect::V2 => id,
         };
-        let refusal = self.refusal(sender, limits, key, expects);
         let mut conversation = self.conversations.get_mut(&key);
         if sender.dialect == Dialect::V2 {
             let flow = conversation.as_mut().map(|conversation| &mut conversation.flow);
@@ -121,6 +120,8 @@ impl Acceptor {
             sender.pay_connection();
             return Ok(self.on_message_to_nobody(sender, key, stream, id));
         };
+        let full = expects == Expects::Reply && self.account.outstanding >= limits.requests_max;
+        let refusal = conversation.refusal(sender, full);
         if sender.dialect == Dialect::V2 {
             conversation.check_message(id)?;
             if refusal.is_some() || sender.credit.is_given_when_polled() {
@@ -177,25 +178,6 @@ impl Acceptor {
         MessageId::new(number << 32 | u64::from(stream.get()))
     }
 
-    fn refusal(
-        &self,
-        sender: &Sender,
-        limits: &Limits,
-        key: ConversationId,
-        expects: Expects,
-    ) -> Option<ReasonCode> {
-        match self.phase(key)? {
-            Phase::Failed => Some(ReasonCode::EXITED),
-            Phase::Closing | Phase::Closed => Some(ReasonCode::CLOSING),
-            Phase::Opening | Phase::Open => {
-                let full = expects == Expects::Reply && self.account.outstanding >= limits.requests_max;
-                // In 2.0 a client that does not read has no credit for more.
-                let unread = sender.dialect == Dialect::V1 && sender.refuses_work();
-                (full || unread).then_some(ReasonCode::BUSY)
-            }
-        }
-    }
-
     pub(in crate::connection) fn on_close(
         &mut self,
         dialect: Dialect,
@@ -215,6 +197,21 @@ impl Acceptor {
             Err(_) => {
                 self.strays += 1;
                 Taken::Nothing
+            }
+        }
+    }
+}
+
+impl Conversation {
+    /// Why no message is taken, if none is. `full`: there are as many requests as there may be.
+    fn refusal(&self, sender: &Sender, full: bool) -> Option<ReasonCode> {
+        match self.phase {
+            Phase::Failed => Some(ReasonCode::EXITED),
+            Phase::Closing | Phase::Closed => Some(ReasonCode::CLOSING),
+            Phase::Opening | Phase::Open => {
+                // In 2.0 a client that does not read has no credit for more.
+                let unread = sender.dialect == Dialect::V1 && sender.refuses_work();
+                (full || unread).then_some(ReasonCode::BUSY)
             }
         }
     }

@@ -158,7 +158,7 @@ impl Requests {
             match answer {
                 Answer::Reply(content) => {
                     self.held -= content.len() + FRAME_V1;
-                    let envelope = envelope(&content.metadata, content.payload.clone());
+                    let envelope = envelope(&content.metadata, content.payload);
                     let body = Body::ConversationMessage { conversation_id: key, envelope };
                     // Its length was checked when it was taken.
                     let _ = sender.send(flag::REPLY, stream, body);

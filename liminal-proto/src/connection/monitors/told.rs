@@ -57,10 +57,12 @@ pub(in crate::connection) fn exited<'a>(sender: &Sender, exit: &'a Exit) -> (u8,
     (if exit.goes_on { flag::GOES_ON } else { 0 }, body)
 }
 
-pub(super) fn record<'a>(sender: &Sender, record: &'a LogRecord) -> (u8, Body<&'a str, Bytes>) {
-    let Said { flags, what, of, cause, timeout_ms, message, content } = Said::of(&record.what);
-    let Content { payload, metadata } = content;
-    let (metadata_flag, metadata) = said_about(&metadata);
+pub(super) fn record<'a>(sender: &Sender, record: &'a LogRecord) -> (u8, Body<&'a str, &'a Bytes>) {
+    static NO_PAYLOAD: Bytes = Bytes::new();
+    let Said { flags, what, of, cause, timeout_ms, message } = Said::of(&record.what);
+    let content = record.what.content();
+    let (metadata_flag, metadata) = content.map_or((0, None), |content| said_about(&content.metadata));
+    let payload = content.map_or(&NO_PAYLOAD, |content| &content.payload);
     let body = Body::Record {
         log: record.log,
         record: record.number,
@@ -81,7 +83,7 @@ pub(super) fn gap(gap: &Gap) -> Body<&str, Bytes> {
     Body::Gap { log: *log, from: *from, to: *to, why: why.code(), subject: subject.as_deref() }
 }
 
-/// The fields of a record that say what happened.
+/// The fields of a record that say what happened, but for its content.
 #[derive(Default)]
 struct Said<'a> {
     flags: u8,
@@ -90,23 +92,20 @@ struct Said<'a> {
     cause: u16,
     timeout_ms: Option<u32>,
     message: Option<&'a str>,
-    content: Content,
 }
 
 impl<'a> Said<'a> {
     fn of(what: &'a Logged) -> Self {
         match what {
             Logged::Joined { pid } => Self { what: JOINED, of: pid.get(), ..Self::default() },
-            Logged::Message { id, content } => {
-                Self { what: MESSAGE, of: id.get(), content: content.clone(), ..Self::default() }
+            Logged::Message { id, .. } => Self { what: MESSAGE, of: id.get(), ..Self::default() },
+            Logged::Request { id, timeout, .. } => {
+                let timeout_ms = Some(whole_millis(*timeout));
+                Self { what: REQUEST, of: id.get(), timeout_ms, ..Self::default() }
             }
-            Logged::Request { id, timeout, content } => {
-                let (timeout_ms, content) = (Some(whole_millis(*timeout)), content.clone());
-                Self { what: REQUEST, of: id.get(), timeout_ms, content, ..Self::default() }
-            }
-            Logged::Reply { request, last, content } => {
+            Logged::Reply { request, last, .. } => {
                 let flags = if *last { 0 } else { flag::MORE };
-                Self { flags, what: REPLY, of: request.get(), content: content.clone(), ..Self::default() }
+                Self { flags, what: REPLY, of: request.get(), ..Self::default() }
             }
             Logged::RequestEnded { request, how } => {
                 let (reason, message) = reason_of(how);

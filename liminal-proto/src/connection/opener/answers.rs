@@ -9,8 +9,7 @@ use super::super::sender::Sender;
 use super::{Conversation, Opener, Pending, is_awaited, of_stream, outcome_of};
 use crate::wire::Dialect;
 use crate::{
-    Content, ConversationId, Event, Exit, Expects, MessageId, Outcome, Pid, ReasonCode, Reply, StreamId,
-    Violation,
+    Content, ConversationId, Event, Exit, MessageId, Outcome, Pid, ReasonCode, Reply, StreamId, Violation,
 };
 
 impl Opener {
@@ -100,8 +99,8 @@ impl Opener {
     ) -> Option<Event> {
         let conversation = of_stream(stream);
         let accepted = matches!(outcome, Outcome::Accepted { .. });
-        let awaits_reply = self.pending(conversation, message).is_some_and(|it| it.expects == Expects::Reply);
-        if accepted && awaits_reply {
+        let known = self.conversations.get(&conversation);
+        if accepted && known.is_some_and(|known| known.awaits_reply(message).is_some()) {
             return None;
         }
         let was_pending = self.take_pending(conversation, message).is_some();
@@ -119,28 +118,31 @@ impl Opener {
         reply: Reply,
     ) -> Result<Option<Event>, Violation> {
         let (key, len) = (reply.conversation, reply.len());
-        let pending = self.pending(key, reply.answers);
-        let awaited = pending.is_some_and(|pending| pending.expects == Expects::Reply);
-        let mut flow = self.flow_mut(key);
-        sender.credit.receive(Said::Reply, flow.as_mut().map(|(_, flow)| &mut **flow), len)?;
-        match flow {
-            Some((stream, flow)) if !awaited || sender.credit.is_given_when_polled() => {
-                sender.give_back(Said::Reply, stream, flow, len);
-            }
-            // Replies of one conversation that somebody keeps must not hold up those of others: whoever opens
-            // conversations bounds what it keeps by their number.
-            Some((_, flow)) => {
-                sender.credit.give_back_in_all(Said::Reply, flow, len);
-                sender.pay_connection();
-            }
-            None => sender.pay_connection(),
-        }
-        if !awaited {
+        let Some(conversation) = self.conversations.get_mut(&key) else {
+            sender.credit.receive(Said::Reply, None, len)?;
+            sender.pay_connection();
             self.strays += 1;
             return Ok(None);
+        };
+        let awaited = conversation.awaits_reply(reply.answers);
+        let flow = &mut conversation.flow;
+        sender.credit.receive(Said::Reply, Some(flow), len)?;
+        if awaited.is_none() || sender.credit.is_given_when_polled() {
+            sender.give_back(Said::Reply, conversation.stream, flow, len);
+        } else {
+            // Replies of one conversation that somebody keeps must not hold up those of others: whoever opens
+            // conversations bounds what it keeps by their number.
+            sender.credit.give_back_in_all(Said::Reply, flow, len);
+            sender.pay_connection();
         }
-        if reply.last {
-            self.take_pending(key, reply.answers);
+        let Some(at) = awaited else {
+            self.strays += 1;
+            return Ok(None);
+        };
+        if reply.last
+            && let Some(ended) = conversation.pending.remove(at)
+        {
+            self.outstanding.end(key, &ended);
         }
         Ok(Some(Event::Reply(reply)))
     }

@@ -4,10 +4,9 @@ use alloc::collections::VecDeque;
 use core::mem;
 
 use super::super::conversation::{Trigger, next};
-use super::super::poll::position;
-use super::{Conversation, Opener, Pending};
+use super::{Conversation, Opener, Outstanding, Pending};
 use crate::wire::Dialect;
-use crate::{ConversationId, Event, Instant, MessageId, Outcome, SmallMap};
+use crate::{ConversationId, Event, Instant, MessageId, Outcome};
 
 impl Opener {
     /// Ends the requests whose deadline has passed.
@@ -17,11 +16,11 @@ impl Opener {
         owed: &mut VecDeque<Event>,
         dialect: Dialect,
     ) {
-        while let Some(&((deadline, conversation, message), ())) = self.deadlines.first()
+        while let Some(&((deadline, conversation, message), ())) = self.outstanding.deadlines.first()
             && deadline <= now
         {
             self.take_pending(conversation, message);
-            self.deadlines.remove(&(deadline, conversation, message));
+            self.outstanding.deadlines.remove(&(deadline, conversation, message));
             owed.push_back(Event::Outcome { conversation, message, outcome: Outcome::Deadline });
             self.end_silent_close(dialect, owed, conversation);
         }
@@ -36,8 +35,7 @@ impl Opener {
                 outcome: Outcome::Unknown,
             }));
         }
-        self.deadlines = SmallMap::new();
-        self.outstanding = 0;
+        self.outstanding = Outstanding::default();
     }
 
     pub(super) fn end_requests(
@@ -48,28 +46,17 @@ impl Opener {
     ) {
         let Some(conversation) = self.conversations.get_mut(&key) else { return };
         for pending in mem::take(&mut conversation.pending) {
-            self.outstanding -= 1;
-            if let Some(deadline) = pending.deadline {
-                self.deadlines.remove(&(deadline, key, pending.id));
-            }
+            self.outstanding.end(key, &pending);
             let outcome = outcome.clone();
             owed.push_back(Event::Outcome { conversation: key, message: pending.id, outcome });
         }
     }
 
-    pub(super) fn pending(&self, key: ConversationId, id: MessageId) -> Option<&Pending> {
-        let pending = &self.conversations.get(&key)?.pending;
-        pending.get(position(pending, id, |pending| pending.id)?)
-    }
-
     pub(super) fn take_pending(&mut self, key: ConversationId, id: MessageId) -> Option<Pending> {
         let conversation = self.conversations.get_mut(&key)?;
-        let at = position(&conversation.pending, id, |pending| pending.id)?;
+        let at = conversation.position(id)?;
         let pending = conversation.pending.remove(at)?;
-        if let Some(deadline) = pending.deadline {
-            self.deadlines.remove(&(deadline, key, id));
-        }
-        self.outstanding -= 1;
+        self.outstanding.end(key, &pending);
         Some(pending)
     }
 
