@@ -2,16 +2,12 @@
 
 use core::mem;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use crate::wire::{DecodeError, HEADER_LEN, Header};
 
 /// Space offered for reading at least, and the size below which a buffer counts as small.
 const SMALL: usize = 4096;
-
-/// Below this a part of a frame that has come alone is copied: to share it would take an allocation, too, and
-/// counting on top.
-const TINY: usize = 256;
 
 /// Bytes that have arrived and were not yet delivered.
 #[derive(Default)]
@@ -131,17 +127,33 @@ impl Input {
     }
 
     /// A part of a frame, to be kept: shared with the chunk it arrived in, or copied when it is a small part of a
-    /// large one, so that 64 kept bytes never pin 64 KiB. Copies share a small allocation with others: one each would
-    /// cost more than all the rest of taking a message.
+    /// large one, so that 64 kept bytes never pin 64 KiB.
     pub(super) fn keep(&mut self, frame: &Bytes, part: &[u8]) -> Bytes {
-        if frame.len() == self.pinned && part.len() < TINY {
-            return Bytes::copy_from_slice(part);
+        if self.is_worth_its_chunk(part.len()) { frame.slice_ref(part) } else { self.copy(part) }
+    }
+
+    /// The last `len` bytes of a frame, to be kept in the same way.
+    pub(super) fn keep_end(&mut self, mut frame: Bytes, len: usize) -> Bytes {
+        let start = frame.len().saturating_sub(len);
+        if len > 0 && self.is_worth_its_chunk(len) {
+            frame.advance(start);
+            frame
+        } else {
+            self.copy(frame.get(start..).unwrap_or_default())
         }
-        if self.pinned <= SMALL || part.len() >= self.pinned / 4 {
-            return frame.slice_ref(part);
-        }
+    }
+
+    const fn is_worth_its_chunk(&self, len: usize) -> bool {
+        self.pinned <= SMALL || len >= self.pinned / 4
+    }
+
+    /// Copies share a small allocation with others: one each would cost more than all the rest of taking a message.
+    fn copy(&mut self, part: &[u8]) -> Bytes {
         if part.len() >= SMALL / 4 {
             return Bytes::copy_from_slice(part);
+        }
+        if part.is_empty() {
+            return Bytes::new();
         }
         if self.copies.capacity() < part.len() {
             self.copies = BytesMut::with_capacity(SMALL);

@@ -4,6 +4,7 @@ mod acceptor;
 mod conversation;
 mod credit;
 mod input;
+mod messages;
 mod monitors;
 mod offers;
 mod opener;

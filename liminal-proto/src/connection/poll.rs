@@ -94,7 +94,7 @@ impl Connection {
                 return Ok(None);
             }
             let Some(frame) = self.next_frame()? else { break };
-            let event = self.on_frame(&frame)?;
+            let event = self.on_frame(frame)?;
             self.input.release_if_drained();
             if self.sender.is_overrun() {
                 return Err(Violation::Unread { queued: self.sender.output.len() });
@@ -134,11 +134,14 @@ impl Connection {
         if self.phase == Phase::Connecting { resemblance::of(bytes) } else { None }
     }
 
-    fn on_frame(&mut self, bytes: &Bytes) -> Result<Option<Event>, Violation> {
-        let (frame, _) = decode(self.sender.dialect, u32::MAX, bytes)
-            .map_err(|error| Violation::Undecodable { error, resembles: self.resembles(bytes) })?;
+    fn on_frame(&mut self, bytes: Bytes) -> Result<Option<Event>, Violation> {
+        let (frame, _) = decode(self.sender.dialect, u32::MAX, &bytes)
+            .map_err(|error| Violation::Undecodable { error, resembles: self.resembles(&bytes) })?;
         if let Some(limit) = self.control_limit(&frame) {
             self.count_control(limit)?;
+        }
+        if let Some(said) = self.said_by(&bytes, &frame) {
+            return self.on_said(bytes, said);
         }
         match &frame.body {
             Body::Ping => {
@@ -151,7 +154,7 @@ impl Connection {
                 self.on_disconnect();
                 Ok(None)
             }
-            _ => self.on_frame_of_role(bytes, &frame),
+            _ => self.on_frame_of_role(&bytes, &frame),
         }
     }
 

@@ -17,7 +17,7 @@ use super::{Connection, Phase};
 use crate::wire::{Body, Dialect, Envelope, FrameRef, SchemaId, WorkerVerdict, flag};
 use crate::{
     CloseReason, Content, ConversationId, Event, Expects, MessageId, Metadata, Notice, Outcome, ReasonCode,
-    Reply, Side, StreamId, Terms, Violation,
+    Side, StreamId, Terms, Violation,
 };
 
 impl Connection {
@@ -98,12 +98,9 @@ impl Connection {
 
     fn on_asked(&mut self, bytes: &Bytes, frame: &FrameRef<'_>) -> Result<Option<Event>, Violation> {
         let taken = match frame.body {
-            Body::ConversationMessage { .. } | Body::Message { .. } => match self.incoming(bytes, frame) {
-                Some(incoming) => {
-                    self.acceptor.on_message(&mut self.sender, &self.config.limits, incoming)?
-                }
-                None => Taken::Nothing,
-            },
+            Body::ConversationMessage { conversation_id, envelope } => {
+                self.on_message_v1(bytes, (frame.flags, frame.stream), conversation_id, &envelope)?
+            }
             Body::ConversationClose { conversation_id, reason_code, .. } => {
                 let cancels = self.side == Side::Client && reason_code == Some(ReasonCode::CANCELLED);
                 self.acceptor.on_close(self.sender.dialect, frame.stream, conversation_id, cancels)
@@ -113,14 +110,17 @@ impl Connection {
                 Side::Client => self.on_asked_of_client(frame)?,
             },
         };
+        if matches!(taken, Taken::Early) {
+            self.early_open = opened_by(&frame.body).map(|id| (id, bytes.clone()));
+        }
+        self.on_taken(taken)
+    }
+
+    pub(super) fn on_taken(&mut self, taken: Taken) -> Result<Option<Event>, Violation> {
         match taken {
             Taken::Event(event) => Ok(Some(event)),
-            Taken::Nothing => Ok(None),
+            Taken::Nothing | Taken::Early => Ok(None),
             Taken::Refused => self.count_refusal().map(|()| None),
-            Taken::Early => {
-                self.early_open = opened_by(&frame.body).map(|id| (id, bytes.clone()));
-                Ok(None)
-            }
         }
     }
 
@@ -186,45 +186,27 @@ impl Connection {
         }
     }
 
-    /// A message in either version; `None` where it is the other version's.
-    fn incoming(&mut self, bytes: &Bytes, frame: &FrameRef<'_>) -> Option<Incoming> {
-        let limits = &self.config.limits;
-        // Not `clamp`, which panics where the bounds contradict each other.
-        let clamp = |ms| Duration::from_millis(u64::from(ms)).min(limits.timeout_max).max(limits.timeout_min);
-        let version_2 = self.sender.dialect == Dialect::V2;
-        match frame.body {
-            Body::ConversationMessage { conversation_id, envelope } if !version_2 => Some(Incoming {
-                conversation: conversation_id,
-                stream: frame.stream,
-                id: MessageId::default(),
-                expects: if frame.flags & flag::REPLY == 0 { Expects::Nothing } else { Expects::Reply },
-                timeout: None,
-                redelivered: 0,
-                content: self.content_v1(bytes, &envelope),
-            }),
-            Body::Message { message_id, answers: None, timeout_ms, redelivered, metadata, payload } => {
-                Some(Incoming {
-                    conversation: of_stream(frame.stream),
-                    stream: frame.stream,
-                    id: message_id,
-                    expects: expects(frame.flags),
-                    timeout: timeout_ms.map(clamp),
-                    redelivered: redelivered.unwrap_or(0),
-                    content: self.content(bytes, metadata, payload),
-                })
-            }
-            _ => {
-                self.acceptor.strays += 1;
-                None
-            }
+    /// A message of 1.0. (Those of 2.0 have their own way.)
+    fn on_message_v1(
+        &mut self,
+        bytes: &Bytes,
+        (flags, stream): (u8, StreamId),
+        conversation: ConversationId,
+        envelope: &Envelope<&str, &[u8]>,
+    ) -> Result<Taken, Violation> {
+        if self.sender.dialect == Dialect::V2 {
+            return Ok(self.stray());
         }
-    }
-
-    /// What a message of 2.0 says.
-    fn content(&mut self, bytes: &Bytes, metadata: Option<Metadata<&[u8]>>, payload: &[u8]) -> Content {
-        let payload = self.input.keep(bytes, payload);
-        let metadata = metadata.map(|metadata| metadata.convert(|block| self.input.keep(bytes, block)));
-        Content { payload, metadata: metadata.unwrap_or_default() }
+        let incoming = Incoming {
+            conversation,
+            stream,
+            id: MessageId::default(),
+            expects: if flags & flag::REPLY == 0 { Expects::Nothing } else { Expects::Reply },
+            timeout: None,
+            redelivered: 0,
+            content: self.content_v1(bytes, envelope),
+        };
+        self.acceptor.on_message(&mut self.sender, &self.config.limits, incoming)
     }
 
     /// What a message of 1.0 says: a schema of zeros is none.
@@ -244,8 +226,7 @@ impl Connection {
             return Ok(self.on_answer_v1(bytes, frame));
         }
         let stream = frame.stream;
-        let elsewhere = matches!(frame.body, Body::Message { .. }) || begins(self.side.other(), &frame.body);
-        if self.monitors.has(stream) && !elsewhere {
+        if self.monitors.has(stream) && !begins(self.side.other(), &frame.body) {
             return Ok(self.on_monitor_answer(bytes, frame).or_else(|| stray(&mut self.opener)));
         }
         let (opener, sender, owed) = (&mut self.opener, &mut self.sender, &mut self.owed);
@@ -272,14 +253,6 @@ impl Connection {
                     outcome_of(reason_code, sender.kept_text(message))
                 };
                 opener.on_outcome(stream, message_id, outcome)
-            }
-            Body::Message { message_id, answers: Some(answers), metadata, payload, .. } => {
-                let record =
-                    Some(message_id.get()).filter(|&record| record > 0).map(crate::RecordNumber::new);
-                let (conversation, last) = (of_stream(stream), frame.flags & flag::MORE == 0);
-                let Content { payload, metadata } = self.content(bytes, metadata, payload);
-                let reply = Reply { conversation, answers, record, last, payload, metadata };
-                self.opener.on_reply(&mut self.sender, reply)?
             }
             Body::ConversationClose { conversation_id, .. } if conversation_id == of_stream(stream) => {
                 opener.on_closed(sender, owed, conversation_id)
@@ -315,7 +288,10 @@ impl Connection {
             }
             Body::Record { metadata, payload, .. } => {
                 monitors.check_told(monitor, Kind::Log)?;
-                let content = self.content(bytes, metadata, payload);
+                let content = Content {
+                    payload: self.input.keep(bytes, payload),
+                    metadata: metadata.map(|it| self.kept_metadata(bytes, &it)).unwrap_or_default(),
+                };
                 let record = monitors::record_of(&self.sender, frame.flags, &frame.body, content)?;
                 Some(Event::Record { monitor, record: record.into() })
             }
@@ -430,16 +406,6 @@ const fn opened_by(body: &Body<&str, &[u8]>) -> Option<ConversationId> {
 const fn stray(opener: &mut Opener) -> Option<Event> {
     opener.strays += 1;
     None
-}
-
-const fn expects(flags: u8) -> Expects {
-    if flags & flag::WANTS_REPLY != 0 {
-        Expects::Reply
-    } else if flags & flag::CONFIRM != 0 {
-        Expects::Acceptance
-    } else {
-        Expects::Nothing
-    }
 }
 
 /// There are no channels: a plain refusal, on the stream of the request.
