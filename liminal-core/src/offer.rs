@@ -1,10 +1,10 @@
 //! Who serves which subject.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Bound::Excluded;
 
 use liminal_proto::StreamId;
 use thiserror::Error;
@@ -74,22 +74,64 @@ pub enum RegisterError {
 pub(crate) struct Offers {
     exact: BTreeMap<Arc<str>, Group>,
     any: Group,
-    subjects: BTreeMap<OfferId, Subject>,
-    /// Those that links have made, until the last of their conversations is over.
-    of_links: BTreeMap<OfferId, OfLink>,
-    /// In how many conversations each takes part, where it does in any.
-    engaged: BTreeMap<OfferId, usize>,
+    /// What is registered, and what was taken back until the last of its conversations is over.
+    known: BTreeMap<OfferId, Known>,
     policies: BTreeMap<String, CrashPolicy>,
     policy_of_any: CrashPolicy,
     ids: Sequence,
 }
 
-/// Everybody on one subject, in the order of their registration. One that only records is alone.
-#[derive(Debug, Default)]
+/// Below every offer.
+const NOBODY: OfferId = OfferId::new(0);
+
+/// Everybody on one subject. One that only records is alone.
+#[derive(Debug)]
 struct Group {
-    offers: Vec<(OfferId, Offer)>,
-    /// Whose turn it is where several are equal.
-    turn: usize,
+    members: usize,
+    /// Those who have room for another conversation, by how many they have, and then by their registration.
+    free: BTreeSet<(usize, OfferId)>,
+    /// Who was picked last. Among equals those who registered after it come first.
+    picked: OfferId,
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        Self { members: 0, free: BTreeSet::new(), picked: NOBODY }
+    }
+}
+
+impl Group {
+    /// Whose turn it is among those with the fewest conversations of all that `may` get another.
+    fn next(&self, may: impl Fn(OfferId) -> bool) -> Option<OfferId> {
+        let (mut fewest, _) = *self.free.first()?;
+        loop {
+            let after = (Excluded((fewest, self.picked)), Excluded((fewest + 1, NOBODY)));
+            let up_to = (fewest, NOBODY)..=(fewest, self.picked);
+            let mut in_turn = self.free.range(after).chain(self.free.range(up_to)).map(|(_, id)| *id);
+            if let Some(next) = in_turn.find(|id| may(*id)) {
+                return Some(next);
+            }
+            (fewest, _) = *self.free.range((fewest + 1, NOBODY)..).next()?;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Known {
+    /// What for, unless it was taken back.
+    subject: Option<Subject>,
+    kind: Offer,
+    of_link: Option<OfLink>,
+    /// In how many conversations it takes part.
+    engaged: usize,
+}
+
+impl Known {
+    /// How many conversations it has where one can get it: if it is registered and has room for another.
+    fn free(&self) -> Option<usize> {
+        let is_full = self.of_link.is_some_and(|it| self.engaged >= it.capacity);
+        (self.subject.is_some() && !is_full).then_some(self.engaged)
+    }
 }
 
 /// An offer that a link has made.
@@ -124,17 +166,7 @@ pub(crate) struct Pick {
 
 impl Offers {
     pub(crate) fn register(&mut self, subject: Subject, offer: Offer) -> Result<OfferId, RegisterError> {
-        let group = match &subject {
-            Subject::Exact(name) => self.exact.entry(name.as_str().into()).or_default(),
-            Subject::Any => &mut self.any,
-        };
-        if !group.takes(offer) {
-            return Err(RegisterError::Taken(subject));
-        }
-        let id = OfferId::new(self.ids.next());
-        group.offers.push((id, offer));
-        self.subjects.insert(id, subject);
-        Ok(id)
+        self.add(subject, offer, None)
     }
 
     /// The same for an offer of a link.
@@ -145,36 +177,78 @@ impl Offers {
         stream: StreamId,
         capacity: u32,
     ) -> Result<OfferId, RegisterError> {
-        let id = self.register(subject, Offer::Participant)?;
         let capacity = usize::try_from(capacity).unwrap_or(usize::MAX);
-        self.of_links.insert(id, OfLink { link, stream, capacity, withdrawn: None });
+        let of_link = OfLink { link, stream, capacity, withdrawn: None };
+        self.add(subject, Offer::Participant, Some(of_link))
+    }
+
+    fn add(
+        &mut self,
+        subject: Subject,
+        kind: Offer,
+        of_link: Option<OfLink>,
+    ) -> Result<OfferId, RegisterError> {
+        if !self.takes(&subject, kind) {
+            return Err(RegisterError::Taken(subject));
+        }
+        let id = OfferId::new(self.ids.next());
+        let group = match &subject {
+            Subject::Exact(name) => self.exact.entry(name.as_str().into()).or_default(),
+            Subject::Any => &mut self.any,
+        };
+        let known = Known { subject: Some(subject), kind, of_link, engaged: 0 };
+        group.members += 1;
+        group.free.extend(known.free().map(|engaged| (engaged, id)));
+        self.known.insert(id, known);
         Ok(id)
+    }
+
+    /// One that only records shares its subject with nobody.
+    fn takes(&self, subject: &Subject, kind: Offer) -> bool {
+        let first = self.group(subject).and_then(|group| group.free.first());
+        let only_records = |id| self.known.get(id).is_some_and(|it| it.kind == Offer::TraceOnly);
+        let is_free = self.group(subject).is_none_or(|group| group.members == 0);
+        is_free || (kind != Offer::TraceOnly && !first.is_some_and(|(_, id)| only_records(id)))
+    }
+
+    fn group(&self, subject: &Subject) -> Option<&Group> {
+        match subject {
+            Subject::Exact(name) => self.exact.get(&**name),
+            Subject::Any => Some(&self.any),
+        }
+    }
+
+    fn group_mut(&mut self, subject: &Subject) -> Option<&mut Group> {
+        match subject {
+            Subject::Exact(name) => self.exact.get_mut(&**name),
+            Subject::Any => Some(&mut self.any),
+        }
     }
 
     /// The link that has made an offer, if one has.
     pub(crate) fn of_link(&self, id: OfferId) -> Option<OfLink> {
-        self.of_links.get(&id).copied()
+        self.known.get(&id)?.of_link
     }
 
     /// A link takes its offer back: nobody gets it any more.
     pub(crate) fn withdraw(&mut self, id: OfferId, how: Withdrawal) {
         self.unregister(id);
-        if let Some(it) = self.of_links.get_mut(&id) {
+        if let Some(it) = self.known.get_mut(&id).and_then(|known| known.of_link.as_mut()) {
             it.withdrawn = Some(how);
         }
     }
 
     /// How many conversations all offers of links take part in.
     pub(crate) fn guests(&self) -> usize {
-        self.of_links.keys().filter_map(|id| self.engaged.get(id)).sum()
+        self.known.values().filter(|it| it.of_link.is_some()).map(|it| it.engaged).sum()
     }
 
     /// An offer of a link that was taken back and whose last conversation is over. It is forgotten.
     pub(crate) fn take_withdrawn(&mut self, id: OfferId) -> Option<OfLink> {
-        if self.engaged.contains_key(&id) || self.of_links.get(&id)?.withdrawn.is_none() {
-            return None;
-        }
-        self.of_links.remove(&id)
+        let known = self.known.get(&id)?;
+        let of_link = known.of_link.filter(|it| known.engaged == 0 && it.withdrawn.is_some())?;
+        self.known.remove(&id);
+        Some(of_link)
     }
 
     /// A subject, in the place where it stands already if somebody serves it by name.
@@ -184,52 +258,71 @@ impl Offers {
 
     /// Whether anybody serves a subject, with or without room for one more.
     pub(crate) fn serves(&self, subject: &str) -> bool {
-        !self.exact.get(subject).unwrap_or(&self.any).offers.is_empty()
+        self.exact.get(subject).unwrap_or(&self.any).members > 0
     }
 
     pub(crate) fn unregister(&mut self, id: OfferId) -> Option<Subject> {
-        let subject = self.subjects.remove(&id)?;
-        match &subject {
-            Subject::Exact(name) => {
-                let group = self.exact.get_mut(&**name)?;
-                group.remove(id);
-                if group.offers.is_empty() {
-                    self.exact.remove(&**name);
-                }
-            }
-            Subject::Any => self.any.remove(id),
+        let known = self.known.get_mut(&id)?;
+        let free = known.free();
+        let subject = known.subject.take()?;
+        if known.of_link.is_none() && known.engaged == 0 {
+            self.known.remove(&id);
+        }
+        let group = self.group_mut(&subject)?;
+        group.members -= 1;
+        if let Some(engaged) = free {
+            group.free.remove(&(engaged, id));
+        }
+        if let (0, Subject::Exact(name)) = (group.members, &subject) {
+            self.exact.remove(&**name);
         }
         Some(subject)
     }
 
     pub(crate) fn is_registered(&self, id: OfferId) -> bool {
-        self.subjects.contains_key(&id)
+        self.known.get(&id).is_some_and(|it| it.subject.is_some())
     }
 
     /// The one with the fewest conversations; among equals, whose turn it is. `passed` are out of the
     /// question, and so is who has no room for another; `last` come behind all others.
     pub(crate) fn pick(&mut self, subject: &str, passed: &[OfferId], last: &[OfferId]) -> Option<Pick> {
         let group = self.exact.get_mut(subject).unwrap_or(&mut self.any);
-        let (engaged, of_links) = (&self.engaged, &self.of_links);
-        group.pick(|id| {
-            let load = engaged.get(&id).copied().unwrap_or(0);
-            let full = of_links.get(&id).is_some_and(|it| load >= it.capacity);
-            (!full && !passed.contains(&id)).then(|| (last.contains(&id), load))
-        })
+        let others = group.next(|id| !passed.contains(&id) && !last.contains(&id));
+        let offer = others.or_else(|| group.next(|id| !passed.contains(&id)))?;
+        group.picked = offer;
+        let kind = self.known.get(&offer)?.kind;
+        Some(Pick { offer, kind, alone: group.members == 1 })
     }
 
     /// One conversation more that it takes part in.
     pub(crate) fn engage(&mut self, id: OfferId) {
-        *self.engaged.entry(id).or_default() += 1;
+        self.change(id, |engaged| engaged.saturating_add(1));
     }
 
     /// One fewer.
     pub(crate) fn release(&mut self, id: OfferId) {
-        if let Some(count) = self.engaged.get_mut(&id) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.engaged.remove(&id);
+        self.change(id, |engaged| engaged.saturating_sub(1));
+    }
+
+    /// Changes in how many conversations an offer takes part. One that is not registered is forgotten with its last,
+    /// unless its link must still be told.
+    fn change(&mut self, id: OfferId, change: impl FnOnce(usize) -> usize) {
+        let Some(known) = self.known.get_mut(&id) else { return };
+        let before = known.free();
+        known.engaged = change(known.engaged);
+        let after = known.free();
+        let group = match &known.subject {
+            Some(Subject::Exact(name)) => self.exact.get_mut(&**name),
+            Some(Subject::Any) => Some(&mut self.any),
+            None => None,
+        };
+        if let Some(group) = group {
+            if let Some(engaged) = before {
+                group.free.remove(&(engaged, id));
             }
+            group.free.extend(after.map(|engaged| (engaged, id)));
+        } else if known.of_link.is_none() && known.engaged == 0 {
+            self.known.remove(&id);
         }
     }
 
@@ -252,26 +345,86 @@ impl Offers {
     }
 }
 
-impl Group {
-    fn takes(&self, offer: Offer) -> bool {
-        let alone = |offer: Offer| offer == Offer::TraceOnly;
-        self.offers.is_empty() || !(alone(offer) || self.offers.iter().any(|(_, it)| alone(*it)))
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Register { capacity: u32 },
+        Unregister(usize),
+        Engage(usize),
+        Release(usize),
+        Pick { passed: Vec<usize>, last: Vec<usize> },
     }
 
-    fn remove(&mut self, id: OfferId) {
-        self.offers.retain(|(it, _)| *it != id);
+    fn step() -> impl Strategy<Value = Step> {
+        let some = || proptest::collection::vec(0usize..8, 0..3);
+        prop_oneof![
+            2 => (0u32..4).prop_map(|capacity| Step::Register { capacity }),
+            1 => (0usize..8).prop_map(Step::Unregister),
+            3 => (0usize..8).prop_map(Step::Engage),
+            3 => (0usize..8).prop_map(Step::Release),
+            6 => (some(), some()).prop_map(|(passed, last)| Step::Pick { passed, last }),
+        ]
     }
 
-    /// The first from the turn on with the smallest rank; who has none is passed over.
-    fn pick(&mut self, rank: impl Fn(OfferId) -> Option<(bool, usize)>) -> Option<Pick> {
-        let count = self.offers.len();
-        let in_turn = (0..count).map(|at| (self.turn + at) % count);
-        let ranked = in_turn.filter_map(|at| {
-            let (id, kind) = *self.offers.get(at)?;
-            Some((rank(id)?, at, id, kind))
-        });
-        let (_, at, offer, kind) = ranked.min_by_key(|(rank, ..)| *rank)?;
-        self.turn = at + 1;
-        Some(Pick { offer, kind, alone: count == 1 })
+    /// One offer, in a model that looks at every one of them.
+    #[derive(Debug)]
+    struct Modelled {
+        id: OfferId,
+        capacity: usize,
+        engaged: usize,
+        registered: bool,
+    }
+
+    proptest! {
+        /// Whatever happened before, it is the one that a look at all of them would find.
+        #[test]
+        fn the_one_with_the_fewest_is_picked_and_equals_take_turns(
+            steps in proptest::collection::vec(step(), 0..80),
+        ) {
+            let (mut offers, mut model, mut turn) = (Offers::default(), Vec::<Modelled>::new(), NOBODY);
+            for step in steps {
+                let id = |at: usize, model: &[Modelled]| model.get(at).map(|it| it.id);
+                match step {
+                    Step::Register { capacity } => {
+                        let stream = StreamId::new(1);
+                        let id = offers.register_of_link("a".into(), LinkId::new(1), stream, capacity).unwrap();
+                        let capacity = capacity as usize;
+                        model.push(Modelled { id, capacity, engaged: 0, registered: true });
+                    }
+                    Step::Unregister(at) => if let Some(it) = model.get_mut(at) {
+                        let was = core::mem::take(&mut it.registered);
+                        prop_assert_eq!(offers.unregister(it.id), was.then(|| "a".into()));
+                    },
+                    Step::Engage(at) => if let Some(it) = model.get_mut(at) {
+                        it.engaged += 1;
+                        offers.engage(it.id);
+                    },
+                    Step::Release(at) => if let Some(it) = model.get_mut(at) {
+                        it.engaged = it.engaged.saturating_sub(1);
+                        offers.release(it.id);
+                    },
+                    Step::Pick { passed, last } => {
+                        let [passed, last] =
+                            [passed, last].map(|of| of.iter().filter_map(|at| id(*at, &model)).collect::<Vec<_>>());
+                        let free = model.iter().filter(|it| {
+                            it.registered && it.engaged < it.capacity && !passed.contains(&it.id)
+                        });
+                        let first = free.min_by_key(|it| (last.contains(&it.id), it.engaged, it.id <= turn, it.id));
+                        let picked = offers.pick("a", &passed, &last).map(|pick| pick.offer);
+                        prop_assert_eq!(picked, first.map(|it| it.id));
+                        turn = picked.unwrap_or(turn);
+                    }
+                }
+                prop_assert_eq!(offers.serves("a"), model.iter().any(|it| it.registered));
+                prop_assert_eq!(offers.guests(), model.iter().map(|it| it.engaged).sum::<usize>());
+            }
+        }
     }
 }

@@ -28,8 +28,8 @@ pub(super) struct Reference {
     cancels: Vec<Ticket>,
     /// Who is registered for what, in the order of their registration.
     offers: Vec<(OfferId, &'static str)>,
-    /// Whose turn it is, by subject.
-    turns: BTreeMap<&'static str, usize>,
+    /// After whom it is whose turn, by subject.
+    turns: BTreeMap<&'static str, OfferId>,
     /// Compensations that must still be said to have failed.
     uncompensated: Vec<(u64, &'static str, Outcome)>,
     /// The last request that each exit has ended.
@@ -431,20 +431,20 @@ impl Reference {
         it.engaged = true;
     }
 
-    /// The one with the fewest conversations; among equals the first from the turn on.
+    /// The one with the fewest conversations; among equals the first that was registered after the one that was picked
+    /// last.
     fn pick(&mut self, subject: &'static str, passed: &[OfferId], last: &[OfferId]) -> Option<OfferId> {
-        let all: Vec<_> = self.offers.iter().filter(|(_, of)| *of == subject).map(|(id, _)| *id).collect();
-        let turn = self.turns.get(subject).copied().unwrap_or(0);
+        let picked = self.turns.get(subject).copied();
         let mut ranked = Vec::new();
-        for (at, id) in all.iter().enumerate().filter(|(_, id)| !passed.contains(id)) {
+        for (id, _) in self.offers.iter().filter(|(id, of)| *of == subject && !passed.contains(id)) {
             let engaged = |it: &&Conversation| it.engaged && !it.is_over() && it.offer == Some(*id);
             let load = self.conversations.iter().filter(engaged).count();
-            let wait = (at + all.len() - turn % all.len()) % all.len();
-            ranked.push((last.contains(id), load, wait, at));
+            let had_its_turn = picked.is_some_and(|picked| *id <= picked);
+            ranked.push((last.contains(id), load, had_its_turn, *id));
         }
-        let (.., at) = ranked.into_iter().min()?;
-        self.turns.insert(subject, at + 1);
-        Some(all[at])
+        let (.., id) = ranked.into_iter().min()?;
+        self.turns.insert(subject, id);
+        Some(id)
     }
 
     fn message(&mut self, link: LinkId, message: Message) {
