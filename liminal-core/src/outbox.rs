@@ -26,8 +26,10 @@ pub struct Outbox {
     full: BTreeSet<ConversationId>,
     /// What has become of conversations since that was last asked.
     changes: Vec<(ConversationId, bool)>,
-    /// What all of it costs.
-    bytes: usize,
+    /// What those that were not tried yet cost.
+    untried_bytes: usize,
+    /// What those cost that found no room or no credit, and those behind them.
+    waiting_bytes: usize,
 }
 
 impl Outbox {
@@ -40,7 +42,7 @@ impl Outbox {
     /// The bus says something more. Says whether it is the first since everything was last tried.
     pub fn push(&mut self, command: Command) -> bool {
         let first = self.commands.is_empty();
-        self.bytes += command.charge();
+        self.untried_bytes += command.charge();
         self.commands.push_back(command);
         first
     }
@@ -54,7 +56,7 @@ impl Outbox {
     /// What everything in it is charged, in bytes.
     #[must_use]
     pub const fn bytes(&self) -> usize {
-        self.bytes
+        self.untried_bytes + self.waiting_bytes
     }
 
     /// The same, counted afresh. Always equals [`bytes`](Self::bytes); for tests.
@@ -77,8 +79,8 @@ impl Outbox {
 
     /// Has the connection say what it can, and says whether that was anything.
     pub fn apply(&mut self, now: Instant, connection: &mut Connection) -> bool {
-        let retried = self.retry(now, connection);
-        let mut some = retried;
+        let mut some = self.retry(now, connection);
+        self.untried_bytes = 0;
         while let Some(command) = self.commands.pop_front() {
             some |= self.first_try(now, connection, command);
         }
@@ -127,28 +129,30 @@ impl Outbox {
                 commands.push_front(command);
                 return Some(lacks);
             }
-            self.bytes -= charge;
+            self.waiting_bytes -= charge;
             *some = true;
         }
         None
     }
 
     fn first_try(&mut self, now: Instant, connection: &mut Connection, command: Command) -> bool {
-        let (charge, conversation) = (command.charge(), command.conversation());
         if let Command::Close { conversation, cancel: true } = command {
             self.forget_deliveries(now, connection, conversation);
         }
         let is_ordered = !matches!(command, Command::Consumed { .. });
-        if let Some(before) = conversation.filter(|_| is_ordered).and_then(|id| self.waiting_in(id)) {
+        if is_ordered
+            && self.has_waiting()
+            && let Some(before) = command.conversation().and_then(|id| self.waiting_in(id))
+        {
+            let charge = command.charge();
             before.push_back(command);
+            self.waiting_bytes += charge;
             return false;
         }
-        let Err(Held { command, lacks }) = command.apply(now, connection) else {
-            self.bytes -= charge;
-            return true;
-        };
+        let Err(Held { command, lacks }) = command.apply(now, connection) else { return true };
+        self.waiting_bytes += command.charge();
         // Only what a payload belongs to is held, and that has a conversation.
-        let conversation = conversation.unwrap_or_default();
+        let conversation = command.conversation().unwrap_or_default();
         let commands = VecDeque::from([command]);
         match lacks {
             Lacks::Credit => self.starves(conversation, commands),
@@ -166,16 +170,17 @@ impl Outbox {
         let is_delivery = |command: &Command| matches!(command, Command::Deliver(_));
         let forgotten = commands.iter().filter(|it| is_delivery(it)).map(Command::charge).sum::<usize>();
         commands.retain(|command| !is_delivery(command));
-        self.bytes -= forgotten;
+        self.waiting_bytes -= forgotten;
         let left = self.starved.remove(&conversation);
         self.held.extend(left.map(|commands| (conversation, commands)));
         self.retry(now, connection);
     }
 
+    fn has_waiting(&self) -> bool {
+        !self.held.is_empty() || !self.starved.is_empty()
+    }
+
     fn waiting_in(&mut self, conversation: ConversationId) -> Option<&mut VecDeque<Command>> {
-        if self.held.is_empty() && self.starved.is_empty() {
-            return None;
-        }
         self.held.get_mut(&conversation).or_else(|| self.starved.get_mut(&conversation))
     }
 
