@@ -3,18 +3,16 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-use liminal_proto::{ConversationId, Instant, Pid, ReasonCode, SmallMap, TimerReason, Wake};
+use liminal_proto::{ConversationId, Instant, Pid, ReasonCode, SmallMap, Wake};
 
 use super::compensate::{Compensation, Uncompensated};
 use super::link::Link;
+use super::timers::{Timers, earlier};
 use super::watch::Watches;
 use super::{BusNext, Command};
 use crate::id::Sequence;
 use crate::offer::Offers;
 use crate::{ConversationKey, Counters, LinkId, Record, Settings, Ticket};
-
-/// When a conversation wants time to be told, and what for.
-pub(super) type Timer = (Instant, TimerReason);
 
 #[derive(Debug)]
 pub(super) struct Common {
@@ -51,8 +49,10 @@ pub(super) struct Common {
     pub(super) openings: VecDeque<LinkId>,
     /// Numbers the messages that participants on links are given.
     pub(super) deliveries: Sequence,
-    /// At most one entry for each conversation.
-    timers: SmallMap<(Instant, ConversationKey, TimerReason), ()>,
+    /// For what conversations have under way.
+    pub(super) timers: Timers,
+    /// For how long they may last: these stay where they are while much is under way.
+    pub(super) lifetimes: Timers,
 }
 
 impl Common {
@@ -79,7 +79,8 @@ impl Common {
             turns: VecDeque::new(),
             openings: VecDeque::new(),
             deliveries: Sequence::default(),
-            timers: SmallMap::new(),
+            timers: Timers::default(),
+            lifetimes: Timers::default(),
         }
     }
 
@@ -179,40 +180,29 @@ impl Common {
 
     // Time.
 
-    pub(super) fn set_timer(
-        &mut self,
-        conversation: ConversationKey,
-        old: Option<Timer>,
-        new: Option<Timer>,
-    ) {
-        if old == new {
-            return;
-        }
-        if let Some((at, reason)) = old {
-            self.timers.remove(&(at, conversation, reason));
-        }
-        if let Some((at, reason)) = new {
-            self.timers.insert((at, conversation, reason), ());
-        }
+    /// Whether the time of any conversation has come.
+    pub(super) fn is_due(&self) -> bool {
+        self.timers.is_due(self.now) || self.lifetimes.is_due(self.now)
     }
 
-    /// The conversations whose time has come, the earliest first. Their timers are taken out.
+    /// The conversations whose time has come, each once, the earliest first. Their timers are taken out.
     pub(super) fn take_due(&mut self) -> Vec<ConversationKey> {
         let mut due = Vec::new();
-        while self.timers.first().is_some_and(|((at, ..), ())| *at <= self.now)
-            && let Some(((_, conversation, _), ())) = self.timers.pop_first()
-        {
-            due.push(conversation);
-        }
-        due
+        self.timers.take_due(self.now, &mut due);
+        self.lifetimes.take_due(self.now, &mut due);
+        due.sort_unstable();
+        let mut told = BTreeSet::new();
+        due.into_iter().map(|(_, key, _)| key).filter(|key| told.insert(*key)).collect()
     }
 
     pub(super) fn wake(&self) -> Wake {
-        self.timers.first().map_or(Wake::Never, |((at, _, reason), ())| Wake::At(*at, *reason))
+        let first = earlier(self.timers.first(), self.lifetimes.first());
+        first.map_or(Wake::Never, |(at, _, reason)| Wake::At(at, reason))
     }
 
-    pub(super) fn timers(&self) -> usize {
-        self.timers.len()
+    /// How many timers are set.
+    pub(super) fn armed(&self) -> usize {
+        self.timers.len() + self.lifetimes.len()
     }
 
     // Bounds.

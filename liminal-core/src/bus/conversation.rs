@@ -12,10 +12,11 @@ use liminal_proto::{
 };
 
 use super::call::{CallKind, Hand, Seat};
-use super::common::{Common, Timer};
+use super::common::Common;
 use super::lifetime::Lifetime;
 use super::reroute::Search;
 use super::serving::GuestSeat;
+use super::timers::{Armed, Timer, earlier};
 use crate::phase::{Phase, Trigger};
 use crate::{
     Command, ConversationKey, CrashPolicy, Leaving, LinkId, Load, OfferId, Record, Recorded, Settings,
@@ -71,8 +72,8 @@ pub(super) struct Conversation {
     /// When completing is over at the latest.
     pub(super) close_by: Option<Instant>,
     last_record: u64,
-    /// What stands for it among the timers of the bus.
-    pub(super) timer: Option<Timer>,
+    /// What stands for what is under way among the timers of the bus.
+    pub(super) timer: Option<Armed>,
     /// Whether it stands among those that lack a participant.
     pub(super) lacks: bool,
     /// Whether it stands in the queue of its link.
@@ -163,7 +164,7 @@ impl Conversation {
         load.held_bytes += queued + self.hand.as_ref().map_or(0, Hand::charge);
         load.requests += open + usize::from(self.hand.as_ref().is_some_and(|hand| hand.request.is_some()));
         load.running += usize::from(self.seat.ticket().is_some());
-        load.timers += usize::from(self.timer.is_some());
+        load.timers += usize::from(self.timer.is_some()) + usize::from(self.has_lifetime_timer());
         load.monitors += self.monitors.len();
         load.participants += usize::from(self.participant().is_some());
     }
@@ -280,8 +281,8 @@ impl Conversation {
         self.keep_searching(common);
         self.list_lack(common);
         let timer = self.next_timer(common.now);
-        common.set_timer(self.key, self.timer, timer);
-        self.timer = timer;
+        common.timers.set(self.key, &mut self.timer, timer);
+        self.set_lifetime_timer(common);
         if !self.scheduled && self.next_call(common.now).is_some() {
             self.scheduled = true;
             common.schedule(self.link, self.key);
@@ -300,10 +301,8 @@ impl Conversation {
         let request = self.deadlines.first().map(|((at, _), ())| (*at, TimerReason::Deadline));
         let wake = self.seat.wakes().filter(|at| *at > now).map(|at| (at, TimerReason::Deadline));
         let close = self.close_by.map(|at| (at, TimerReason::Close));
-        let search = self.retry_at().into_iter().chain(self.nobody_by()).min();
-        let search = search.map(|at| (at, TimerReason::Deadline));
-        let lifetime = self.lifetime_timer().map(|at| (at, TimerReason::Close));
-        [request, wake, close, search, lifetime].into_iter().flatten().min()
+        let search = earlier(self.retry_at(), self.nobody_by()).map(|at| (at, TimerReason::Deadline));
+        earlier(earlier(request, wake), earlier(close, search))
     }
 
     /// The call to make now, if there is one.

@@ -15,6 +15,7 @@ mod open;
 mod reroute;
 mod serve;
 mod serving;
+mod timers;
 mod watch;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -366,7 +367,7 @@ impl Bus {
             requests: self.common.requests,
             running: self.common.tickets.len(),
             held_bytes: self.common.links.values().map(|link| link.held_bytes).sum(),
-            timers: self.common.timers(),
+            timers: self.common.armed(),
             guests: self.common.offers.guests(),
             monitors: self.observers().map(|observer| observer.monitors.len()).sum(),
             waiting_bytes: self.common.links.values().map(|link| link.waiting_bytes).sum(),
@@ -458,6 +459,13 @@ impl Bus {
     /// once, whatever it makes of that: a timer that is due again comes with the next tick.
     fn advance(&mut self, now: Instant) {
         self.common.now = self.common.now.max(now);
+        if self.common.is_due() {
+            self.tell_due();
+        }
+    }
+
+    #[cold]
+    fn tell_due(&mut self) {
         for key in self.common.take_due() {
             self.with(key, Conversation::on_time);
         }

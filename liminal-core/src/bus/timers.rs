@@ -1,0 +1,205 @@
+//! When conversations want time to be told.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use liminal_proto::{Instant, SmallMap, TimerReason};
+
+use crate::ConversationKey;
+
+/// When a conversation wants time to be told, and what for.
+pub(super) type Timer = (Instant, TimerReason);
+
+/// A timer, and whose it is. They are due in this order.
+pub(super) type Entry = (Instant, ConversationKey, TimerReason);
+
+/// A timer that was set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Armed {
+    timer: Timer,
+    /// Its number in the queue, if it stands there.
+    number: Option<u64>,
+}
+
+/// Timers, at most one for each conversation.
+///
+/// Nearly all are set for later than every other, because nearly all run for the same time, and nearly all are taken
+/// back before they are due. Those stand in a queue, where neither costs a search.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    /// By ascending instant. One that was taken back between others is a hole; neither end is one.
+    queue: VecDeque<Option<Entry>>,
+    /// The number of the first in the queue. Those behind it are numbered on.
+    first: u64,
+    holes: usize,
+    /// Those that were set for earlier than the last in the queue, or while there were too many holes in it.
+    others: SmallMap<Entry, ()>,
+}
+
+/// Holes in the queue beyond as many as there are timers in it.
+const HOLES_MAX: usize = 64;
+
+impl Timers {
+    /// Sets the timer of a conversation anew, or takes it back. `armed` is the one that was set last. If it was taken out
+    /// because it was due it must be taken back first, which does nothing else.
+    pub(super) fn set(&mut self, key: ConversationKey, armed: &mut Option<Armed>, timer: Option<Timer>) {
+        if armed.map(|it| it.timer) == timer {
+            return;
+        }
+        if let Some(Armed { timer: (at, reason), number }) = armed.take() {
+            self.take_back((at, key, reason), number);
+        }
+        *armed = timer.map(|timer| Armed { timer, number: self.insert((timer.0, key, timer.1)) });
+    }
+
+    fn insert(&mut self, entry: Entry) -> Option<u64> {
+        let is_last = self.queue.back().is_none_or(|last| last.is_none_or(|last| last.0 <= entry.0));
+        if is_last && 2 * self.holes <= self.queue.len() + HOLES_MAX {
+            self.queue.push_back(Some(entry));
+            Some(self.first + (self.queue.len() as u64 - 1))
+        } else {
+            self.others.insert(entry, ());
+            None
+        }
+    }
+
+    fn take_back(&mut self, entry: Entry, number: Option<u64>) {
+        let Some(number) = number else {
+            self.others.remove(&entry);
+            return;
+        };
+        let at = number.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
+        if let Some(slot) = at.and_then(|at| self.queue.get_mut(at))
+            && *slot == Some(entry)
+        {
+            *slot = None;
+            self.holes += 1;
+            self.trim();
+        }
+    }
+
+    /// Takes the holes at both ends out of the queue.
+    fn trim(&mut self) {
+        while let Some(None) = self.queue.front() {
+            self.queue.pop_front();
+            self.first += 1;
+            self.holes -= 1;
+        }
+        while let Some(None) = self.queue.back() {
+            self.queue.pop_back();
+            self.holes -= 1;
+        }
+    }
+
+    /// The one that is due first.
+    pub(super) fn first(&self) -> Option<Entry> {
+        let other = self.others.first().map(|(entry, ())| *entry);
+        let queued = self.queue.front().copied().flatten();
+        earlier(queued, other)
+    }
+
+    /// Whether one is due.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        let is_due = |entry: &Entry| entry.0 <= now;
+        self.queue.front().is_some_and(|first| first.as_ref().is_some_and(is_due))
+            || self.others.first().is_some_and(|(first, ())| is_due(first))
+    }
+
+    /// Takes out all that are due, in no certain order.
+    pub(super) fn take_due(&mut self, now: Instant, due: &mut Vec<Entry>) {
+        while let Some(entry) = self.queue.front().copied().flatten().filter(|(at, ..)| *at <= now) {
+            due.push(entry);
+            self.queue.pop_front();
+            self.first += 1;
+            self.trim();
+        }
+        while self.others.first().is_some_and(|((at, ..), ())| *at <= now)
+            && let Some((entry, ())) = self.others.pop_first()
+        {
+            due.push(entry);
+        }
+    }
+
+    /// How many are set.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len() - self.holes + self.others.len()
+    }
+}
+
+/// The earlier of two that there may be.
+pub(super) fn earlier<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+    use alloc::vec::Vec;
+    use core::time::Duration;
+
+    use liminal_proto::{Instant, TimerReason};
+    use proptest::prelude::*;
+
+    use super::{Armed, HOLES_MAX, Timers};
+    use crate::ConversationKey;
+
+    fn at(time: u64) -> Instant {
+        Instant::ORIGIN.after(Duration::from_millis(time))
+    }
+
+    proptest! {
+        #[test]
+        fn they_are_an_ordered_set(steps in prop::collection::vec((0_usize..8, 0_u64..20, 0_u8..8), 0..300)) {
+            let (mut timers, mut model) = (Timers::default(), BTreeSet::new());
+            let mut armed = [const { None::<Armed> }; 8];
+            let mut set = [None; 8];
+            let mut now = 0;
+            for (whose, time, what) in steps {
+                let key = ConversationKey::new(whose as u64);
+                let timer = (what != 0).then_some((at(now + time), TimerReason::Deadline));
+                if let Some(old) = set[whose].take() {
+                    model.remove(&old);
+                }
+                set[whose] = timer.map(|(at, reason)| (at, key, reason));
+                model.extend(set[whose]);
+                timers.set(key, &mut armed[whose], timer);
+                if what == 1 {
+                    now += time;
+                    let mut due = Vec::new();
+                    timers.take_due(at(now), &mut due);
+                    due.sort_unstable();
+                    for (_, key, _) in &due {
+                        let whose = usize::try_from(key.get()).unwrap();
+                        timers.set(*key, &mut armed[whose], None);
+                        set[whose] = None;
+                    }
+                    let later = model.split_off(&(at(now + 1), ConversationKey::FIRST, TimerReason::Deadline));
+                    prop_assert_eq!(due, model.into_iter().collect::<Vec<_>>());
+                    model = later;
+                }
+                prop_assert_eq!((timers.first().map(|it| it.0), timers.len()), (model.first().map(|it| it.0), model.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn one_that_stays_does_not_let_those_that_come_and_go_behind_it_take_ever_more_room() {
+        let mut timers = Timers::default();
+        let mut armed = [const { None::<Armed> }; 8];
+        let mut most = 0;
+        for time in 0..10_000_u64 {
+            // The first has its turn once.
+            let whose = if time == 0 { 0 } else { 1 + time as usize % 7 };
+            let timer = Some((at(time), TimerReason::Deadline));
+            timers.set(ConversationKey::new(whose as u64), &mut armed[whose], timer);
+            // As many as there ever were, as many holes, and one more.
+            assert!(timers.len() <= 8 && timers.queue.len() <= 2 * 8 + HOLES_MAX + 1);
+            most = most.max(timers.holes);
+        }
+        assert!(most > HOLES_MAX);
+        assert_eq!(timers.first().map(|it| it.0), Some(at(0)));
+    }
+}
