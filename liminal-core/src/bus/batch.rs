@@ -23,7 +23,7 @@ impl Bus {
         if let Some(link) = self.common.links.get_mut(&id) {
             link.alive = false;
             link.full = false;
-            self.dying.push_back(id);
+            self.common.dying.push_back(id);
             self.common.enter_turn(id);
         }
     }
@@ -51,7 +51,7 @@ impl Bus {
     }
 
     fn next_orphan(&mut self) -> Option<Orphan> {
-        while let Some(&id) = self.dying.front() {
+        while let Some(&id) = self.common.dying.front() {
             let orphan = self.common.links.get_mut(&id).and_then(|link| link.ids.pop_first());
             if let Some(key) = orphan.map(|(_, key)| key).or_else(|| self.next_bereft(id)) {
                 return Some(Orphan::Conversation(key));
@@ -60,7 +60,7 @@ impl Bus {
             if self.drop_monitor(id) {
                 return Some(Orphan::Monitor);
             }
-            self.dying.pop_front();
+            self.common.dying.pop_front();
             self.common.drop_if_over(id);
         }
         self.next_withdrawn().or_else(|| self.next_searching()).map(Orphan::Conversation)

@@ -129,6 +129,13 @@ impl Hand {
     pub(super) fn charge(&self) -> usize {
         Settings::charge(self.len)
     }
+
+    /// The call that gives it to the participant.
+    pub(super) fn call(&self, content: Content) -> Call {
+        let Self { record, id, request: deadline, asked: expects_reply, moves: redelivered, .. } = *self;
+        let Content { payload, metadata } = content;
+        Call::Message { id, record, expects_reply, redelivered, deadline, payload, metadata }
+    }
 }
 
 impl Conversation {
@@ -153,7 +160,10 @@ impl Conversation {
     fn take_call(&mut self, call: CallKind) -> Option<Call> {
         match call {
             CallKind::Join => Some(Call::Join { subject: self.to_join.take()? }),
-            CallKind::Message => self.take_message(),
+            CallKind::Message => {
+                let content = self.take_message()?;
+                self.hand.as_ref().map(|hand| hand.call(content))
+            }
             CallKind::Wake => Some(Call::Wake { deadline: self.hand.as_ref().and_then(|hand| hand.request) }),
             CallKind::Leave => {
                 self.present = false;
@@ -162,7 +172,8 @@ impl Conversation {
         }
     }
 
-    pub(super) fn take_message(&mut self) -> Option<Call> {
+    /// Takes the next message in hand, and gives what it says.
+    pub(super) fn take_message(&mut self) -> Option<Content> {
         let (record, message) = self.queue.pop_first()?;
         let Queued { id, deadline, moves, content } = message;
         let (asked, len) = (deadline.is_some(), content.len());
@@ -170,16 +181,7 @@ impl Conversation {
         let kept = again.then(|| content.clone());
         self.hand =
             Some(Hand { record, id, request: deadline, asked, parted: false, moves, len, content: kept });
-        let Content { payload, metadata } = content;
-        Some(Call::Message {
-            id,
-            record,
-            expects_reply: asked,
-            redelivered: moves,
-            deadline,
-            payload,
-            metadata,
-        })
+        Some(content)
     }
 
     /// Tells a running call, once, that nobody wants its replies any more.

@@ -12,7 +12,7 @@ use super::watch::Watches;
 use super::{BusNext, Command};
 use crate::id::Sequence;
 use crate::offer::Offers;
-use crate::{ConversationKey, Counters, LinkId, Record, Settings, Ticket};
+use crate::{ConversationKey, Counters, LinkId, OfferId, Record, Settings, Ticket};
 
 #[derive(Debug)]
 pub(super) struct Common {
@@ -20,6 +20,11 @@ pub(super) struct Common {
     /// The latest moment seen.
     pub(super) now: Instant,
     pub(super) links: BTreeMap<LinkId, Link>,
+    /// Lost links whose conversations are not all cancelled yet.
+    pub(super) dying: VecDeque<LinkId>,
+    /// Offers that links took back at once, whose participants are not all gone yet; and from which on they are
+    /// not.
+    pub(super) withdrawing: VecDeque<(LinkId, OfferId, ConversationId)>,
     pub(super) counters: Counters,
     /// Which conversation each call that is out belongs to.
     pub(super) tickets: SmallMap<Ticket, ConversationKey>,
@@ -44,7 +49,7 @@ pub(super) struct Common {
     /// Links that hold notably more or less than the embedder was told.
     reweighed: BTreeSet<LinkId>,
     /// Links with a call to make; each has one call per turn.
-    turns: VecDeque<LinkId>,
+    pub(super) turns: VecDeque<LinkId>,
     /// Links that may have room for a call that waits for it.
     pub(super) openings: VecDeque<LinkId>,
     /// Numbers the messages that participants on links are given.
@@ -61,6 +66,8 @@ impl Common {
             settings,
             now: Instant::ORIGIN,
             links: BTreeMap::new(),
+            dying: VecDeque::new(),
+            withdrawing: VecDeque::new(),
             counters: Counters::default(),
             tickets: SmallMap::new(),
             requests: 0,
@@ -86,6 +93,12 @@ impl Common {
 
     pub(super) fn is_alive(&self, link: LinkId) -> bool {
         self.links.get(&link).is_some_and(|link| link.alive)
+    }
+
+    /// Whether conversations may have lost their owner or their participant with a link, or with its offer, and not
+    /// know it.
+    pub(super) fn has_losses(&self) -> bool {
+        !self.dying.is_empty() || !self.withdrawing.is_empty()
     }
 
     // Output.
@@ -121,14 +134,17 @@ impl Common {
         self.outbox.push_back(BusNext::Record(conversation, record));
     }
 
-    /// The next output. What was meant for a link that has died since goes nowhere.
+    /// The next output. What was meant for a link that has died since goes nowhere: such a
+    /// link is not cleaned up behind before all output is out.
     pub(super) fn next_output(&mut self) -> Option<BusNext> {
-        while let Some(next) = self.outbox.pop_front() {
-            if !matches!(next, BusNext::Command(link, _) if !self.is_alive(link)) {
-                return Some(next);
-            }
+        while !self.dying.is_empty() && self.is_for_nobody(self.outbox.front()?) {
+            self.outbox.pop_front();
         }
-        None
+        self.outbox.pop_front()
+    }
+
+    fn is_for_nobody(&self, next: &BusNext) -> bool {
+        matches!(next, BusNext::Command(link, _) if !self.is_alive(*link))
     }
 
     /// The same, up to a call that is to be made.
@@ -152,8 +168,10 @@ impl Common {
     pub(super) fn schedule(&mut self, link: LinkId, conversation: ConversationKey) {
         if let Some(entry) = self.links.get_mut(&link) {
             entry.ready.push_back(conversation);
+            if entry.takes_turn() {
+                self.turns.push_back(link);
+            }
         }
-        self.enter_turn(link);
     }
 
     /// Lets a link take part in the turns, if it has a call to make and may.
@@ -172,7 +190,9 @@ impl Common {
                 continue;
             }
             let Some(conversation) = link.ready.pop_front() else { continue };
-            self.enter_turn(id);
+            if link.takes_turn() {
+                self.turns.push_back(id);
+            }
             return Some(conversation);
         }
         None
@@ -207,18 +227,25 @@ impl Common {
 
     // Bounds.
 
-    /// Whether a message with this charge may be held, for a conversation that holds `held` already.
-    pub(super) fn admit(&self, link: LinkId, held: usize, charge: usize) -> Result<(), ReasonCode> {
+    /// Charges a link for a message, for a conversation that holds `held` already, if it may be held.
+    pub(super) fn admit(&mut self, link: LinkId, held: usize, charge: usize) -> Result<(), ReasonCode> {
         let conversation_max = self.settings.held_bytes_per_conversation_max;
         let link_max = self.settings.held_bytes_per_link_max;
         if charge > conversation_max.min(link_max) {
             return Err(ReasonCode::TOO_LARGE);
         }
-        let held_by_link = self.links.get(&link).map_or(0, |link| link.held_bytes);
-        if held.saturating_add(charge) > conversation_max || held_by_link.saturating_add(charge) > link_max {
+        if held.saturating_add(charge) > conversation_max {
             return Err(ReasonCode::BUSY);
         }
-        Ok(())
+        let charged = self.reweigh_by(link, |link| {
+            let by_link = link.held_bytes.saturating_add(charge);
+            let has_room = by_link <= link_max;
+            if has_room {
+                link.held_bytes = by_link;
+            }
+            has_room
+        });
+        if charged == Some(true) { Ok(()) } else { Err(ReasonCode::BUSY) }
     }
 
     pub(super) fn charge(&mut self, link: LinkId, charge: usize) {
@@ -242,13 +269,13 @@ impl Common {
         }
     }
 
-    fn reweigh_by(&mut self, id: LinkId, change: impl FnOnce(&mut Link)) {
-        if let Some(link) = self.links.get_mut(&id) {
-            change(link);
-            if link.is_worth_telling() {
-                self.reweighed.insert(id);
-            }
+    fn reweigh_by<R>(&mut self, id: LinkId, change: impl FnOnce(&mut Link) -> R) -> Option<R> {
+        let link = self.links.get_mut(&id)?;
+        let result = change(link);
+        if link.is_worth_telling() {
+            self.reweighed.insert(id);
         }
+        Some(result)
     }
 
     /// A link that holds notably more or less than was told last, and how much.

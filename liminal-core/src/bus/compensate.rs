@@ -170,7 +170,9 @@ impl Conversation {
             Recorded::Request { id: NOTICE, deadline, payload, metadata }
         });
         let content = payload.into();
-        self.enqueue(common, number, Queued { id: NOTICE, deadline: Some(deadline), moves: 0, content });
+        let queued = Queued { id: NOTICE, deadline: Some(deadline), moves: 0, content };
+        self.charge(common, queued.charge());
+        self.enqueue(common, number, queued);
         self.step(Trigger::Close);
         self.close_by = Some(deadline);
     }

@@ -247,14 +247,18 @@ impl Conversation {
         }
     }
 
-    fn admit(&self, common: &Common, message: &Message) -> Result<(), ReasonCode> {
+    /// Whether a message is accepted. What is to be held of it is charged then.
+    fn admit(&mut self, common: &mut Common, message: &Message) -> Result<(), ReasonCode> {
         match self.phase {
             Phase::Created | Phase::Active => {}
             Phase::Completing | Phase::Closed => return Err(ReasonCode::CLOSING),
             Phase::Failed => return Err(ReasonCode::EXITED),
         }
         if self.pid.is_some() {
-            return common.admit(self.link, self.held_bytes, Settings::charge(message.len()));
+            let charge = Settings::charge(message.len());
+            common.admit(self.link, self.held_bytes, charge)?;
+            self.held_bytes = self.held_bytes.saturating_add(charge);
+            return Ok(());
         }
         if message.expects == Expects::Reply {
             return Err(ReasonCode::NO_PARTICIPANT);
@@ -262,12 +266,12 @@ impl Conversation {
         Ok(())
     }
 
+    /// Has a message that was charged wait for the participant.
     pub(super) fn enqueue(&mut self, common: &mut Common, number: RecordNumber, message: Queued) {
         if let Some(deadline) = message.deadline {
             self.deadlines.insert((deadline, number), ());
             common.requests += 1;
         }
-        self.charge(common, message.charge());
         self.queue.insert(number, message);
     }
 
@@ -278,8 +282,10 @@ impl Conversation {
         if self.is_drained() {
             self.finish(common);
         }
-        self.keep_searching(common);
-        self.list_lack(common);
+        if self.search.is_some() || self.lacks {
+            self.keep_searching(common);
+            self.list_lack(common);
+        }
         let timer = self.next_timer(common.now);
         common.timers.set(self.key, &mut self.timer, timer);
         self.set_lifetime_timer(common);
@@ -358,7 +364,7 @@ impl Conversation {
         common.tell(self.link, Command::Outcome { conversation: self.id, message, outcome });
     }
 
-    fn charge(&mut self, common: &mut Common, charge: usize) {
+    pub(super) fn charge(&mut self, common: &mut Common, charge: usize) {
         self.held_bytes = self.held_bytes.saturating_add(charge);
         common.charge(self.link, charge);
     }

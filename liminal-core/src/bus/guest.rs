@@ -51,7 +51,7 @@ impl Conversation {
             self.to_join = None;
             return self.on_join_refused(common, ReasonCode::BUSY, None);
         }
-        if !common.has_room_on(link, 0) {
+        if !common.has_room_on(link) {
             return self.park(common, link, waited);
         }
         let (Some(pid), Some(subject)) = (self.pid, self.to_join.take()) else { return };
@@ -67,22 +67,18 @@ impl Conversation {
     }
 
     fn deliver(&mut self, common: &mut Common, link: LinkId, waited: bool) {
-        let charge = self.queue.values().next().map_or(0, super::conversation::Queued::charge);
-        if !common.has_room_on(link, charge) {
+        let (Some((_, next)), Some(guest)) = (self.queue.first(), self.guest) else { return };
+        if !common.give(link, next.charge()) {
             return self.park(common, link, waited);
         }
-        let Some(GuestSeat { id: conversation, .. }) = self.guest else { return };
-        let Some(Call::Message { expects_reply, redelivered, deadline, payload, metadata, .. }) =
-            self.take_message()
-        else {
-            return;
-        };
-        common.give(link, charge);
+        let Some(Content { payload, metadata }) = self.take_message() else { return };
+        let Some(Hand { request: deadline, moves: redelivered, .. }) = self.hand else { return };
         let id = MessageId::new(common.deliveries.next());
         let until = deadline.unwrap_or(common.now).after(common.settings.reply_time);
         self.seat = Seat::Elsewhere { call: CallKind::Message, message: id, until };
-        let expects = if expects_reply { Expects::Reply } else { Expects::Acceptance };
+        let expects = if deadline.is_some() { Expects::Reply } else { Expects::Acceptance };
         let timeout = deadline.map(|deadline| deadline.since(common.now));
+        let conversation = guest.id;
         let message = Message { conversation, id, expects, timeout, redelivered, payload, metadata };
         common.tell(link, Command::Deliver(message));
     }
@@ -92,9 +88,7 @@ impl Conversation {
         let what = if let Command::Invite { subject, .. } = command {
             Call::Join { subject: subject.clone() }
         } else if let (Command::Deliver(message), Some(hand)) = (command, &self.hand) {
-            let Hand { record, id, request: deadline, asked: expects_reply, moves: redelivered, .. } = *hand;
-            let (payload, metadata) = (message.payload.clone(), message.metadata.clone());
-            Call::Message { id, record, expects_reply, redelivered, deadline, payload, metadata }
+            hand.call(Content { payload: message.payload.clone(), metadata: message.metadata.clone() })
         } else {
             return None;
         };
@@ -208,9 +202,22 @@ impl Conversation {
         }
     }
 
+    /// Lets it know if its owner is lost, or its participant on a link.
+    #[cold]
+    pub(super) fn on_losses(&mut self, common: &mut Common) {
+        if !common.is_alive(self.link()) {
+            self.on_owner_lost(common);
+        }
+        if let Some(guest) = self.guest
+            && let Some(reason) = common.loss_of(guest, self.offer)
+        {
+            self.on_guest_lost(common, reason);
+        }
+    }
+
     /// Its link is gone, or has taken back the offer that it takes part for. Who had not joined yet never will;
     /// somebody else may.
-    pub(super) fn on_guest_lost(&mut self, common: &mut Common, reason: ExitReason) {
+    fn on_guest_lost(&mut self, common: &mut Common, reason: ExitReason) {
         if self.seat.is_joining() {
             self.seat = Seat::Idle;
             self.let_go(common);

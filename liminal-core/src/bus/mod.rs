@@ -18,7 +18,7 @@ mod serving;
 mod timers;
 mod watch;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use liminal_proto::{
@@ -46,11 +46,6 @@ use crate::{
 pub struct Bus {
     common: Common,
     conversations: BTreeMap<ConversationKey, Conversation>,
-    /// Lost links whose conversations are not all cancelled yet.
-    dying: VecDeque<LinkId>,
-    /// Offers that links took back at once, whose participants are not all gone yet; and from which on they are
-    /// not.
-    withdrawing: VecDeque<(LinkId, OfferId, ConversationId)>,
     /// From which on conversations that lack a participant look again, because somebody was registered.
     searching: Option<ConversationKey>,
     /// What is done in batches had the last turn: calls come first.
@@ -88,8 +83,6 @@ impl Bus {
         Self {
             common: Common::new(settings),
             conversations: BTreeMap::new(),
-            dying: VecDeque::new(),
-            withdrawing: VecDeque::new(),
             searching: None,
             batched: false,
             stopping: false,
@@ -265,14 +258,8 @@ impl Bus {
     /// ([`delivered_bytes_per_link_max`](Settings::delivered_bytes_per_link_max)) until this is said again, so
     /// what many say to those of one link never piles up in front of it.
     pub fn link_ready(&mut self, link: LinkId) {
-        if let Some(entry) = self.common.links.get_mut(&link) {
-            entry.full = false;
-            let withheld = core::mem::take(&mut entry.withholding);
-            self.common.enter_turn(link);
-            self.common.make_room(link);
-            for key in withheld {
-                self.with(key, Conversation::give_credit);
-            }
+        for key in self.common.make_room(link) {
+            self.with(key, Conversation::give_credit);
         }
     }
 
@@ -500,7 +487,7 @@ impl Bus {
         next
     }
 
-    /// Every change of a conversation goes through here: the loss of its owner comes first, and what
+    /// Every change of a conversation goes through here: the loss of those who take part comes first, and what
     /// follows from the change (an end, a timer, a call to make) comes after.
     fn with<R>(
         &mut self,
@@ -508,13 +495,8 @@ impl Bus {
         change: impl FnOnce(&mut Conversation, &mut Common) -> R,
     ) -> Option<R> {
         let conversation = self.conversations.get_mut(&key)?;
-        if !self.common.is_alive(conversation.link()) {
-            conversation.on_owner_lost(&mut self.common);
-        }
-        if let Some(guest) = conversation.guest
-            && let Some(reason) = self.common.loss_of(guest, conversation.offer)
-        {
-            conversation.on_guest_lost(&mut self.common, reason);
+        if self.common.has_losses() {
+            conversation.on_losses(&mut self.common);
         }
         let result = change(conversation, &mut self.common);
         if conversation.settle(&mut self.common) {

@@ -1,6 +1,7 @@
 //! Links that serve: offers, their participants, and what becomes of both when the link is lost.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -81,7 +82,7 @@ impl Bus {
         let Some(offer) = offer else { return };
         self.common.offers.withdraw(offer, if drain { Withdrawal::Drain } else { Withdrawal::AtOnce });
         if !drain {
-            self.withdrawing.push_back((link, offer, ConversationId::default()));
+            self.common.withdrawing.push_back((link, offer, ConversationId::default()));
         }
         self.common.tell_if_withdrawn(offer);
     }
@@ -211,15 +212,17 @@ impl Bus {
 
     /// The next conversation whose participant was taken back with the offer that it takes part for.
     pub(super) fn next_withdrawn(&mut self) -> Option<ConversationKey> {
-        while let Some((link, offer, from)) = self.withdrawing.front_mut() {
-            let guests = self.common.serving(*link).map(|serving| serving.guests.range(*from..));
+        let Common { links, withdrawing, .. } = &mut self.common;
+        while let Some((link, offer, from)) = withdrawing.front_mut() {
+            let serving = links.get(link).and_then(|link| link.serving.as_deref());
+            let guests = serving.map(|serving| serving.guests.range(*from..));
             let of_offer = guests.into_iter().flatten().filter(|(_, guest)| guest.offer == *offer);
             let next = of_offer.filter_map(|(id, guest)| Some((*id, guest.conversation?))).next();
             if let Some((id, key)) = next {
                 *from = id;
                 return Some(key);
             }
-            self.withdrawing.pop_front();
+            withdrawing.pop_front();
         }
         None
     }
@@ -302,10 +305,17 @@ impl Common {
         self.links.get(&link).is_some_and(|link| link.full)
     }
 
-    /// Whether a link takes a message with this charge for one of its participants.
-    pub(super) fn has_room_on(&self, link: LinkId, charge: usize) -> bool {
+    /// Whether a link takes something without a payload for one of its participants.
+    pub(super) fn has_room_on(&self, link: LinkId) -> bool {
         let max = self.settings.delivered_bytes_per_link_max;
-        !self.is_full(link) && self.serving(link).is_none_or(|serving| serving.has_room(charge, max))
+        !self.is_full(link) && self.serving(link).is_none_or(|serving| serving.has_room(0, max))
+    }
+
+    /// Gives a link a message with this charge for one of its participants. False: it has no room for that.
+    pub(super) fn give(&mut self, link: LinkId, charge: usize) -> bool {
+        let max = self.settings.delivered_bytes_per_link_max;
+        let Some(link) = self.links.get_mut(&link).filter(|link| !link.full) else { return false };
+        link.serving.as_deref_mut().is_some_and(|serving| serving.give(charge, max))
     }
 
     /// A conversation owes credit to its participant until there is room on the link of its owner.
@@ -315,18 +325,20 @@ impl Common {
         }
     }
 
-    pub(super) fn give(&mut self, link: LinkId, charge: usize) {
-        if let Some(serving) = self.serving_mut(link) {
-            serving.give(charge);
+    /// A link takes more. Says which conversations owe credit to their participants no longer.
+    pub(super) fn make_room(&mut self, link: LinkId) -> BTreeSet<ConversationKey> {
+        let Some(entry) = self.links.get_mut(&link) else { return BTreeSet::new() };
+        entry.full = false;
+        if entry.takes_turn() {
+            self.turns.push_back(link);
         }
-    }
-
-    /// A link takes more.
-    pub(super) fn make_room(&mut self, link: LinkId) {
-        if let Some(serving) = self.serving_mut(link) {
+        if let Some(serving) = &mut entry.serving {
             serving.make_room();
-            self.resume(link);
+            if serving.takes_turn() {
+                self.openings.push_back(link);
+            }
         }
+        core::mem::take(&mut entry.withholding)
     }
 
     /// A conversation waits for room on a link.

@@ -76,8 +76,13 @@ impl Serving {
         self.delivered_bytes == 0 || self.delivered_bytes.saturating_add(charge) <= max
     }
 
-    pub(super) const fn give(&mut self, charge: usize) {
-        self.delivered_bytes = self.delivered_bytes.saturating_add(charge);
+    /// Gives it a message with this charge. False: there is no room for that.
+    pub(super) const fn give(&mut self, charge: usize, max: usize) -> bool {
+        let has_room = self.has_room(charge, max);
+        if has_room {
+            self.delivered_bytes = self.delivered_bytes.saturating_add(charge);
+        }
+        has_room
     }
 
     pub(super) const fn make_room(&mut self) {
