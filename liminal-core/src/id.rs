@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use liminal_proto::ConversationId;
+
 /// Numbers that print with a prefix. `$new` says who may make one.
 macro_rules! identifiers {
     ($new:vis, $($(#[$doc:meta])* $name:ident, $prefix:literal;)*) => {$(
@@ -19,6 +21,16 @@ macro_rules! identifiers {
             /// Its number: 1, 2, 3, … in the order in which they were given out.
             #[must_use]
             pub const fn get(self) -> u64 {
+                self.0
+            }
+        }
+
+        impl $crate::id::Id for $name {
+            fn of(number: u64) -> Self {
+                Self(number)
+            }
+
+            fn number(self) -> u64 {
                 self.0
             }
         }
@@ -58,6 +70,26 @@ impl ConversationKey {
 impl LinkId {
     /// The bus itself, which owns the conversations that it opens to compensate. No command is for it.
     pub const BUS: Self = Self(0);
+}
+
+/// What numbers name.
+pub(crate) trait Id: Copy {
+    /// The one with this number.
+    fn of(number: u64) -> Self;
+
+    /// Its number.
+    fn number(self) -> u64;
+}
+
+impl Id for ConversationId {
+    /// Ids of conversations are never greater than those of streams.
+    fn of(number: u64) -> Self {
+        Self::new(number)
+    }
+
+    fn number(self) -> u64 {
+        self.get()
+    }
 }
 
 /// Gives out the numbers 1, 2, 3, …

@@ -1,5 +1,6 @@
 //! What the conversations of a bus share: links, timers, output, totals.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
@@ -11,6 +12,7 @@ use super::timers::{Timers, earlier};
 use super::watch::Watches;
 use super::{BusNext, Command};
 use crate::id::Sequence;
+use crate::id_map::IdMap;
 use crate::offer::Offers;
 use crate::{ConversationKey, Counters, LinkId, OfferId, Record, Settings, Ticket};
 
@@ -19,7 +21,7 @@ pub(super) struct Common {
     pub(super) settings: Settings,
     /// The latest moment seen.
     pub(super) now: Instant,
-    pub(super) links: BTreeMap<LinkId, Link>,
+    pub(super) links: IdMap<LinkId, Box<Link>>,
     /// Lost links whose conversations are not all cancelled yet.
     pub(super) dying: VecDeque<LinkId>,
     /// Offers that links took back at once, whose participants are not all gone yet; and from which on they are
@@ -65,7 +67,7 @@ impl Common {
         Self {
             settings,
             now: Instant::ORIGIN,
-            links: BTreeMap::new(),
+            links: IdMap::new(),
             dying: VecDeque::new(),
             withdrawing: VecDeque::new(),
             counters: Counters::default(),
@@ -176,7 +178,7 @@ impl Common {
 
     /// Lets a link take part in the turns, if it has a call to make and may.
     pub(super) fn enter_turn(&mut self, link: LinkId) {
-        if self.links.get_mut(&link).is_some_and(Link::takes_turn) {
+        if self.links.get_mut(&link).is_some_and(|link| link.takes_turn()) {
             self.turns.push_back(link);
         }
     }
@@ -316,7 +318,7 @@ impl Common {
 
     pub(super) fn drop_if_over(&mut self, link: LinkId) {
         let is_over = |entry: &Link| entry.is_over() || (link == LinkId::BUS && entry.seats == 0);
-        if self.links.get(&link).is_some_and(is_over) {
+        if self.links.get(&link).is_some_and(|entry| is_over(entry)) {
             self.links.remove(&link);
             self.reweighed.remove(&link);
         }

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use alloc::boxed::Box;
 use alloc::string::String;
 
 use bytes::Bytes;
@@ -66,7 +67,9 @@ impl Bus {
             self.common.counters.compensations += 1;
             match found {
                 Ok(offer) => {
-                    self.common.links.entry(LinkId::BUS).or_insert_with(Link::new);
+                    if self.common.links.get(&LinkId::BUS).is_none() {
+                        self.common.links.insert(LinkId::BUS, Box::new(Link::new()));
+                    }
                     let key =
                         self.create(LinkId::BUS, id, offer, subject, CrashPolicy::Fail, Wanted::default());
                     self.with(key, |conversation, common| conversation.send_notice(common, notice));

@@ -304,11 +304,12 @@ impl Conversation {
     }
 
     fn next_timer(&self, now: Instant) -> Option<Timer> {
-        let request = self.deadlines.first().map(|((at, _), ())| (*at, TimerReason::Deadline));
-        let wake = self.seat.wakes().filter(|at| *at > now).map(|at| (at, TimerReason::Deadline));
+        let request = self.deadlines.first().map(|((at, _), ())| *at);
+        let wake = self.seat.wakes().filter(|at| *at > now);
         let close = self.close_by.map(|at| (at, TimerReason::Close));
-        let search = earlier(self.retry_at(), self.nobody_by()).map(|at| (at, TimerReason::Deadline));
-        earlier(earlier(request, wake), earlier(close, search))
+        let search = earlier(self.retry_at(), self.nobody_by());
+        let work = earlier(earlier(request, wake), search).map(|at| (at, TimerReason::Deadline));
+        earlier(work, close)
     }
 
     /// The call to make now, if there is one.

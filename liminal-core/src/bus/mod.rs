@@ -18,7 +18,7 @@ mod serving;
 mod timers;
 mod watch;
 
-use alloc::collections::BTreeMap;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use liminal_proto::{
@@ -33,6 +33,7 @@ use self::link::Link;
 use self::observer::{Observed, Observer};
 use self::open::Wanted;
 use crate::id::Sequence;
+use crate::id_map::IdMap;
 use crate::{
     Answer, Command, ConversationKey, Counters, CrashPolicy, Invocation, LinkId, Load, Offer, OfferId,
     Record, RegisterError, Settings, Subject, Ticket,
@@ -45,7 +46,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Bus {
     common: Common,
-    conversations: BTreeMap<ConversationKey, Conversation>,
+    conversations: IdMap<ConversationKey, Box<Conversation>>,
     /// From which on conversations that lack a participant look again, because somebody was registered.
     searching: Option<ConversationKey>,
     /// What is done in batches had the last turn: calls come first.
@@ -82,7 +83,7 @@ impl Bus {
     pub fn new(settings: Settings) -> Self {
         Self {
             common: Common::new(settings),
-            conversations: BTreeMap::new(),
+            conversations: IdMap::new(),
             searching: None,
             batched: false,
             stopping: false,
@@ -131,7 +132,7 @@ impl Bus {
     pub fn connect(&mut self, now: Instant) -> LinkId {
         self.advance(now);
         let id = LinkId::new(self.link_ids.next());
-        self.common.links.insert(id, Link::new());
+        self.common.links.insert(id, Box::new(Link::new()));
         if self.stopping {
             self.common.tell(id, Command::Disconnect);
         }
@@ -239,7 +240,7 @@ impl Bus {
             return;
         }
         self.stopping = true;
-        let links: Vec<LinkId> = self.common.links.keys().copied().collect();
+        let links: Vec<LinkId> = self.common.links.keys().collect();
         for link in links {
             self.common.tell(link, Command::Disconnect);
         }
@@ -428,7 +429,7 @@ impl Bus {
     /// The same for a conversation that has waited for room on a link. Whoever waits behind it has the next turn,
     /// unless it must go on waiting.
     fn start_parked(&mut self, link: LinkId, key: ConversationKey) -> Option<(Ticket, Invocation)> {
-        let owner = self.conversations.get(&key).map(Conversation::link);
+        let owner = self.conversations.get(&key).map(|it| it.link());
         let full = owner.filter(|owner| self.common.links.get(owner).is_some_and(|owner| owner.full));
         let call = if let Some(owner) = full {
             self.common.schedule(owner, key);

@@ -1,5 +1,6 @@
 //! Opening and closing conversations.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 
 use liminal_proto::{ConversationId, OnExit, Pid, ReasonCode, Terms};
@@ -88,7 +89,7 @@ impl Bus {
     /// The id of a conversation that failed may be used again: the failed one is forgotten for that.
     fn make_way(&mut self, link: LinkId, id: ConversationId) -> Result<(), ReasonCode> {
         let Some(key) = self.find(link, id) else { return Ok(()) };
-        let phase = self.conversations.get(&key).map(Conversation::phase);
+        let phase = self.conversations.get(&key).map(|it| it.phase());
         if phase.is_some_and(|phase| phase != Phase::Failed) {
             return Err(ReasonCode::ALREADY_OPEN);
         }
@@ -129,7 +130,7 @@ impl Bus {
         if self.is_recording() {
             self.common.push(BusNext::Owned(key, link, conversation.id));
         }
-        self.conversations.insert(key, conversation);
+        self.conversations.insert(key, Box::new(conversation));
         self.with(key, Conversation::on_created);
         key
     }

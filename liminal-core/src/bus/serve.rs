@@ -202,7 +202,7 @@ impl Bus {
                 }
                 return Some(key);
             }
-            let (_, guest) = serving.guests.pop_first()?;
+            let guest = serving.guests.pop_first()?;
             self.common.release_offer(guest.offer);
             if let Some(key) = guest.conversation {
                 return Some(key);
@@ -215,9 +215,9 @@ impl Bus {
         let Common { links, withdrawing, .. } = &mut self.common;
         while let Some((link, offer, from)) = withdrawing.front_mut() {
             let serving = links.get(link).and_then(|link| link.serving.as_deref());
-            let guests = serving.map(|serving| serving.guests.range(*from..));
+            let guests = serving.map(|serving| serving.guests.iter_from(*from));
             let of_offer = guests.into_iter().flatten().filter(|(_, guest)| guest.offer == *offer);
-            let next = of_offer.filter_map(|(id, guest)| Some((*id, guest.conversation?))).next();
+            let next = of_offer.filter_map(|(id, guest)| Some((id, guest.conversation?))).next();
             if let Some((id, key)) = next {
                 *from = id;
                 return Some(key);

@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use liminal_proto::{ConversationId, ExitReason, StreamId};
 
 use crate::id::Sequence;
+use crate::id_map::IdMap;
 use crate::{ConversationKey, LinkId, OfferId};
 
 /// What a link serves.
@@ -13,7 +14,7 @@ pub(super) struct Serving {
     /// Its offers, by the names that it gave them.
     pub(super) offers: BTreeMap<StreamId, OfferId>,
     /// Its participants, by the ids that their conversations have on this link.
-    pub(super) guests: BTreeMap<ConversationId, Guest>,
+    pub(super) guests: IdMap<ConversationId, Guest>,
     guest_ids: Sequence,
     /// What they were given since the link said last that it takes more, in bytes with their charge.
     delivered_bytes: usize,
@@ -49,7 +50,7 @@ impl Serving {
     pub(super) fn new() -> Self {
         Self {
             offers: BTreeMap::new(),
-            guests: BTreeMap::new(),
+            guests: IdMap::new(),
             guest_ids: Sequence::default(),
             delivered_bytes: 0,
             parked: VecDeque::new(),

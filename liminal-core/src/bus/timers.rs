@@ -42,10 +42,14 @@ const HOLES_MAX: usize = 64;
 impl Timers {
     /// Sets the timer of a conversation anew, or takes it back. `armed` is the one that was set last. If it was taken out
     /// because it was due it must be taken back first, which does nothing else.
+    #[inline]
     pub(super) fn set(&mut self, key: ConversationKey, armed: &mut Option<Armed>, timer: Option<Timer>) {
-        if armed.map(|it| it.timer) == timer {
-            return;
+        if armed.map(|it| it.timer) != timer {
+            self.change(key, armed, timer);
         }
+    }
+
+    fn change(&mut self, key: ConversationKey, armed: &mut Option<Armed>, timer: Option<Timer>) {
         if let Some(Armed { timer: (at, reason), number }) = armed.take() {
             self.take_back((at, key, reason), number);
         }

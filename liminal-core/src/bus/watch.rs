@@ -112,9 +112,10 @@ impl Bus {
         let Some(watch) = at.and_then(|at| common.watches.0.get_mut(at)) else { return };
         let Some(Walk { next, last }) = watch.walk.take() else { return };
         let before = watch.backlog.bytes();
-        for (looked_at, (key, conversation)) in conversations.range(next..=last).enumerate() {
+        let earlier = conversations.iter_from(next).take_while(|(key, _)| *key <= last);
+        for (looked_at, (key, conversation)) in earlier.enumerate() {
             if looked_at == TOLD_PER_TURN || !watch.backlog.is_low() {
-                watch.walk = Some(Walk { next: *key, last });
+                watch.walk = Some(Walk { next: key, last });
                 break;
             }
             if watch.is_for(&conversation.subject)

@@ -1,0 +1,230 @@
+//! A map for ids that were given out in ascending order.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::marker::PhantomData;
+
+use crate::id::Id;
+
+/// Ids that share a page: so many that pages are few where ids are near one another, and so few that one that is left
+/// alone on its page takes little more than it would elsewhere. What is large is kept in a box for that.
+const PAGE: usize = 16;
+
+/// An ordered map whose keys were given out in ascending order: those that are left are mostly near one another, and
+/// are found without a search.
+#[derive(Debug)]
+pub(crate) struct IdMap<K, V> {
+    /// By ascending number. None is empty.
+    pages: Vec<Page<V>>,
+    /// What the number of the first page would be if none were missing in front of the last.
+    start: u64,
+    len: usize,
+    keys: PhantomData<K>,
+}
+
+#[derive(Debug)]
+struct Page<V> {
+    number: u64,
+    used: usize,
+    slots: Box<[Option<V>; PAGE]>,
+}
+
+impl<V> Page<V> {
+    fn new(number: u64) -> Self {
+        Self { number, used: 0, slots: Box::new([const { None }; PAGE]) }
+    }
+
+    fn iter<K: Id>(&self) -> impl Iterator<Item = (K, &V)> {
+        let key = |at: usize| K::of(self.number * PAGE as u64 + at as u64);
+        self.slots.iter().enumerate().filter_map(move |(at, slot)| Some((key(at), slot.as_ref()?)))
+    }
+}
+
+/// The number of the page that an id is on, and its place there.
+#[expect(clippy::cast_possible_truncation, reason = "the place is less than the size of a page")]
+fn place(id: impl Id) -> (u64, usize) {
+    let number = id.number();
+    (number / PAGE as u64, (number % PAGE as u64) as usize)
+}
+
+impl<K: Id, V> IdMap<K, V> {
+    pub(crate) const fn new() -> Self {
+        Self { pages: Vec::new(), start: 0, len: 0, keys: PhantomData }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        let (number, at) = place(*key);
+        let page = self.pages.get(self.position(number)?)?;
+        page.slots.get(at)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        let (number, at) = place(*key);
+        let position = self.position(number)?;
+        self.pages.get_mut(position)?.slots.get_mut(at)?.as_mut()
+    }
+
+    /// Adds an entry, in the place of the one with this key if there is one.
+    pub(crate) fn insert(&mut self, key: K, value: V) {
+        let (number, at) = place(key);
+        let position = self.position(number).unwrap_or_else(|| self.add_page(number));
+        if let Some(page) = self.pages.get_mut(position)
+            && let Some(slot) = page.slots.get_mut(at)
+            && slot.replace(value).is_none()
+        {
+            page.used += 1;
+            self.len += 1;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+        let (number, at) = place(*key);
+        let position = self.position(number)?;
+        let page = self.pages.get_mut(position)?;
+        let value = page.slots.get_mut(at)?.take()?;
+        page.used -= 1;
+        self.len -= 1;
+        if page.used == 0 {
+            self.pages.remove(position);
+            self.note_start();
+        }
+        Some(value)
+    }
+
+    /// Takes out the entry with the least key.
+    pub(crate) fn pop_first(&mut self) -> Option<V> {
+        let (key, _) = self.iter().next()?;
+        self.remove(&key)
+    }
+
+    /// The entries, by ascending key.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V)> {
+        self.iter_from(K::of(0))
+    }
+
+    /// Those from a key on.
+    pub(crate) fn iter_from(&self, first: K) -> impl Iterator<Item = (K, &V)> {
+        let from = self.pages.partition_point(|page| page.number < place(first).0);
+        let entries = self.pages.iter().skip(from).flat_map(|page| page.iter::<K>());
+        entries.skip_while(move |(key, _)| key.number() < first.number())
+    }
+
+    /// The keys, ascending.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = K> {
+        self.iter().map(|(key, _)| key)
+    }
+
+    /// The values, by ascending key.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        self.iter().map(|(_, value)| value)
+    }
+
+    /// Where the page with this number is.
+    fn position(&self, number: u64) -> Option<usize> {
+        let guess = usize::try_from(number.wrapping_sub(self.start)).unwrap_or(usize::MAX);
+        match self.pages.get(guess) {
+            Some(page) if page.number == number => Some(guess),
+            _ => self.search(number),
+        }
+    }
+
+    #[cold]
+    fn search(&self, number: u64) -> Option<usize> {
+        self.pages.binary_search_by_key(&number, |page| page.number).ok()
+    }
+
+    fn add_page(&mut self, number: u64) -> usize {
+        let position = self.pages.partition_point(|page| page.number < number);
+        self.pages.insert(position, Page::new(number));
+        self.note_start();
+        position
+    }
+
+    fn note_start(&mut self) {
+        let behind_last = self.pages.last().map_or(0, |last| last.number.wrapping_add(1));
+        self.start = behind_last.wrapping_sub(self.pages.len() as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeMap;
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::{IdMap, PAGE};
+    use crate::ConversationKey;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// An id later by so much than the last.
+        InsertNext(u64),
+        Insert(u64),
+        Remove(u64),
+        PopFirst,
+        Look(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let id = || prop_oneof![0..3 * PAGE as u64, Just(u64::MAX), any::<u64>()];
+        prop_oneof![
+            4 => (1..2 * PAGE as u64).prop_map(Step::InsertNext),
+            1 => id().prop_map(Step::Insert),
+            3 => id().prop_map(Step::Remove),
+            1 => Just(Step::PopFirst),
+            3 => id().prop_map(Step::Look),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_map(steps in prop::collection::vec(step(), 0..100)) {
+            let (mut map, mut model) = (IdMap::new(), BTreeMap::new());
+            let mut last = 0;
+            for (value, step) in steps.into_iter().enumerate() {
+                let id = match step {
+                    Step::InsertNext(by) => {
+                        last += by;
+                        map.insert(ConversationKey::new(last), value);
+                        model.insert(ConversationKey::new(last), value);
+                        last
+                    }
+                    Step::Insert(id) => {
+                        map.insert(ConversationKey::new(id), value);
+                        model.insert(ConversationKey::new(id), value);
+                        id
+                    }
+                    Step::Remove(id) => {
+                        let key = ConversationKey::new(id);
+                        prop_assert_eq!(map.remove(&key), model.remove(&key));
+                        id
+                    }
+                    Step::PopFirst => {
+                        let (key, value) = model.pop_first().unzip();
+                        prop_assert_eq!(map.pop_first(), value);
+                        key.map_or(0, ConversationKey::get)
+                    }
+                    Step::Look(id) => id,
+                };
+                let key = ConversationKey::new(id);
+                prop_assert_eq!(map.get(&key), model.get(&key));
+                prop_assert_eq!(map.get_mut(&key), model.get_mut(&key));
+                prop_assert_eq!((map.len(), map.is_empty()), (model.len(), model.is_empty()));
+                let from: Vec<_> = model.range(key..).map(|(key, value)| (*key, value)).collect();
+                prop_assert_eq!(map.iter_from(key).collect::<Vec<_>>(), from);
+                prop_assert_eq!(map.keys().collect::<Vec<_>>(), model.keys().copied().collect::<Vec<_>>());
+                prop_assert!(map.values().eq(model.values()));
+                prop_assert!(map.pages.iter().all(|page| page.used > 0));
+            }
+        }
+    }
+}
