@@ -8,7 +8,7 @@ use liminal_proto::{ConversationId, Instant, Pid, ReasonCode, SmallMap, Wake};
 
 use super::compensate::{Compensation, Uncompensated};
 use super::link::Link;
-use super::timers::{Timers, earlier};
+use super::timers::Timers;
 use super::watch::Watches;
 use super::{BusNext, Command};
 use crate::id::Sequence;
@@ -56,10 +56,7 @@ pub(super) struct Common {
     pub(super) openings: VecDeque<LinkId>,
     /// Numbers the messages that participants on links are given.
     pub(super) deliveries: Sequence,
-    /// For what conversations have under way.
     pub(super) timers: Timers,
-    /// For how long they may last: these stay where they are while much is under way.
-    pub(super) lifetimes: Timers,
 }
 
 impl Common {
@@ -89,7 +86,6 @@ impl Common {
             openings: VecDeque::new(),
             deliveries: Sequence::default(),
             timers: Timers::default(),
-            lifetimes: Timers::default(),
         }
     }
 
@@ -202,29 +198,8 @@ impl Common {
 
     // Time.
 
-    /// Whether the time of any conversation has come.
-    pub(super) fn is_due(&self) -> bool {
-        self.timers.is_due(self.now) || self.lifetimes.is_due(self.now)
-    }
-
-    /// The conversations whose time has come, each once, the earliest first. Their timers are taken out.
-    pub(super) fn take_due(&mut self) -> Vec<ConversationKey> {
-        let mut due = Vec::new();
-        self.timers.take_due(self.now, &mut due);
-        self.lifetimes.take_due(self.now, &mut due);
-        due.sort_unstable();
-        let mut told = BTreeSet::new();
-        due.into_iter().map(|(_, key, _)| key).filter(|key| told.insert(*key)).collect()
-    }
-
     pub(super) fn wake(&self) -> Wake {
-        let first = earlier(self.timers.first(), self.lifetimes.first());
-        first.map_or(Wake::Never, |(at, _, reason)| Wake::At(at, reason))
-    }
-
-    /// How many timers are set.
-    pub(super) fn armed(&self) -> usize {
-        self.timers.len() + self.lifetimes.len()
+        self.timers.first().map_or(Wake::Never, |(at, reason)| Wake::At(at, reason))
     }
 
     // Bounds.

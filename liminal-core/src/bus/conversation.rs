@@ -72,8 +72,8 @@ pub(super) struct Conversation {
     /// When completing is over at the latest.
     pub(super) close_by: Option<Instant>,
     last_record: u64,
-    /// What stands for what is under way among the timers of the bus.
-    pub(super) timer: Option<Armed>,
+    /// What stands for it among the timers of the bus.
+    pub(super) armed: Armed,
     /// Whether it stands among those that lack a participant.
     pub(super) lacks: bool,
     /// Whether it stands in the queue of its link.
@@ -137,7 +137,7 @@ impl Conversation {
             lifetime: None,
             close_by: None,
             last_record: 0,
-            timer: None,
+            armed: Armed::NONE,
             lacks: false,
             scheduled: false,
             forgotten: false,
@@ -164,7 +164,7 @@ impl Conversation {
         load.held_bytes += queued + self.hand.as_ref().map_or(0, Hand::charge);
         load.requests += open + usize::from(self.hand.as_ref().is_some_and(|hand| hand.request.is_some()));
         load.running += usize::from(self.seat.ticket().is_some());
-        load.timers += usize::from(self.timer.is_some()) + usize::from(self.has_lifetime_timer());
+        load.timers += usize::from(self.armed.is_any());
         load.monitors += self.monitors.len();
         load.participants += usize::from(self.participant().is_some());
     }
@@ -286,9 +286,8 @@ impl Conversation {
             self.keep_searching(common);
             self.list_lack(common);
         }
-        let timer = self.next_timer(common.now);
-        common.timers.set(self.key, &mut self.timer, timer);
-        self.set_lifetime_timer(common);
+        let (work, life) = (self.next_timer(common.now), self.lifetime_timer());
+        common.timers.set(self.key, &mut self.armed, work, life);
         if !self.scheduled && self.next_call(common.now).is_some() {
             self.scheduled = true;
             common.schedule(self.link, self.key);

@@ -12,8 +12,8 @@ impl Conversation {
     // What time does.
 
     pub(super) fn on_time(&mut self, common: &mut Common) {
-        // It may have been due: what time is to be told next is seen to once all of this has happened.
-        common.timers.set(self.key(), &mut self.timer, None);
+        // One that was due was taken out. The next ones are set once all of this has happened.
+        common.timers.set(self.key(), &mut self.armed, None, None);
         if self.nobody_by().is_some_and(|at| at <= common.now) {
             self.fail_for_want(common);
         }

@@ -7,7 +7,7 @@ use liminal_proto::{Instant, Terms, TimerReason};
 
 use super::common::Common;
 use super::conversation::Conversation;
-use super::timers::{Armed, earlier};
+use super::timers::{Timer, earlier};
 use crate::phase::Phase;
 
 /// How long a conversation may last.
@@ -22,8 +22,6 @@ pub(super) struct Lifetime {
     /// When it is looked next whether nothing was said for so long. Not moved by what is said: a timer that
     /// moved with each message would cost more than one that finds that it is too early.
     look_at: Option<Instant>,
-    /// What stands for it among the lifetimes of the bus.
-    timer: Option<Armed>,
 }
 
 impl Conversation {
@@ -42,7 +40,7 @@ impl Conversation {
         let now = common.now;
         let after = |time: Duration| now.after(time.max(settings.time_min));
         let (ends_by, look_at) = (total.map(after), idle.map(after));
-        self.lifetime = Some(Box::new(Lifetime { ends_by, idle, active_at: now, look_at, timer: None }));
+        self.lifetime = Some(Box::new(Lifetime { ends_by, idle, active_at: now, look_at }));
     }
 
     /// Something was said.
@@ -52,26 +50,14 @@ impl Conversation {
         }
     }
 
-    /// Sees to it that its limits are looked at in time.
-    pub(super) fn set_lifetime_timer(&mut self, common: &mut Common) {
-        let (key, may_be_ended) = (self.key(), self.may_be_ended());
-        if let Some(lifetime) = &mut self.lifetime {
-            let next = earlier(lifetime.ends_by, lifetime.look_at).filter(|_| may_be_ended);
-            let timer = next.map(|at| (at, TimerReason::Close));
-            common.lifetimes.set(key, &mut lifetime.timer, timer);
-        }
-    }
-
-    pub(super) fn has_lifetime_timer(&self) -> bool {
-        self.lifetime.as_ref().is_some_and(|lifetime| lifetime.timer.is_some())
+    /// When its limits are looked at next.
+    pub(super) fn lifetime_timer(&self) -> Option<Timer> {
+        let lifetime = self.lifetime.as_ref().filter(|_| self.may_be_ended())?;
+        earlier(lifetime.ends_by, lifetime.look_at).map(|at| (at, TimerReason::Close))
     }
 
     /// Ends it if its time is over.
     pub(super) fn on_lifetime(&mut self, common: &mut Common) {
-        let key = self.key();
-        if let Some(lifetime) = &mut self.lifetime {
-            common.lifetimes.set(key, &mut lifetime.timer, None);
-        }
         if self.may_be_ended() && self.is_outlived(common.now) {
             self.on_close(common);
             // At once: there was time enough. A failed one is over already.

@@ -355,7 +355,7 @@ impl Bus {
             requests: self.common.requests,
             running: self.common.tickets.len(),
             held_bytes: self.common.links.values().map(|link| link.held_bytes).sum(),
-            timers: self.common.armed(),
+            timers: self.common.timers.conversations(),
             guests: self.common.offers.guests(),
             monitors: self.observers().map(|observer| observer.monitors.len()).sum(),
             waiting_bytes: self.common.links.values().map(|link| link.waiting_bytes).sum(),
@@ -447,14 +447,14 @@ impl Bus {
     /// once, whatever it makes of that: a timer that is due again comes with the next tick.
     fn advance(&mut self, now: Instant) {
         self.common.now = self.common.now.max(now);
-        if self.common.is_due() {
+        if self.common.timers.is_due(self.common.now) {
             self.tell_due();
         }
     }
 
     #[cold]
     fn tell_due(&mut self) {
-        for key in self.common.take_due() {
+        for key in self.common.timers.take_due(self.common.now) {
             self.with(key, Conversation::on_time);
         }
     }

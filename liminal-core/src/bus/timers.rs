@@ -1,6 +1,6 @@
 //! When conversations want time to be told.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use liminal_proto::{Instant, SmallMap, TimerReason};
@@ -11,11 +11,80 @@ use crate::ConversationKey;
 pub(super) type Timer = (Instant, TimerReason);
 
 /// A timer, and whose it is. They are due in this order.
-pub(super) type Entry = (Instant, ConversationKey, TimerReason);
+type Entry = (Instant, ConversationKey, TimerReason);
+
+/// The timers of all conversations: of each at most one for what it has under way, and one for how long it may last,
+/// which stays where it is while much is under way.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    work: Queue,
+    life: Queue,
+    /// How many conversations have any.
+    conversations: usize,
+}
+
+/// The timers of one conversation.
+#[derive(Debug)]
+pub(super) struct Armed {
+    work: Option<Place>,
+    life: Option<Place>,
+}
+
+impl Armed {
+    pub(super) const NONE: Self = Self { work: None, life: None };
+
+    pub(super) const fn is_any(&self) -> bool {
+        self.work.is_some() || self.life.is_some()
+    }
+}
+
+impl Timers {
+    /// Sets the timers of a conversation anew, or takes them back. Those that were [taken out](Self::take_due) must be
+    /// taken back before they are set again.
+    #[inline]
+    pub(super) fn set(
+        &mut self,
+        key: ConversationKey,
+        armed: &mut Armed,
+        work: Option<Timer>,
+        life: Option<Timer>,
+    ) {
+        let before = armed.is_any();
+        self.work.set(key, &mut armed.work, work);
+        self.life.set(key, &mut armed.life, life);
+        self.conversations += usize::from(armed.is_any());
+        self.conversations -= usize::from(before);
+    }
+
+    /// When the first is due, and what for.
+    pub(super) fn first(&self) -> Option<Timer> {
+        earlier(self.work.first(), self.life.first()).map(|(at, _, reason)| (at, reason))
+    }
+
+    /// Whether one is due.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.work.is_due(now) || self.life.is_due(now)
+    }
+
+    /// The conversations whose timers are due, each once, the earliest first. Those timers are taken out.
+    pub(super) fn take_due(&mut self, now: Instant) -> Vec<ConversationKey> {
+        let mut due = Vec::new();
+        self.work.take_due(now, &mut due);
+        self.life.take_due(now, &mut due);
+        due.sort_unstable();
+        let mut told = BTreeSet::new();
+        due.into_iter().map(|(_, key, _)| key).filter(|key| told.insert(*key)).collect()
+    }
+
+    /// How many conversations have a timer.
+    pub(super) const fn conversations(&self) -> usize {
+        self.conversations
+    }
+}
 
 /// A timer that was set.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Armed {
+struct Place {
     timer: Timer,
     /// Its number in the queue, if it stands there.
     number: Option<u64>,
@@ -26,7 +95,7 @@ pub(super) struct Armed {
 /// Nearly all are set for later than every other, because nearly all run for the same time, and nearly all are taken
 /// back before they are due. Those stand in a queue, where neither costs a search.
 #[derive(Debug, Default)]
-pub(super) struct Timers {
+struct Queue {
     /// By ascending instant. One that was taken back between others is a hole; neither end is one.
     queue: VecDeque<Option<Entry>>,
     /// The number of the first in the queue. Those behind it are numbered on.
@@ -39,21 +108,21 @@ pub(super) struct Timers {
 /// Holes in the queue beyond as many as there are timers in it.
 const HOLES_MAX: usize = 64;
 
-impl Timers {
-    /// Sets the timer of a conversation anew, or takes it back. `armed` is the one that was set last. If it was taken out
-    /// because it was due it must be taken back first, which does nothing else.
+impl Queue {
+    /// Sets the timer of a conversation anew, or takes it back. `place` is that of the one that was set last, whether or
+    /// not it was taken out since then; if it was, it must be taken back first.
     #[inline]
-    pub(super) fn set(&mut self, key: ConversationKey, armed: &mut Option<Armed>, timer: Option<Timer>) {
-        if armed.map(|it| it.timer) != timer {
-            self.change(key, armed, timer);
+    fn set(&mut self, key: ConversationKey, place: &mut Option<Place>, timer: Option<Timer>) {
+        if place.map(|it| it.timer) != timer {
+            self.change(key, place, timer);
         }
     }
 
-    fn change(&mut self, key: ConversationKey, armed: &mut Option<Armed>, timer: Option<Timer>) {
-        if let Some(Armed { timer: (at, reason), number }) = armed.take() {
+    fn change(&mut self, key: ConversationKey, place: &mut Option<Place>, timer: Option<Timer>) {
+        if let Some(Place { timer: (at, reason), number }) = place.take() {
             self.take_back((at, key, reason), number);
         }
-        *armed = timer.map(|timer| Armed { timer, number: self.insert((timer.0, key, timer.1)) });
+        *place = timer.map(|timer| Place { timer, number: self.insert((timer.0, key, timer.1)) });
     }
 
     fn insert(&mut self, entry: Entry) -> Option<u64> {
@@ -96,21 +165,21 @@ impl Timers {
     }
 
     /// The one that is due first.
-    pub(super) fn first(&self) -> Option<Entry> {
+    fn first(&self) -> Option<Entry> {
         let other = self.others.first().map(|(entry, ())| *entry);
         let queued = self.queue.front().copied().flatten();
         earlier(queued, other)
     }
 
     /// Whether one is due.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
+    fn is_due(&self, now: Instant) -> bool {
         let is_due = |entry: &Entry| entry.0 <= now;
         self.queue.front().is_some_and(|first| first.as_ref().is_some_and(is_due))
             || self.others.first().is_some_and(|(first, ())| is_due(first))
     }
 
     /// Takes out all that are due, in no certain order.
-    pub(super) fn take_due(&mut self, now: Instant, due: &mut Vec<Entry>) {
+    fn take_due(&mut self, now: Instant, due: &mut Vec<Entry>) {
         while let Some(entry) = self.queue.front().copied().flatten().filter(|(at, ..)| *at <= now) {
             due.push(entry);
             self.queue.pop_front();
@@ -125,7 +194,8 @@ impl Timers {
     }
 
     /// How many are set.
-    pub(super) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.queue.len() - self.holes + self.others.len()
     }
 }
@@ -147,7 +217,7 @@ mod tests {
     use liminal_proto::{Instant, TimerReason};
     use proptest::prelude::*;
 
-    use super::{Armed, HOLES_MAX, Timers};
+    use super::{HOLES_MAX, Place, Queue};
     use crate::ConversationKey;
 
     fn at(time: u64) -> Instant {
@@ -157,8 +227,8 @@ mod tests {
     proptest! {
         #[test]
         fn they_are_an_ordered_set(steps in prop::collection::vec((0_usize..8, 0_u64..20, 0_u8..8), 0..300)) {
-            let (mut timers, mut model) = (Timers::default(), BTreeSet::new());
-            let mut armed = [const { None::<Armed> }; 8];
+            let (mut timers, mut model) = (Queue::default(), BTreeSet::new());
+            let mut armed = [const { None::<Place> }; 8];
             let mut set = [None; 8];
             let mut now = 0;
             for (whose, time, what) in steps {
@@ -191,8 +261,8 @@ mod tests {
 
     #[test]
     fn one_that_stays_does_not_let_those_that_come_and_go_behind_it_take_ever_more_room() {
-        let mut timers = Timers::default();
-        let mut armed = [const { None::<Armed> }; 8];
+        let mut timers = Queue::default();
+        let mut armed = [const { None::<Place> }; 8];
         let mut most = 0;
         for time in 0..10_000_u64 {
             // The first has its turn once.
