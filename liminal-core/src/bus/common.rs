@@ -16,6 +16,24 @@ use crate::id_map::IdMap;
 use crate::offer::Offers;
 use crate::{ConversationKey, Counters, LinkId, OfferId, Record, Settings, Ticket};
 
+/// What the bus wants done, until it is asked for. Nearly all are commands: what is longer than they are would make each
+/// of them longer to move.
+#[derive(Debug)]
+pub(super) enum Output {
+    Command(LinkId, Command),
+    Other(Box<BusNext>),
+}
+
+impl From<Output> for BusNext {
+    #[inline]
+    fn from(output: Output) -> Self {
+        match output {
+            Output::Command(link, command) => Self::Command(link, command),
+            Output::Other(next) => *next,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Common {
     pub(super) settings: Settings,
@@ -47,7 +65,7 @@ pub(super) struct Common {
     pub(super) own_ids: Sequence,
     pids: Sequence,
     ticket_ids: Sequence,
-    outbox: VecDeque<BusNext>,
+    outbox: VecDeque<Output>,
     /// Links that hold notably more or less than the embedder was told.
     reweighed: BTreeSet<LinkId>,
     /// Links with a call to make; each has one call per turn.
@@ -105,49 +123,54 @@ impl Common {
         if link == LinkId::BUS {
             self.on_own(&command);
         } else if self.is_alive(link) {
-            self.outbox.push_back(BusNext::Command(link, command));
+            self.outbox.push_back(Output::Command(link, command));
         }
     }
 
     pub(super) fn push(&mut self, next: BusNext) {
-        self.outbox.push_back(next);
+        self.outbox.push_back(Output::Other(Box::new(next)));
     }
 
     /// What comes next when `last` comes behind all other output.
     pub(super) fn behind_output(&mut self, last: BusNext) -> BusNext {
-        match self.outbox.pop_front() {
-            None => last,
-            Some(first) => {
-                self.outbox.push_back(last);
-                first
-            }
-        }
+        let Some(first) = self.outbox.pop_front() else { return last };
+        self.push(last);
+        first.into()
     }
 
     pub(super) fn cancel(&mut self, ticket: Ticket) {
-        self.outbox.push_back(BusNext::Cancel(ticket));
+        self.push(BusNext::Cancel(ticket));
     }
 
     pub(super) fn record(&mut self, conversation: ConversationKey, record: Record) {
-        self.outbox.push_back(BusNext::Record(conversation, record));
+        self.push(BusNext::Record(conversation, record));
     }
 
-    /// The next output. What was meant for a link that has died since goes nowhere: such a
-    /// link is not cleaned up behind before all output is out.
-    pub(super) fn next_output(&mut self) -> Option<BusNext> {
-        while !self.dying.is_empty() && self.is_for_nobody(self.outbox.front()?) {
-            self.outbox.pop_front();
+    /// The next output. What was meant for a link that has died since goes nowhere: such a link is not cleaned up behind
+    /// before all output is out.
+    #[inline]
+    pub(super) fn next_output(&mut self) -> Option<Output> {
+        if !self.dying.is_empty() {
+            self.drop_output_for_nobody();
         }
         self.outbox.pop_front()
     }
 
-    fn is_for_nobody(&self, next: &BusNext) -> bool {
-        matches!(next, BusNext::Command(link, _) if !self.is_alive(*link))
+    /// Sees to it that the next output is not for a link that has died.
+    #[cold]
+    fn drop_output_for_nobody(&mut self) {
+        while let Some(Output::Command(link, _)) = self.outbox.front()
+            && !self.is_alive(*link)
+        {
+            self.outbox.pop_front();
+        }
     }
 
     /// The same, up to a call that is to be made.
-    pub(super) fn next_output_but_a_call(&mut self) -> Option<BusNext> {
-        if matches!(self.outbox.front(), Some(BusNext::Run(..))) { None } else { self.next_output() }
+    pub(super) fn next_output_but_a_call(&mut self) -> Option<Output> {
+        let is_call =
+            |output: &Output| matches!(output, Output::Other(next) if matches!(**next, BusNext::Run(..)));
+        if self.outbox.front().is_some_and(is_call) { None } else { self.next_output() }
     }
 
     pub(super) fn has_output(&self) -> bool {

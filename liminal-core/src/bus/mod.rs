@@ -295,7 +295,7 @@ impl Bus {
     pub fn poll(&mut self) -> BusNext {
         loop {
             if let Some(next) = self.common.next_output() {
-                return next;
+                return next.into();
             }
             let looked = !self.batched;
             self.batched = looked && self.run_batch();
@@ -315,7 +315,7 @@ impl Bus {
     /// what a lost link owned. For an embedder that hands in several things at once and records: taken out after
     /// each of them, records come in front of whatever comes of the next.
     pub fn poll_output(&mut self) -> Option<BusNext> {
-        self.common.next_output_but_a_call()
+        self.common.next_output_but_a_call().map(BusNext::from)
     }
 
     /// A link whose accepted messages, and what waits for its monitors and watches, take notably more or less memory
