@@ -146,9 +146,7 @@ impl Bus {
     /// `Closed`. The others, and those of a link that is gone, do nothing.
     pub fn event(&mut self, now: Instant, link: LinkId, event: Event) {
         self.advance(now);
-        if !self.common.is_alive(link) {
-            return;
-        }
+        let Some(entry) = self.common.links.get(&link).filter(|entry| entry.alive) else { return };
         match event {
             Event::Open { conversation, subject, terms } => {
                 self.on_open(link, conversation, subject, Wanted { terms, pid: None });
@@ -156,7 +154,10 @@ impl Bus {
             Event::Invite { conversation, pid, subject } => {
                 self.on_open(link, conversation, subject, Wanted { terms: Terms::default(), pid: Some(pid) });
             }
-            Event::Message(message) => self.on_message(link, message),
+            Event::Message(message) => {
+                let key = entry.ids.get(&message.conversation).copied();
+                self.on_message(link, key, message);
+            }
             Event::Close { conversation } => self.on_close(link, conversation),
             Event::Cancel { conversation } => self.on_cancel(link, conversation),
             Event::Serve { offer, subject, capacity } => self.on_serve(link, offer, subject, capacity),
@@ -259,7 +260,8 @@ impl Bus {
     /// ([`delivered_bytes_per_link_max`](Settings::delivered_bytes_per_link_max)) until this is said again, so
     /// what many say to those of one link never piles up in front of it.
     pub fn link_ready(&mut self, link: LinkId) {
-        for key in self.common.make_room(link) {
+        self.common.make_room(link);
+        while let Some(key) = self.common.next_withheld(link) {
             self.with(key, Conversation::give_credit);
         }
     }
@@ -398,8 +400,7 @@ impl Bus {
         self.common.links.values().filter_map(|link| link.observer.as_deref())
     }
 
-    fn on_message(&mut self, link: LinkId, message: Message) {
-        let key = self.find(link, message.conversation);
+    fn on_message(&mut self, link: LinkId, key: Option<ConversationKey>, message: Message) {
         let Some(key) = key else {
             self.common.counters.messages_refused += 1;
             let outcome = Outcome::Refused { reason: ReasonCode::NOT_OPEN, text: None };

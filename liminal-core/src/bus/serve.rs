@@ -1,7 +1,6 @@
 //! Links that serve: offers, their participants, and what becomes of both when the link is lost.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -325,9 +324,9 @@ impl Common {
         }
     }
 
-    /// A link takes more. Says which conversations owe credit to their participants no longer.
-    pub(super) fn make_room(&mut self, link: LinkId) -> BTreeSet<ConversationKey> {
-        let Some(entry) = self.links.get_mut(&link) else { return BTreeSet::new() };
+    /// A link takes more.
+    pub(super) fn make_room(&mut self, link: LinkId) {
+        let Some(entry) = self.links.get_mut(&link) else { return };
         entry.full = false;
         if entry.takes_turn() {
             self.turns.push_back(link);
@@ -338,7 +337,11 @@ impl Common {
                 self.openings.push_back(link);
             }
         }
-        core::mem::take(&mut entry.withholding)
+    }
+
+    /// The next conversation that need not owe credit to its participant any more.
+    pub(super) fn next_withheld(&mut self, owner: LinkId) -> Option<ConversationKey> {
+        self.links.get_mut(&owner)?.withholding.pop_first()
     }
 
     /// A conversation waits for room on a link.
