@@ -26,9 +26,7 @@ pub struct Outbox {
     full: BTreeSet<ConversationId>,
     /// What has become of conversations since that was last asked.
     changes: Vec<(ConversationId, bool)>,
-    /// What those that were not tried yet cost.
-    untried_bytes: usize,
-    /// What those cost that found no room or no credit, and those behind them.
+    /// What those that found no room or no credit cost, and those behind them.
     waiting_bytes: usize,
 }
 
@@ -42,7 +40,6 @@ impl Outbox {
     /// The bus says something more. Says whether it is the first since everything was last tried.
     pub fn push(&mut self, command: Command) -> bool {
         let first = self.commands.is_empty();
-        self.untried_bytes += command.charge();
         self.commands.push_back(command);
         first
     }
@@ -55,8 +52,9 @@ impl Outbox {
 
     /// What everything in it is charged, in bytes.
     #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.untried_bytes + self.waiting_bytes
+    pub fn bytes(&self) -> usize {
+        // It is asked once everything was tried.
+        self.commands.iter().map(Command::charge).sum::<usize>() + self.waiting_bytes
     }
 
     /// The same, counted afresh. Always equals [`bytes`](Self::bytes); for tests.
@@ -80,7 +78,6 @@ impl Outbox {
     /// Has the connection say what it can, and says whether that was anything.
     pub fn apply(&mut self, now: Instant, connection: &mut Connection) -> bool {
         let mut some = self.retry(now, connection);
-        self.untried_bytes = 0;
         while let Some(command) = self.commands.pop_front() {
             some |= self.first_try(now, connection, command);
         }

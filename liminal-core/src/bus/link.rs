@@ -66,6 +66,11 @@ impl Link {
         takes
     }
 
+    /// The conversation that a participant of its takes part in under this id.
+    pub(super) fn invited_to(&self, id: ConversationId) -> Option<ConversationKey> {
+        self.serving.as_deref()?.guests.get(&id)?.conversation
+    }
+
     /// What it holds in all.
     pub(super) const fn weight(&self) -> usize {
         self.held_bytes.saturating_add(self.waiting_bytes)

@@ -158,6 +158,10 @@ impl Bus {
                 let key = entry.ids.get(&message.conversation).copied();
                 self.on_message(link, key, message);
             }
+            Event::Reply(reply) => {
+                let key = entry.invited_to(reply.conversation);
+                self.on_guest_reply(link, key, reply);
+            }
             Event::Close { conversation } => self.on_close(link, conversation),
             Event::Cancel { conversation } => self.on_cancel(link, conversation),
             Event::Serve { offer, subject, capacity } => self.on_serve(link, offer, subject, capacity),
@@ -180,7 +184,6 @@ impl Bus {
             | Event::Unmonitored { .. } => {}
             event @ (Event::Opened { .. }
             | Event::Refused { .. }
-            | Event::Reply(_)
             | Event::Outcome { .. }
             | Event::Exited { .. }
             | Event::Joined { .. }

@@ -5,7 +5,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use liminal_proto::{
-    CloseReason, ConversationId, Event, ExitReason, MessageId, ReasonCode, StreamId, TimerReason, Violation,
+    CloseReason, ConversationId, Event, ExitReason, MessageId, ReasonCode, Reply, StreamId, TimerReason,
+    Violation,
 };
 
 use super::Bus;
@@ -86,7 +87,18 @@ impl Bus {
         self.common.tell_if_withdrawn(offer);
     }
 
-    /// What a link says of a conversation that a participant of its takes part in.
+    /// A participant on a link has replied in a conversation that it is, or was, invited to.
+    pub(super) fn on_guest_reply(&mut self, link: LinkId, key: Option<ConversationKey>, reply: Reply) {
+        let (conversation, len) = (reply.conversation, reply.len());
+        let is_heard =
+            self.with_seated(link, conversation, key, |it, common| it.on_guest_reply(common, reply));
+        // Behind what it has no credit for it could not even say that the conversation has ended.
+        if !is_heard {
+            self.common.tell(link, Command::Consumed { conversation, len });
+        }
+    }
+
+    /// What else a link says of a conversation that a participant of its takes part in.
     pub(super) fn on_guest_event(&mut self, link: LinkId, event: Event) {
         match event {
             Event::Opened { conversation, .. } => {
@@ -97,15 +109,6 @@ impl Bus {
                 self.with_seated(link, conversation, key, |it, common| {
                     it.on_guest_refused(common, reason, text);
                 });
-            }
-            Event::Reply(reply) => {
-                let (conversation, len) = (reply.conversation, reply.len());
-                let is_heard =
-                    self.with_guest(link, conversation, |it, common| it.on_guest_reply(common, reply));
-                // Behind what it has no credit for it could not even say that the conversation has ended.
-                if !is_heard {
-                    self.common.tell(link, Command::Consumed { conversation, len });
-                }
             }
             Event::Outcome { conversation, message, outcome } => {
                 self.with_guest(link, conversation, |it, common| {
@@ -132,6 +135,7 @@ impl Bus {
             | Event::Open { .. }
             | Event::Invite { .. }
             | Event::Message(_)
+            | Event::Reply(_)
             | Event::Close { .. }
             | Event::Cancel { .. }
             | Event::Joined { .. }
@@ -151,8 +155,7 @@ impl Bus {
         id: ConversationId,
         change: impl FnOnce(&mut Conversation, &mut Common),
     ) -> bool {
-        let guest = self.common.serving(link).and_then(|serving| serving.guests.get(&id));
-        let key = guest.and_then(|guest| guest.conversation);
+        let key = self.common.links.get(&link).and_then(|link| link.invited_to(id));
         self.with_seated(link, id, key, change)
     }
 

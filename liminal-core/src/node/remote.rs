@@ -97,7 +97,7 @@ impl Remote {
     }
 
     /// What waits for room or for credit is charged so much.
-    pub(super) const fn held_bytes(&self) -> usize {
+    pub(super) fn held_bytes(&self) -> usize {
         self.outbox.bytes()
     }
 
