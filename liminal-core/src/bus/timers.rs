@@ -58,7 +58,7 @@ impl Timers {
 
     /// When the first is due, and what for.
     pub(super) fn first(&self) -> Option<Timer> {
-        earlier(self.work.first(), self.life.first()).map(|(at, _, reason)| (at, reason))
+        earlier(self.work.first(), self.life.first())
     }
 
     /// Whether one is due.
@@ -165,10 +165,10 @@ impl Queue {
     }
 
     /// The one that is due first.
-    fn first(&self) -> Option<Entry> {
-        let other = self.others.first().map(|(entry, ())| *entry);
-        let queued = self.queue.front().copied().flatten();
-        earlier(queued, other)
+    fn first(&self) -> Option<Timer> {
+        let timer = |entry: &Entry| (entry.0, entry.2);
+        let queued = self.queue.front().and_then(Option::as_ref).map(timer);
+        earlier(queued, self.others.first().map(|(entry, ())| timer(entry)))
     }
 
     /// Whether one is due.
