@@ -298,21 +298,9 @@ impl Bus {
 
     /// What to do next.
     pub fn poll(&mut self) -> BusNext {
-        loop {
-            if let Some(next) = self.common.next_output() {
-                return next.into();
-            }
-            let looked = !self.batched;
-            self.batched = looked && self.run_batch();
-            if self.batched {
-                continue;
-            }
-            if let Some(run) = self.start_call() {
-                return run;
-            }
-            if looked && !self.common.has_output() {
-                return BusNext::Wait(self.common.wake());
-            }
+        match self.common.next_output() {
+            Some(output) => output.into(),
+            None => self.work(),
         }
     }
 
@@ -411,6 +399,25 @@ impl Bus {
             return self.common.tell(link, Command::Outcome { conversation, message, outcome });
         };
         self.with(key, |conversation, common| conversation.on_message(common, message));
+    }
+
+    /// Does what is to be done until something comes of it.
+    fn work(&mut self) -> BusNext {
+        loop {
+            let looked = !self.batched;
+            self.batched = looked && self.run_batch();
+            if !self.batched
+                && let Some(run) = self.start_call()
+            {
+                return run;
+            }
+            if let Some(output) = self.common.next_output() {
+                return output.into();
+            }
+            if looked && !self.batched {
+                return BusNext::Wait(self.common.wake());
+            }
+        }
     }
 
     /// The next call to make, behind the records that it caused. Nothing else may stand before it: a call
