@@ -82,7 +82,6 @@ pub(crate) trait Id: Copy {
 }
 
 impl Id for ConversationId {
-    /// Ids of conversations are never greater than those of streams.
     fn of(number: u64) -> Self {
         Self::new(number)
     }

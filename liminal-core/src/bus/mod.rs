@@ -17,6 +17,7 @@ mod serve;
 mod serving;
 mod timers;
 mod watch;
+mod work;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -401,75 +402,6 @@ impl Bus {
         self.with(key, |conversation, common| conversation.on_message(common, message));
     }
 
-    /// Does what is to be done until something comes of it.
-    fn work(&mut self) -> BusNext {
-        loop {
-            let looked = !self.batched;
-            self.batched = looked && self.run_batch();
-            if !self.batched
-                && let Some(run) = self.start_call()
-            {
-                return run;
-            }
-            if let Some(output) = self.common.next_output() {
-                return output.into();
-            }
-            if looked && !self.batched {
-                return BusNext::Wait(self.common.wake());
-            }
-        }
-    }
-
-    /// The next call to make, behind the records that it caused. Nothing else may stand before it: a call
-    /// that waits to be made could outlast its deadline.
-    fn start_call(&mut self) -> Option<BusNext> {
-        while !self.common.has_output() {
-            let call = if let Some((link, key)) = self.next_parked() {
-                self.start_parked(link, key)
-            } else {
-                let key = self.common.next_turn()?;
-                self.with(key, |conversation, common| conversation.start(common, false)).flatten()
-            };
-            if let Some((ticket, invocation)) = call {
-                return Some(self.common.behind_output(BusNext::Run(ticket, invocation)));
-            }
-        }
-        None
-    }
-
-    /// The same for a conversation that has waited for room on a link. Whoever waits behind it has the next turn,
-    /// unless it must go on waiting.
-    fn start_parked(&mut self, link: LinkId, key: ConversationKey) -> Option<(Ticket, Invocation)> {
-        let owner = self.conversations.get(&key).map(|it| it.link());
-        let full = owner.filter(|owner| self.common.links.get(owner).is_some_and(|owner| owner.full));
-        let call = if let Some(owner) = full {
-            self.common.schedule(owner, key);
-            None
-        } else {
-            self.with(key, |conversation, common| conversation.start(common, true)).flatten()
-        };
-        if !self.common.waits_first(link, key) {
-            self.common.resume(link);
-        }
-        call
-    }
-
-    /// Lets time pass: everything that is due happens before what comes next. Each conversation is told
-    /// once, whatever it makes of that: a timer that is due again comes with the next tick.
-    fn advance(&mut self, now: Instant) {
-        self.common.now = self.common.now.max(now);
-        if self.common.timers.is_due(self.common.now) {
-            self.tell_due();
-        }
-    }
-
-    #[cold]
-    fn tell_due(&mut self) {
-        for key in self.common.timers.take_due(self.common.now) {
-            self.with(key, Conversation::on_time);
-        }
-    }
-
     fn check_name(&self, subject: &Subject) -> Result<(), RegisterError> {
         let limit = self.common.settings.name_max;
         match subject {
@@ -497,29 +429,5 @@ impl Bus {
         let next = self.common.lacking.range(self.searching?..).next().copied();
         self.searching = next.map(ConversationKey::next);
         next
-    }
-
-    /// Every change of a conversation goes through here: the loss of those who take part comes first, and what
-    /// follows from the change (an end, a timer, a call to make) comes after.
-    fn with<R>(
-        &mut self,
-        key: ConversationKey,
-        change: impl FnOnce(&mut Conversation, &mut Common) -> R,
-    ) -> Option<R> {
-        let conversation = self.conversations.get_mut(&key)?;
-        if self.common.has_losses() {
-            conversation.on_losses(&mut self.common);
-        }
-        let result = change(conversation, &mut self.common);
-        if conversation.settle(&mut self.common) {
-            let link = conversation.link();
-            conversation.disengage(&mut self.common);
-            self.conversations.remove(&key);
-            self.common.vacate(link);
-        }
-        if !self.common.compensations.is_empty() {
-            self.compensate();
-        }
-        Some(result)
     }
 }
