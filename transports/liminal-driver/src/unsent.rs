@@ -21,13 +21,13 @@ pub struct Unsent {
 impl Unsent {
     /// Takes more out of the connection when nothing is left. Says whether there is anything to write.
     pub fn refill(&mut self, connection: &mut Connection) -> bool {
-        let mut bytes = 0;
-        while self.segments.len() < SEGMENTS_MAX && bytes < BYTES_MAX {
-            let segment = connection.take_write(BYTES_MAX - bytes);
+        let mut left = connection.output_len().min(BYTES_MAX);
+        while left > 0 && self.segments.len() < SEGMENTS_MAX {
+            let segment = connection.take_write(left);
             if segment.is_empty() {
                 break;
             }
-            bytes += segment.len();
+            left -= segment.len();
             self.segments.push(segment);
         }
         !self.segments.is_empty()
