@@ -1,16 +1,16 @@
 //! The driver of a connection: reads while nobody waits, and watches the clock.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use liminal_driver::client::{Client, Line, Look, ToOffer, wake_at};
 use liminal_driver::error::ServeError;
-use liminal_proto::{CloseReason, LinkError};
+use liminal_proto::{CloseReason, LinkError, Wants};
 
 use crate::connect::Dialer;
 use crate::crew::Serving;
 use crate::handle::forever;
-use crate::link::{Link, Patience, Vigil};
+use crate::link::{Link, Patience, State, Vigil};
 use crate::park::earlier;
 
 /// How long the driver leaves the turn to read to handles after one of them had it: a program that asks
@@ -66,11 +66,15 @@ impl Driver {
     fn drive(&self) {
         let link = &*self.link;
         let mut turns = link.lock().turns;
+        // When participants have something to do at the latest: if it is to be earlier, the bell rings.
+        let (mut due, mut read) = (None, None);
         loop {
-            link.flush();
-            let due = self.mind_participants();
-            let mut state = link.lock();
-            let wants = state.client.take_events();
+            let (state, wants) = read.take().unwrap_or_else(|| {
+                due = self.mind_participants();
+                let (mut state, _) = link.flush_from(link.lock());
+                let wants = state.client.take_events();
+                (state, wants)
+            });
             if wants.finished {
                 drop(state);
                 return link.shutdown();
@@ -84,9 +88,10 @@ impl Driver {
             let until = if lingers { earlier(wake, Some(Instant::now() + LINGER)) } else { wake };
             let reads = wants.read && !lingers && !state.reading;
             let writes = state.has_rest();
-            link.keep_vigil(state, Vigil { reads, writes, until, lingers });
-            if reads {
-                self.read(turns);
+            let (state, woken) = link.keep_vigil(state, Vigil { reads, writes, until, lingers });
+            if woken.by_input && reads {
+                // Whatever else there is to see to, it is seen to before more is read.
+                read = self.read(state, turns).filter(|_| !woken.by_other);
             }
         }
     }
@@ -169,15 +174,19 @@ impl Driver {
     }
 
     /// Reads what is there, unless a handle has come meanwhile: then it is its to read.
-    fn read(&self, turns: u64) {
-        let link = &*self.link;
-        let mut state = link.lock();
-        if !state.reading && state.turns == turns {
-            state.reading = true;
-            drop(state);
-            let (mut state, _) = link.read_what_is_there();
-            link.release(&mut state);
+    fn read<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        turns: u64,
+    ) -> Option<(MutexGuard<'a, State>, Wants)> {
+        if state.reading || state.turns != turns {
+            return None;
         }
+        state.reading = true;
+        drop(state);
+        let (mut state, wants) = self.link.read_what_is_there();
+        self.link.release(&mut state);
+        Some((state, wants))
     }
 }
 

@@ -12,7 +12,7 @@ use liminal_proto::{Version, Wants};
 
 use crate::crew::Crew;
 use crate::park::{earlier, park_until, waker};
-use crate::socket::{Socket, Wait};
+use crate::socket::{Socket, Wait, Woken};
 
 /// One client's connection, shared.
 #[derive(Debug)]
@@ -129,9 +129,10 @@ impl Link {
 
     /// The same without waiting, for what is dropped or must not wait.
     pub(crate) fn act_at_once<R>(&self, act: impl FnOnce(&mut Client) -> R) -> R {
-        let result = act(&mut self.lock().client);
-        self.flush();
-        self.call_driver();
+        let mut state = self.lock();
+        let result = act(&mut state.client);
+        let (mut state, _) = self.flush_from(state);
+        self.call_driver(&mut state);
         result
     }
 
@@ -160,8 +161,7 @@ impl Link {
     }
 
     /// Wakes the driver, if it would look too late at what has changed.
-    fn call_driver(&self) {
-        let mut state = self.lock();
+    fn call_driver(&self, state: &mut State) {
         let Some(vigil) = state.vigil else { return };
         let wants = state.client.take_events();
         let wake = wake_at(&wants, state.client.clock());
@@ -173,13 +173,12 @@ impl Link {
         }
     }
 
-    /// Takes the turn to write, if it is free, and writes what the socket takes at once. Says whether
-    /// that was all.
-    pub(crate) fn flush(&self) -> bool {
-        self.flush_from(self.lock()).1
+    /// Takes the turn to write, if it is free, and writes what the socket takes at once.
+    pub(crate) fn flush(&self) {
+        drop(self.flush_from(self.lock()));
     }
 
-    /// The same by who holds the state, and holds it again afterwards.
+    /// The same by who holds the state, and holds it again afterwards. Says whether that was all.
     pub(crate) fn flush_from<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
@@ -249,8 +248,7 @@ impl Link {
                 if !all_sent {
                     // Somebody else must send the rest.
                     state.client.wake(Topic::Room);
-                    drop(state);
-                    self.call_driver();
+                    self.call_driver(&mut state);
                 }
                 return None;
             }
@@ -331,16 +329,22 @@ impl Link {
     }
 
     /// The driver waits. Nobody rings for what it finds by itself.
-    pub(crate) fn keep_vigil(&self, mut state: MutexGuard<'_, State>, vigil: Vigil) {
+    pub(crate) fn keep_vigil<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        vigil: Vigil,
+    ) -> (MutexGuard<'a, State>, Woken) {
         state.vigil = Some(vigil);
         drop(state);
         let what = Wait { read: vigil.reads, write: vigil.writes, bell: Some(&self.crew.bell) };
         let waited = self.socket.wait(what, vigil.until);
         let mut state = self.lock();
         state.vigil = None;
-        if let Err(error) = waited {
+        let woken = waited.unwrap_or_else(|error| {
             state.client.link_lost(&error);
-        }
+            Woken::default()
+        });
+        (state, woken)
     }
 
     /// Waits until somebody rings for the driver.
@@ -377,9 +381,8 @@ impl SharedClient for Link {
         act(&mut self.lock().client);
     }
 
-    fn flush(&self) {
-        self.flush();
-        self.call_driver();
+    fn act(&self, act: &mut dyn FnMut(&mut Client)) {
+        self.act_at_once(act);
     }
 }
 

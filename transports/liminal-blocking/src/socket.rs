@@ -27,6 +27,15 @@ pub(crate) struct Wait<'a> {
     pub(crate) bell: Option<&'a Bell>,
 }
 
+/// Why a wait is over. It may also be that nothing has happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Woken {
+    /// There is something to read, or the socket has failed.
+    pub(crate) by_input: bool,
+    /// The socket takes more output, the bell was rung, or the moment has come.
+    pub(crate) by_other: bool,
+}
+
 /// No time limit.
 const NEVER: u64 = 0;
 
@@ -70,11 +79,12 @@ impl Socket {
         in_time((&self.inner).read(into))
     }
 
-    /// Waits for one of these things, and leaves it there. It may also be that nothing has happened.
+    /// Waits for one of these things, and leaves it there.
     #[cfg(unix)]
-    pub(crate) fn wait(&self, what: Wait<'_>, until: Option<Instant>) -> io::Result<()> {
+    pub(crate) fn wait(&self, what: Wait<'_>, until: Option<Instant>) -> io::Result<Woken> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let limit = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let is_late = limit.is_some_and(|limit| limit.is_zero());
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::IN, what.read);
@@ -85,34 +95,37 @@ impl Socket {
         // A socket that nobody asks about tells of its end nevertheless, again and again.
         let first = usize::from(what.bell.is_none());
         let last = if what.read || what.write { 2 } else { 1 };
-        match poll(both.get_mut(first..last).unwrap_or_default(), limit.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        let found = match poll(both.get_mut(first..last).unwrap_or_default(), limit.as_ref()) {
+            Ok(found) => found,
+            Err(rustix::io::Errno::INTR) => 0,
             Err(error) => return Err(error.into()),
-        }
-        if let (Some(bell), [rung, _]) = (what.bell, &both)
-            && rung.revents().contains(PollFlags::IN)
-        {
-            bell.heard();
-        }
-        Ok(())
+        };
+        let [bell, socket] = &both;
+        let rung = what.bell.filter(|_| bell.revents().contains(PollFlags::IN));
+        rung.inspect(|bell| bell.heard());
+        let ready = socket.revents();
+        let by_other = is_late || found == 0 || rung.is_some() || ready.contains(PollFlags::OUT);
+        Ok(Woken { by_input: !(ready - PollFlags::OUT).is_empty(), by_other })
     }
 
     /// Elsewhere writing waits by itself, and there is no waiting for two things: it looks again and again.
     #[cfg(not(unix))]
-    pub(crate) fn wait(&self, what: Wait<'_>, until: Option<Instant>) -> io::Result<()> {
+    pub(crate) fn wait(&self, what: Wait<'_>, until: Option<Instant>) -> io::Result<Woken> {
+        let late = Woken { by_input: false, by_other: true };
         let soon = Instant::now() + LOOK;
         let until = until.map_or(soon, |until| until.min(soon));
         if what.bell.is_some_and(Bell::take) {
-            return Ok(());
+            return Ok(late);
         }
         if !what.read {
             std::thread::sleep(until.saturating_duration_since(Instant::now()));
-            return Ok(());
+            return Ok(late);
         }
-        if self.limit_reads(Some(until.saturating_duration_since(Instant::now())))? {
-            in_time(self.inner.peek(&mut [std::mem::MaybeUninit::new(0)]))?;
+        if !self.limit_reads(Some(until.saturating_duration_since(Instant::now())))? {
+            return Ok(late);
         }
-        Ok(())
+        let found = in_time(self.inner.peek(&mut [std::mem::MaybeUninit::new(0)]))?;
+        Ok(if found.is_some() { Woken { by_input: true, by_other: false } } else { late })
     }
 
     /// Reads what is there; `WouldBlock` when that is nothing.

@@ -170,8 +170,7 @@ impl Link {
         let mut state = self.lock();
         let result = act(&mut state.client);
         state.hasten();
-        drop(state);
-        self.flush(waker);
+        drop(self.flush_from(state, waker));
         result
     }
 
@@ -200,9 +199,17 @@ impl Link {
     /// Takes the turn to write, if it is free, and writes what the transport takes without waiting.
     /// When that is not all, the driver goes on, or without one the caller, or else whoever reads.
     pub(crate) fn flush(&self, caller: Option<&Waker>) {
-        let mut state = self.lock();
+        drop(self.flush_from(self.lock(), caller));
+    }
+
+    /// The same by who holds the state, and holds it again afterwards.
+    fn flush_from<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        caller: Option<&Waker>,
+    ) -> MutexGuard<'a, State> {
         loop {
-            let Some(mut half) = state.take_writer() else { return };
+            let Some(mut half) = state.take_writer() else { return state };
             let mut taken = std::mem::take(&mut state.unsent);
             let waker = state.writes_on(caller).clone();
             drop(state);
@@ -218,12 +225,12 @@ impl Link {
                 Poll::Ready(Err(error)) => {
                     state.client.link_lost(&error);
                     state.unsent.clear();
-                    return;
+                    return state;
                 }
                 Poll::Pending if std::mem::take(&mut state.again) => state.unsent = taken,
                 Poll::Pending => {
                     state.unsent = taken;
-                    return;
+                    return state;
                 }
             }
         }
@@ -431,9 +438,10 @@ impl SharedClient for Link {
         act(&mut self.lock().client);
     }
 
-    fn flush(&self) {
-        self.flush(None);
+    fn act(&self, act: &mut dyn FnMut(&mut Client)) {
         let mut state = self.lock();
+        act(&mut state.client);
+        let mut state = self.flush_from(state, None);
         state.hasten();
         if state.client.has_arrived()
             && let Some(driver) = &state.driver

@@ -348,7 +348,9 @@ mod tests {
             act(&mut self.0.lock().unwrap());
         }
 
-        fn flush(&self) {}
+        fn act(&self, act: &mut dyn FnMut(&mut Client)) {
+            self.with(act);
+        }
     }
 
     const RESET: CloseReason = CloseReason::Link(liminal_proto::LinkError::Reset);

@@ -20,9 +20,9 @@ pub trait SharedClient: Send + Sync + 'static {
     /// Does something to the client.
     fn with(&self, act: &mut dyn FnMut(&mut Client));
 
-    /// Writes what there is to write, as far as the stream takes it at once, and sees to it that somebody minds
-    /// the rest, what the clock is to bring about, and the end.
-    fn flush(&self);
+    /// The same, and writes what there is to write, as far as the stream takes it at once; sees to it that somebody
+    /// minds the rest, what the clock is to bring about, and the end.
+    fn act(&self, act: &mut dyn FnMut(&mut Client));
 
     /// How its connection ended.
     fn ended(&self) -> Option<CloseReason> {
@@ -92,11 +92,13 @@ impl Linked {
     pub fn attend(&self, client: &impl SharedClient) {
         let (hub, outlet) = (self.connected.hub(), self.connected.link());
         let mut again = false;
-        let mut credited = false;
+        let (mut credited, mut now) = (false, Instant::ORIGIN);
         loop {
-            let mut arrived = None;
-            client.with(&mut |client| arrived = client.take_arrived(again));
-            let Some(mut arrived) = arrived else { break };
+            let mut taken = None;
+            client.with(&mut |client| {
+                taken = client.take_arrived(again).map(|arrived| (arrived, client.connection.now()));
+            });
+            let Some((mut arrived, at)) = taken else { break };
             again = true;
             arrived.retain(|event| match event {
                 Event::Room { conversation } => {
@@ -105,7 +107,7 @@ impl Linked {
                 }
                 _ => true,
             });
-            hub.events(hub.clock().now(), outlet.id, arrived);
+            now = hub.events(now.max(at), outlet.id, arrived);
         }
         if credited || outlet.is_full() {
             hub.flush_at(hub.clock().now(), outlet);
@@ -202,11 +204,10 @@ impl Outlet for ClientOutlet {
         let mut changed = false;
         loop {
             let mut queued = 0;
-            client.with(&mut |client| {
+            client.act(&mut |client| {
                 changed |= self.apply(client, now, held_max);
                 queued = client.connection.output_len();
             });
-            client.flush();
             let mut goes_on = false;
             if self.is_full() {
                 client.with(&mut |client| goes_on = client.connection.output_len() < queued);
@@ -227,8 +228,7 @@ impl Outlet for ClientOutlet {
 
     fn drop_transport(&self, now: Instant) {
         if let Some(client) = self.client.upgrade() {
-            client.with(&mut |client| client.connection.link_lost(now, LinkError::Dropped));
-            client.flush();
+            client.act(&mut |client| client.connection.link_lost(now, LinkError::Dropped));
         }
     }
 }
