@@ -437,8 +437,10 @@ fn a_link_is_given_no_more_than_a_bound_until_it_says_that_it_has_room() {
     (1..=4).for_each(|id| kit.opened(links[0], 2 * id));
     kit.drain();
     // Each is charged 256.
+    assert_eq!(kit.bus.poll_crowded(), None);
     (1..=4).for_each(|id| kit.ask(owner, id, 1, "question"));
     follows!(kit, ["l2 g2 m1 \"question\"?", "l2 g4 m2 \"question\"?"]);
+    assert_eq!((kit.bus.poll_crowded(), kit.bus.poll_crowded()), (Some(links[0]), None));
     kit.replies(links[0], 4, 2, true, "answer");
     follows!(kit, ["l1 c2 m1 reply r3 \"answer\""]);
     kit.bus.link_ready(links[0]);

@@ -68,6 +68,8 @@ pub(super) struct Common {
     outbox: VecDeque<Output>,
     /// Links that hold notably more or less than the embedder was told.
     reweighed: BTreeSet<LinkId>,
+    /// Links that a call has found no room on, and the embedder was not told.
+    pub(super) crowded: BTreeSet<LinkId>,
     /// Links with a call to make; each has one call per turn.
     pub(super) turns: VecDeque<LinkId>,
     /// Links that may have room for a call that waits for it.
@@ -100,6 +102,7 @@ impl Common {
             ticket_ids: Sequence::default(),
             outbox: VecDeque::new(),
             reweighed: BTreeSet::new(),
+            crowded: BTreeSet::new(),
             turns: VecDeque::new(),
             openings: VecDeque::new(),
             deliveries: Sequence::default(),
@@ -319,6 +322,7 @@ impl Common {
         if self.links.get(&link).is_some_and(|entry| is_over(entry)) {
             self.links.remove(&link);
             self.reweighed.remove(&link);
+            self.crowded.remove(&link);
         }
     }
 }

@@ -321,6 +321,13 @@ impl Bus {
         self.common.next_reweighed()
     }
 
+    /// A link that a call waits for room on since [`link_ready`](Self::link_ready) was last said of it. For an
+    /// embedder that says so only of those that something waits for, and not each time when one has taken what was
+    /// told to it; others need not ask.
+    pub fn poll_crowded(&mut self) -> Option<LinkId> {
+        self.common.crowded.pop_first()
+    }
+
     /// When [`tick`](Self::tick) is due, as things are now.
     #[must_use]
     pub fn wake(&self) -> Wake {

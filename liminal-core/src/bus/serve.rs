@@ -336,6 +336,7 @@ impl Common {
         }
         if let Some(serving) = &mut entry.serving {
             serving.make_room();
+            self.crowded.remove(&link);
             if serving.takes_turn() {
                 self.openings.push_back(link);
             }
@@ -355,6 +356,7 @@ impl Common {
         } else {
             serving.parked.push_back(key);
         }
+        self.crowded.insert(link);
     }
 
     /// There may be room on a link for what waits for it.
