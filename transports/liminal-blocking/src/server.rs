@@ -13,9 +13,9 @@ use liminal_core::participant::AsyncFactory;
 use liminal_core::{CrashPolicy, Factory, RegisterError, Subject};
 use liminal_driver::client::{link_error, wake_at};
 use liminal_driver::error::BindError;
-use liminal_driver::server::{Host, Hub, Kind, Peer, Pool, ServerLink, Spawn, Task, TurnedAway};
+use liminal_driver::server::{Host, Hub, Kind, Peer, Pool, ServerLink, Spawn, Task, TurnedAway, Waits};
 use liminal_driver::{Address, ServerOptions, with_scratch};
-use liminal_proto::{self as proto, Connection, Wants};
+use liminal_proto::Connection;
 
 use crate::listener::{Listener, interrupt_accept};
 use crate::park::{park_until, waker};
@@ -279,51 +279,41 @@ fn drain(socket: &Socket) {
 
 fn serve(hub: &Arc<Hub>, link: &Arc<ServerLink>, socket: &Socket) {
     let mut buffer = [0; OWN_BUFFER];
-    let (mut wants, mut now) = link.advance(hub, |_, _| ());
-    while !wants.finished {
-        if wants.read {
-            let room = link.input_room().min(OWN_BUFFER);
-            let read = socket.read(buffer.get_mut(..room).unwrap_or_default(), wants.wake.time_from(now));
+    let mut waits = link.advance(hub, |_, _| ());
+    while !waits.wants.finished {
+        if waits.wants.read {
+            let limit = waits.wants.wake.time_from(waits.now);
+            let read = socket.read(buffer.get_mut(..waits.room.min(OWN_BUFFER)).unwrap_or_default(), limit);
             let more = matches!(read, Ok(Some(OWN_BUFFER)));
-            (wants, now) = deliver(hub, link, &buffer, read);
+            waits = deliver(hub, link, &buffer, read);
             if more {
-                (wants, now) = read_on(hub, link, socket, (wants, now));
+                waits = read_on(hub, link, socket, waits);
             }
         } else {
-            park_until(wake_at(&wants, hub.clock()));
-            (wants, now) = link.advance(hub, |_, _| ());
+            park_until(wake_at(&waits.wants, hub.clock()));
+            waits = link.advance(hub, |_, _| ());
         }
     }
 }
 
 /// There is more where that came from: read it in larger pieces, while it lasts.
-fn read_on(
-    hub: &Arc<Hub>,
-    link: &Arc<ServerLink>,
-    socket: &Socket,
-    (mut wants, mut now): (Wants, proto::Instant),
-) -> (Wants, proto::Instant) {
+fn read_on(hub: &Arc<Hub>, link: &Arc<ServerLink>, socket: &Socket, mut waits: Waits) -> Waits {
     with_scratch(|scratch| {
-        while wants.read {
-            let room = link.input_room().min(scratch.len());
+        while waits.wants.read {
+            let room = waits.room.min(scratch.len());
             let read = socket.read_now(scratch.get_mut(..room).unwrap_or_default());
             let read = match read {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (wants, now),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
                 read => read.map(Some),
             };
-            (wants, now) = deliver(hub, link, scratch, read);
+            waits = deliver(hub, link, scratch, read);
         }
-        (wants, now)
+        waits
     })
 }
 
-fn deliver(
-    hub: &Arc<Hub>,
-    link: &Arc<ServerLink>,
-    buffer: &[u8],
-    read: io::Result<Option<usize>>,
-) -> (Wants, proto::Instant) {
+fn deliver(hub: &Arc<Hub>, link: &Arc<ServerLink>, buffer: &[u8], read: io::Result<Option<usize>>) -> Waits {
     link.advance(hub, |connection, now| match read {
         Ok(None) => {}
         Ok(Some(0)) => connection.eof(now),

@@ -14,7 +14,7 @@ use async_executor::Executor;
 use futures_lite::{AsyncWriteExt as _, FutureExt as _};
 use liminal_core::participant::AsyncFactory;
 use liminal_core::{CrashPolicy, Factory, RegisterError, Subject};
-use liminal_proto::{Connection, Wants};
+use liminal_proto::Connection;
 
 use super::connect::Halves;
 use super::link::{ReadHalf, WriteHalf};
@@ -22,7 +22,7 @@ use super::sleep::{Alarm, Sleeper};
 use crate::client::{link_error, wake_at};
 use crate::server::{
     Admitted, Connected, Host, Hub, Kind, Peer, Pool, ServerLink, ServerOptions, Spawn, Task, TryWrite,
-    TurnedAway,
+    TurnedAway, Waits,
 };
 use crate::{Address, with_scratch};
 
@@ -309,7 +309,7 @@ async fn serve((read, write): Halves, admitted: Admitted, hub: Arc<Hub>, sleeper
     let connected =
         hub.connect(|id| ServerLink::new(id, admitted, hub.memory(), connection, writer, Waker::noop()));
     let alarm = Alarm::new(Arc::clone(&sleeper));
-    let mut serving = Serving { connected, read, alarm, wants: None };
+    let mut serving = Serving { connected, read, alarm, waits: None };
     poll_fn(|cx| serving.poll(cx)).await;
     serving.say_goodbye(&*sleeper).await;
 }
@@ -319,38 +319,38 @@ struct Serving {
     connected: Connected,
     read: ReadHalf,
     alarm: Alarm,
-    /// What the connection wanted last.
-    wants: Option<Wants>,
+    /// What the connection waited for last.
+    waits: Option<Waits>,
 }
 
 impl Serving {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (hub, link) = (self.connected.hub(), self.connected.link());
         let look = link.watch(cx.waker());
-        let mut wants = match self.wants {
-            Some(wants) if !look => wants,
-            _ => link.advance(hub, |_, _| ()).0,
+        let mut waits = match self.waits {
+            Some(waits) if !look => waits,
+            _ => link.advance(hub, |_, _| ()),
         };
         for _ in 0..READS_MAX {
-            if wants.finished {
+            if waits.wants.finished {
                 return Poll::Ready(());
             }
-            match self.step(cx, wants) {
-                Poll::Ready(changed) => wants = changed,
+            match self.step(cx, waits) {
+                Poll::Ready(changed) => waits = changed,
                 Poll::Pending => {
-                    self.wants = Some(wants);
+                    self.waits = Some(waits);
                     return Poll::Pending;
                 }
             }
         }
-        self.wants = Some(wants);
+        self.waits = Some(waits);
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    fn step(&mut self, cx: &mut Context<'_>, wants: Wants) -> Poll<Wants> {
+    fn step(&mut self, cx: &mut Context<'_>, waits: Waits) -> Poll<Waits> {
         let Self { connected, read, alarm, .. } = self;
-        let (hub, link) = (connected.hub(), connected.link());
+        let (hub, link, wants) = (connected.hub(), connected.link(), waits.wants);
         let wake = wake_at(&wants, hub.clock());
         alarm.is_for(wants.wake);
         if wake.is_none() {
@@ -358,30 +358,25 @@ impl Serving {
             alarm.disarm();
         }
         if alarm.poll(cx, wake).is_ready() {
-            return Poll::Ready(link.advance(hub, |_, _| ()).0);
+            return Poll::Ready(link.advance(hub, |_, _| ()));
         }
         if !wants.read {
             return Poll::Pending;
         }
-        let room = link.input_room();
         with_scratch(|scratch| {
-            let room = room.min(scratch.len());
+            let room = waits.room.min(scratch.len());
             let space = scratch.get_mut(..room).unwrap_or_default();
             let Poll::Ready(result) = read.as_mut().poll_read(cx, space) else { return Poll::Pending };
-            Poll::Ready(match result {
-                Ok(0) => link.advance(hub, |connection, now| connection.eof(now)).0,
+            if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
+                return Poll::Ready(waits);
+            }
+            Poll::Ready(link.advance(hub, |connection, now| match result {
+                Ok(0) => connection.eof(now),
                 Ok(n) => {
-                    let bytes = scratch.get(..n).unwrap_or_default();
-                    link.advance(hub, |connection, now| {
-                        connection.receive(now, bytes);
-                    })
-                    .0
+                    connection.receive(now, scratch.get(..n).unwrap_or_default());
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => wants,
-                Err(error) => {
-                    link.advance(hub, |connection, now| connection.link_lost(now, link_error(&error))).0
-                }
-            })
+                Err(error) => connection.link_lost(now, link_error(&error)),
+            }))
         })
     }
 

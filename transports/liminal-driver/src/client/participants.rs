@@ -12,7 +12,8 @@ use crate::Clock;
 use crate::asynchronous::Sleeper;
 use crate::error::ServeError;
 use crate::server::{
-    AdmissionOptions, Connected, Hub, Kind, Monitoring, Outlet, Pool, ServerOptions, Spawn, StopOptions,
+    AdmissionOptions, Connected, Flushed, Hub, Kind, Monitoring, Outlet, Pool, ServerOptions, Spawn,
+    StopOptions,
 };
 
 /// A client behind the lock of its transport.
@@ -199,13 +200,13 @@ impl Outlet for ClientOutlet {
         self.outbox().push(command)
     }
 
-    fn flush(&self, now: Instant, held_max: usize) -> bool {
-        let Some(client) = self.client.upgrade() else { return false };
-        let mut changed = false;
+    fn flush(&self, now: Instant, held_max: usize) -> Flushed {
+        let mut flushed = Flushed::default();
+        let Some(client) = self.client.upgrade() else { return flushed };
         loop {
             let mut queued = 0;
             client.act(&mut |client| {
-                changed |= self.apply(client, now, held_max);
+                flushed.changed |= self.apply(client, now, held_max);
                 queued = client.connection.output_len();
             });
             let mut goes_on = false;
@@ -213,7 +214,7 @@ impl Outlet for ClientOutlet {
                 client.with(&mut |client| goes_on = client.connection.output_len() < queued);
             }
             if !goes_on {
-                return changed;
+                return flushed;
             }
         }
     }

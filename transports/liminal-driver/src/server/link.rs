@@ -1,7 +1,7 @@
 //! One connection of a server, as its own thread or task and everybody who has something for it share it.
 
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -11,7 +11,8 @@ use liminal_proto::{CloseReason, Connection, ConversationId, Event, Instant, Lin
 
 use smallvec::SmallVec;
 
-use super::{Admitted, Hub, MemoryAccount, MemoryBudget, Outlet, Peer};
+use super::writer::{TryWrite, Writer};
+use super::{Admitted, Flushed, Hub, MemoryAccount, MemoryBudget, Outlet, Peer};
 use crate::unsent::Unsent;
 
 /// Events handed to the bus at once. The bus is locked once for all of them, and the links that they
@@ -20,30 +21,6 @@ const EVENTS_MAX: usize = 64;
 
 /// What is handed over at once is mostly one message.
 type Events = SmallVec<[Event; 1]>;
-
-/// The half of a stream that is written, without ever waiting.
-pub trait TryWrite: Send {
-    /// Writes what the stream takes at once. `Pending`: `waker` is woken when it takes more.
-    fn try_write(&mut self, slices: &[IoSlice<'_>], waker: &Waker) -> Poll<io::Result<usize>>;
-
-    /// Something is to be written that nobody is about to write. Wakes the reader, who does it then; a transport
-    /// whose reader cannot be woken has somebody else do it.
-    fn put_off(&mut self, reader: &Waker) {
-        reader.wake_by_ref();
-    }
-
-    /// The stream takes no more. Wakes the reader, who then minds how long that lasts; a transport whose
-    /// writer minds that by itself leaves the reader alone.
-    fn blocked(&mut self, reader: &Waker) {
-        reader.wake_by_ref();
-    }
-
-    /// The connection is over: ends a read that waits, where waking the reader does not.
-    fn interrupt(&mut self) {}
-
-    /// Closes this half.
-    fn try_close(&mut self, waker: &Waker) -> Poll<io::Result<()>>;
-}
 
 /// One connection of a server.
 pub struct ServerLink {
@@ -57,8 +34,8 @@ pub struct ServerLink {
     outbox: Mutex<Outbox>,
     /// Whether something was put into the outbox since it was last emptied, or what waited there has credit.
     said: AtomicBool,
-    /// Whether the bus has given its participants something that it does not know to be taken.
-    given: AtomicBool,
+    /// Whether the bus waits until what it has said is taken. Set while the outbox is locked.
+    awaited: AtomicBool,
     /// Whether the bus has told it, as one that looks on, something that it does not know to be written.
     looked_on: AtomicBool,
     /// Whether that was written, or nearly all of it, and the bus does not know.
@@ -93,6 +70,17 @@ struct State {
     attention: bool,
 }
 
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// What it wants.
+    pub wants: Wants,
+    /// How many bytes of input it has room for.
+    pub room: usize,
+    /// What time it is.
+    pub now: Instant,
+}
+
 impl ServerLink {
     /// A new connection, which draws on `memory` with the others. `waker` is woken when it must be looked at.
     #[must_use]
@@ -118,7 +106,7 @@ impl ServerLink {
             over: false,
             attention: true,
         };
-        let [said, given, looked_on, drained, full] = [false; 5].map(AtomicBool::new);
+        let [said, awaited, looked_on, drained, full] = [false; 5].map(AtomicBool::new);
         let memory = memory.account(id);
         Arc::new(Self {
             id,
@@ -127,7 +115,7 @@ impl ServerLink {
             state: Mutex::new(state),
             outbox: Mutex::default(),
             said,
-            given,
+            awaited,
             looked_on,
             drained,
             full,
@@ -144,22 +132,18 @@ impl ServerLink {
     }
 
     /// Does something to the connection, hands what happened to the bus, writes what came of it, and
-    /// says what the connection waits for, and what time it is.
-    pub fn advance(
-        self: &Arc<Self>,
-        hub: &Arc<Hub>,
-        step: impl FnOnce(&mut Connection, Instant),
-    ) -> (Wants, Instant) {
+    /// says what the connection waits for.
+    pub fn advance(self: &Arc<Self>, hub: &Arc<Hub>, step: impl FnOnce(&mut Connection, Instant)) -> Waits {
         let mut step = Some(step);
         let mut flushed = false;
         // What was put off is as good as that.
         let mut credited = self.drained.load(Ordering::Acquire);
         let mut now = hub.clock().now();
         loop {
-            let (events, wants) = self.poll(now, step.take(), &mut credited);
-            match wants {
-                Some(wants) if events.is_empty() && !credited && (flushed || !wants.write) => {
-                    return (wants, now);
+            let (events, waits) = self.poll(now, step.take(), &mut credited);
+            match waits {
+                Some(waits) if events.is_empty() && !credited && (flushed || !waits.wants.write) => {
+                    return waits;
                 }
                 _ if events.is_empty() => {
                     // Writing may end a pause, and what it finds may end the connection: look again.
@@ -177,7 +161,7 @@ impl ServerLink {
         now: Instant,
         step: Option<impl FnOnce(&mut Connection, Instant)>,
         credited: &mut bool,
-    ) -> (Events, Option<Wants>) {
+    ) -> (Events, Option<Waits>) {
         let mut state = self.lock();
         if let Some(step) = step {
             step(&mut state.connection, now);
@@ -203,13 +187,13 @@ impl ServerLink {
             wants.read &= !state.withheld;
         }
         state.stands = wants.is_some_and(|wants| !wants.read);
-        let withheld = state.withheld;
+        let (withheld, room) = (state.withheld, state.connection.input_room());
         drop(state);
         if withheld {
             self.memory.log();
         }
         events.iter().for_each(|event| self.note(event));
-        (events, wants)
+        (events, wants.map(|wants| Waits { wants, room, now }))
     }
 
     /// The peer has given credit. Says whether something waited for it.
@@ -225,12 +209,6 @@ impl ServerLink {
     /// Who is at its other end.
     pub(super) const fn peer(&self) -> &Peer {
         self.admitted.peer()
-    }
-
-    /// How many bytes of input the connection has room for.
-    #[must_use]
-    pub fn input_room(&self) -> usize {
-        self.lock().connection.input_room()
     }
 
     /// Closes the half that is written.
@@ -255,11 +233,12 @@ impl ServerLink {
     /// `held_max` bytes.
     fn apply(&self, state: &mut State, now: Instant, held_max: usize, full: &mut Full) -> bool {
         // Whoever pushes into an empty outbox flushes, so nothing is missed by not looking.
-        if !self.said.swap(false, Ordering::AcqRel) && !full.link {
+        if !self.said.load(Ordering::Acquire) && !full.link {
             return false;
         }
         let phase = state.connection.phase();
         let mut outbox = self.outbox();
+        self.said.store(false, Ordering::Release);
         let some = outbox.apply(now, &mut state.connection);
         full.link = outbox.is_held();
         full.conversations |= outbox.has_changes();
@@ -307,9 +286,6 @@ impl Outlet for ServerLink {
     }
 
     fn push(&self, command: Command) -> bool {
-        if matches!(command, Command::Deliver(_)) {
-            self.given.store(true, Ordering::Release);
-        }
         let mut outbox = self.outbox();
         if command.is_looked_on() {
             self.looked_on.store(true, Ordering::Release);
@@ -318,7 +294,7 @@ impl Outlet for ServerLink {
         outbox.push(command)
     }
 
-    fn flush(&self, now: Instant, held_max: usize) -> bool {
+    fn flush(&self, now: Instant, held_max: usize) -> Flushed {
         let mut state = self.lock();
         let mut full = Full { link: self.is_full(), conversations: false };
         let mut moved = false;
@@ -360,7 +336,11 @@ impl Outlet for ServerLink {
             self.drained.store(true, Ordering::Release);
         }
         state.tell_if_over();
-        self.full.swap(full.link, Ordering::AcqRel) != full.link || full.conversations
+        Flushed {
+            changed: self.full.swap(full.link, Ordering::AcqRel) != full.link || full.conversations,
+            taken: take(&self.awaited),
+            drained: take(&self.drained),
+        }
     }
 
     fn is_full(&self) -> bool {
@@ -371,12 +351,11 @@ impl Outlet for ServerLink {
         self.outbox().take_changes()
     }
 
-    fn takes_given(&self) -> bool {
-        self.given.load(Ordering::Relaxed) && self.given.swap(false, Ordering::AcqRel)
-    }
-
-    fn takes_drained(&self) -> bool {
-        self.drained.load(Ordering::Relaxed) && self.drained.swap(false, Ordering::AcqRel)
+    fn has_taken_all(&self) -> bool {
+        let _outbox = self.outbox();
+        let awaited = self.said.load(Ordering::Acquire);
+        self.awaited.store(awaited, Ordering::Release);
+        !awaited
     }
 
     fn put_off(&self) {
@@ -401,6 +380,11 @@ impl Outlet for ServerLink {
     fn stalls(&self, now: std::time::Instant) -> bool {
         self.admitted.stalls(now)
     }
+}
+
+/// Whether it is set, and not any more.
+fn take(flag: &AtomicBool) -> bool {
+    flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::AcqRel)
 }
 
 impl State {
@@ -468,24 +452,6 @@ struct Full {
     link: bool,
     /// Conversations have become full, or are so no more.
     conversations: bool,
-}
-
-/// The turn to write: the half to write to, and who is woken when it takes more.
-struct Writer {
-    half: Box<dyn TryWrite>,
-    waker: Waker,
-}
-
-impl Writer {
-    fn write(&mut self, unsent: &Unsent) -> Poll<io::Result<usize>> {
-        loop {
-            match unsent.write_with(|slices| self.half.try_write(slices, &self.waker)) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                written => return written,
-            }
-        }
-    }
 }
 
 impl fmt::Debug for ServerLink {

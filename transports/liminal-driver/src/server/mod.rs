@@ -16,6 +16,7 @@ mod pool;
 mod recording;
 mod sync_host;
 mod task_host;
+mod writer;
 
 use std::time::Duration;
 
@@ -23,14 +24,15 @@ pub use admission::{Admission, AdmissionOptions, Admitted, NoRoom, Peer, TurnedA
 pub use hosted::{Answers, Host, Hosted};
 pub use hub::{Connected, Hub, Returned, Spawn, Task};
 pub use kind::Kind;
-pub use link::{ServerLink, TryWrite};
+pub use link::{ServerLink, Waits};
 pub use memory::MemoryBudget;
 pub use monitoring::Monitoring;
 
 use crate::Recorder;
 use memory::MemoryAccount;
-pub(crate) use outlet::Outlet;
+pub(crate) use outlet::{Flushed, Outlet};
 pub use pool::{Job, Pool, PoolSeat};
+pub use writer::TryWrite;
 
 /// How a server treats its connections and its participants.
 #[derive(Clone, Debug)]

@@ -15,9 +15,8 @@ pub(crate) trait Outlet: Send + Sync {
     fn push(&self, command: Command) -> bool;
 
     /// Says what there is to say, as far as there is room, and writes as far as the stream takes it. Of what
-    /// finds no room or no credit there may be `held_max` bytes. Says whether [`is_full`](Self::is_full) has changed,
-    /// or there are [changes](Self::take_changes) of conversations.
-    fn flush(&self, now: Instant, held_max: usize) -> bool;
+    /// finds no room or no credit there may be `held_max` bytes.
+    fn flush(&self, now: Instant, held_max: usize) -> Flushed;
 
     /// Whether something that was said finds no room.
     fn is_full(&self) -> bool;
@@ -26,16 +25,10 @@ pub(crate) trait Outlet: Send + Sync {
     /// more. Called while the bus is locked.
     fn take_changes(&self) -> Vec<(ConversationId, bool)>;
 
-    /// Whether participants of this link were given something since this was asked last: the bus gives them more
-    /// when it knows that this was taken.
-    fn takes_given(&self) -> bool {
-        false
-    }
-
-    /// Whether what this link was told as one that looks on was written, or nearly all of it, since this was asked
-    /// last: the bus tells it more when it knows.
-    fn takes_drained(&self) -> bool {
-        false
+    /// Whether it has taken all that was said. If not, [`flush`](Self::flush) tells when it has. Called while the bus
+    /// is locked.
+    fn has_taken_all(&self) -> bool {
+        true
     }
 
     /// What else it may be told as one that looks on is for its own thread or task to write.
@@ -51,4 +44,16 @@ pub(crate) trait Outlet: Send + Sync {
     fn stalls(&self, _now: time::Instant) -> bool {
         false
     }
+}
+
+/// What has come of flushing a link that the bus must know.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Flushed {
+    /// [`Outlet::is_full`] has changed, or there are [changes](Outlet::take_changes) of conversations.
+    pub(crate) changed: bool,
+    /// What was said is taken, and the bus [waits](Outlet::has_taken_all) for that.
+    pub(crate) taken: bool,
+    /// What the link was told as one that looks on was written, or nearly all of it: the bus tells it more when it
+    /// knows.
+    pub(crate) drained: bool,
 }

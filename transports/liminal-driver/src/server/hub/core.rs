@@ -151,7 +151,7 @@ impl Core {
         }
         while round.run.is_none() {
             let next = self.bus.poll();
-            if self.on_next(next, round) {
+            if self.on_next(next, round) && !self.make_room() {
                 break;
             }
         }
@@ -161,6 +161,18 @@ impl Core {
             }
         }
         self.arm();
+    }
+
+    /// Links that calls wait for have room if they have taken what they were given. Says whether one has.
+    fn make_room(&mut self) -> bool {
+        let mut any = false;
+        while let Some(link) = self.bus.poll_crowded() {
+            if self.links.get(&link).is_some_and(|entry| !entry.is_full() && entry.has_taken_all()) {
+                self.bus.link_ready(link);
+                any = true;
+            }
+        }
+        any
     }
 
     /// Does what the bus wants done. Says whether it waits.

@@ -440,10 +440,9 @@ impl Hub {
 
     #[inline(never)]
     fn write(&self, link: &dyn Outlet, round: &mut Round) {
-        let changed = link.flush(round.now, self.options.held_reply_bytes_max);
-        let given = link.takes_given();
-        let drained = link.takes_drained() && round.lets_have_more(link);
-        if given || drained || changed {
+        let flushed = link.flush(round.now, self.options.held_reply_bytes_max);
+        let drained = flushed.drained && round.lets_have_more(link);
+        if flushed.taken || drained || flushed.changed {
             let mut core = self.lock();
             if drained {
                 core.bus.link_drained(link.id());
