@@ -1,8 +1,8 @@
 //! The driver of a connection: reads while nobody waits, writes what no caller could, watches the clock.
 
 use std::fmt;
-use std::future::{Future, pending, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ use liminal_proto::{CloseReason, LinkError};
 use super::connect::Dialer;
 use super::handle::until;
 use super::link::{Found, Link, READS_MAX, Watch};
-use super::server::ring;
-use super::sleep::{Alarm, Sleep};
+use super::minding::Minding;
+use super::sleep::Sleep;
 use crate::client::{Client, Line, Look, ToOffer};
 
 /// How long the driver leaves the turn to read to handles after one of them had it: a program that asks
@@ -46,12 +46,6 @@ pub struct Driver {
     executor: Arc<Executor<'static>>,
     /// What participants need of it, once there are any.
     minding: Option<Minding>,
-}
-
-struct Minding {
-    /// Runs the tasks, for as long as it is polled.
-    tasks: Pin<Box<dyn Future<Output = ()> + Send>>,
-    alarm: Alarm,
 }
 
 impl Driver {
@@ -128,12 +122,14 @@ impl Driver {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.mind_participants(cx);
+        if self.is_finished(cx) {
+            return self.link.poll_close(cx);
+        }
         for _ in 0..READS_MAX {
-            if self.is_finished(cx) {
-                return self.link.poll_close(cx);
-            }
-            if self.step(cx).is_pending() {
-                return Poll::Pending;
+            match self.step(cx) {
+                Found::Moved => {}
+                Found::Idle => return Poll::Pending,
+                Found::Finished => return self.link.poll_close(cx),
             }
         }
         cx.waker().wake_by_ref();
@@ -145,26 +141,18 @@ impl Driver {
         if !state.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
             state.driver = Some(cx.waker().clone());
         }
-        let wants = state.client.take_events();
+        let wants = state.client.deliver();
         if !wants.write && !state.has_unsent() {
             return wants.finished;
         }
-        drop(state);
-        self.link.flush(None);
-        self.link.lock().client.take_events().finished
+        self.link.flush_from(state, None).client.deliver().finished
     }
 
     /// Does for participants what is due: runs their tasks, tells them the time and what has arrived.
-    fn mind_participants(&mut self, cx: &mut Context<'_>) {
+    fn mind_participants(&mut self, cx: &Context<'_>) {
         let Some(participants) = self.link.participants() else { return };
-        let minding = self.minding.get_or_insert_with(|| {
-            let executor = Arc::clone(&self.executor);
-            let tasks = Box::pin(async move { executor.run(pending()).await });
-            Minding { tasks, alarm: Alarm::new(Arc::clone(&self.link.sleeper)) }
-        });
-        // It has no end.
-        let _ = minding.tasks.as_mut().poll(cx);
-        ring(&mut minding.alarm, participants.hub(), cx);
+        let minding = self.minding.get_or_insert_with(|| Minding::new(&self.executor, &self.link.sleeper));
+        minding.mind(participants.hub(), cx);
         self.link.attend();
     }
 
@@ -179,7 +167,7 @@ impl Driver {
         left.or(late).await;
     }
 
-    fn step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn step(&mut self, cx: &mut Context<'_>) -> Found {
         let mut state = self.link.lock();
         if state.watch == Watch::Lingering {
             drop(state);
@@ -188,34 +176,31 @@ impl Driver {
         let Some(mut reader) = state.read_as_driver() else {
             // A caller is in the middle of reading.
             state.watch = Watch::Lingering;
-            return Poll::Ready(());
+            return Found::Moved;
         };
         drop(state);
         let found = self.link.read(&mut reader, cx);
         self.link.lock().put_back(reader);
-        match found {
-            Found::Moved => Poll::Ready(()),
-            Found::Idle => Poll::Pending,
-        }
+        found
     }
 
     /// Leaves the turn to callers while they read again and again, and takes it from one that has it and
     /// does not read: its reply takes long, or it is kept and not polled.
-    fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn linger(&mut self, cx: &mut Context<'_>) -> Found {
         let link = &self.link;
         let linger = self.linger.get_or_insert_with(|| {
             self.turns = link.lock().turns;
             link.sleeper.sleep_until(Instant::now() + LINGER)
         });
         if linger.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
+            return Found::Idle;
         }
         self.linger = None;
         let mut state = self.link.lock();
         if state.turns == self.turns {
             state.watch = Watch::Reading;
         }
-        Poll::Ready(())
+        Found::Moved
     }
 }
 

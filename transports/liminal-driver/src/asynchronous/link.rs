@@ -91,6 +91,8 @@ pub(crate) enum Found {
     Moved,
     /// Nothing now; the waker is registered.
     Idle,
+    /// The connection has ended, and everything was written.
+    Finished,
 }
 
 /// Reads in a row before the other tasks of the executor get their turn.
@@ -203,7 +205,7 @@ impl Link {
     }
 
     /// The same by who holds the state, and holds it again afterwards.
-    fn flush_from<'a>(
+    pub(crate) fn flush_from<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
         caller: Option<&Waker>,
@@ -240,39 +242,44 @@ impl Link {
     pub(crate) fn read(&self, reader: &mut Reader, cx: &mut Context<'_>) -> Found {
         let (wants, wake, alone) = {
             let mut state = self.lock();
-            let wants = state.client.take_events();
+            let wants = state.client.deliver();
             let wake = wake_at(&wants, state.client.clock());
             state.read_by(cx.waker(), wake);
             state.paused = !wants.read;
             (wants, wake, state.driver.is_none() && (wants.write || state.has_unsent()))
         };
+        if wants.finished {
+            return Found::Finished;
+        }
         if alone {
             // Without a driver whoever reads writes on, too.
             self.flush(Some(cx.waker()));
         }
-        reader.alarm.is_for(wants.wake);
-        if reader.alarm.poll(cx, wake).is_ready() {
-            self.lock().client.take_events();
-            self.flush(Some(cx.waker()));
+        if wants.read && self.read_what_is_there(&mut reader.half, cx) {
             return Found::Moved;
         }
-        if !wants.read {
+        // Only now, because what is read is told the time as well.
+        reader.alarm.is_for(wants.wake);
+        if reader.alarm.poll(cx, wake).is_pending() {
             return Found::Idle;
         }
+        self.lock().client.take_events();
+        self.flush(Some(cx.waker()));
+        Found::Moved
+    }
+
+    /// Says whether there was anything.
+    fn read_what_is_there(&self, half: &mut ReadHalf, cx: &mut Context<'_>) -> bool {
         let read = with_scratch(|scratch| {
-            let read = reader.half.as_mut().poll_read(cx, scratch);
+            let read = half.as_mut().poll_read(cx, scratch);
             read.map(|read| self.deliver(scratch, read))
         });
-        match read {
-            Poll::Pending => Found::Idle,
-            Poll::Ready(wants) => {
-                if wants.write {
-                    self.flush(Some(cx.waker()));
-                }
-                self.attend();
-                Found::Moved
-            }
+        let Poll::Ready(wants) = read else { return false };
+        if wants.write {
+            self.flush(Some(cx.waker()));
         }
+        self.attend();
+        true
     }
 
     fn deliver(&self, scratch: &[u8], read: io::Result<usize>) -> Wants {
@@ -423,7 +430,7 @@ impl State {
         if self.reading.is_none() {
             return;
         }
-        let wants = self.client.take_events();
+        let wants = self.client.deliver();
         let wake = wake_at(&wants, self.client.clock());
         if let (Some(wake), Some((alarm, waker))) = (wake, &self.reading)
             && alarm.is_none_or(|alarm| wake < alarm)
@@ -504,7 +511,7 @@ impl<T, F: FnMut(&mut Client) -> Option<T> + Unpin> Future for Waiting<'_, F> {
             let found = this.link.read(&mut reader, cx);
             state = this.link.lock();
             state.put_back(reader);
-            if matches!(found, Found::Idle) {
+            if !matches!(found, Found::Moved) {
                 // Only now, because who reads would wake itself with everything that it reads, and its
                 // executor would poll it again for nothing.
                 let answer = (this.check)(&mut state.client);

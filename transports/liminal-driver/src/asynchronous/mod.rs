@@ -5,6 +5,7 @@ mod crew;
 mod driver;
 mod handle;
 mod link;
+mod minding;
 mod monitor;
 mod server;
 mod service;

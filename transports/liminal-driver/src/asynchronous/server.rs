@@ -349,7 +349,13 @@ impl Serving {
     }
 
     fn step(&mut self, cx: &mut Context<'_>, waits: Waits) -> Poll<Waits> {
-        let Self { connected, read, alarm, .. } = self;
+        if waits.wants.read
+            && let Poll::Ready(waits) = self.read(cx, waits)
+        {
+            return Poll::Ready(waits);
+        }
+        // Only now, because what is read is told the time as well.
+        let Self { connected, alarm, .. } = self;
         let (hub, link, wants) = (connected.hub(), connected.link(), waits.wants);
         let wake = wake_at(&wants, hub.clock());
         alarm.is_for(wants.wake);
@@ -357,16 +363,15 @@ impl Serving {
             // Nothing is due any more: who idles neither holds a timer nor wakes up.
             alarm.disarm();
         }
-        if alarm.poll(cx, wake).is_ready() {
-            return Poll::Ready(link.advance(hub, |_, _| ()));
-        }
-        if !wants.read {
-            return Poll::Pending;
-        }
+        alarm.poll(cx, wake).map(|()| link.advance(hub, |_, _| ()))
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, waits: Waits) -> Poll<Waits> {
+        let (hub, link) = (self.connected.hub(), self.connected.link());
         with_scratch(|scratch| {
             let room = waits.room.min(scratch.len());
             let space = scratch.get_mut(..room).unwrap_or_default();
-            let Poll::Ready(result) = read.as_mut().poll_read(cx, space) else { return Poll::Pending };
+            let Poll::Ready(result) = self.read.as_mut().poll_read(cx, space) else { return Poll::Pending };
             if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
                 return Poll::Ready(waits);
             }
