@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -43,6 +43,8 @@ pub(crate) struct State {
     /// When the alarm of whoever reads will ring, and how to wake it: for input, and when the alarm is
     /// too late.
     reading: Option<(Option<Instant>, Waker)>,
+    /// Whether whoever reads has read something, and looks again before it waits.
+    looks: bool,
     /// Whether reading waits for output to be written.
     paused: bool,
     /// The turn to write: whoever has something to send takes it.
@@ -106,6 +108,7 @@ impl Link {
             reader: Some(reader),
             turn: Turn::Free,
             reading: None,
+            looks: false,
             paused: false,
             writer: Some(write),
             again: false,
@@ -283,7 +286,9 @@ impl Link {
     }
 
     fn deliver(&self, scratch: &[u8], read: io::Result<usize>) -> Wants {
-        let client = &mut self.lock().client;
+        let mut state = self.lock();
+        state.looks = true;
+        let client = &mut state.client;
         match read {
             Ok(0) => client.eof(),
             Ok(n) => client.receive(scratch.get(..n).unwrap_or_default()),
@@ -304,15 +309,14 @@ impl Link {
 impl State {
     /// The turn to write, when it is free and there is something to write.
     fn take_writer(&mut self) -> Option<WriteHalf> {
-        let Some(half) = self.writer.take() else {
+        if self.writer.is_none() {
             self.again = true;
             return None;
-        };
+        }
         if self.unsent.is_empty() && !self.unsent.refill(&mut self.client.connection) {
-            self.writer = Some(half);
             return None;
         }
-        Some(half)
+        self.writer.take()
     }
 
     /// There is room again, for those who wait for it and perhaps for reading.
@@ -394,7 +398,7 @@ impl State {
 
     fn free_turn(&mut self) {
         self.turn = Turn::Free;
-        self.reading = None;
+        (self.reading, self.looks) = (None, false);
         if !self.client.pass_turn()
             && self.client.serves()
             && let Some(driver) = &self.driver
@@ -416,6 +420,7 @@ impl State {
 
     /// Notes who reads, and when its alarm will ring.
     fn read_by(&mut self, waker: &Waker, wake: Option<Instant>) {
+        self.looks = false;
         match &mut self.reading {
             Some((alarm, reader)) => {
                 *alarm = wake;
@@ -427,7 +432,7 @@ impl State {
 
     /// A new request may have to be ended earlier than whoever reads would wake up.
     fn hasten(&mut self) {
-        if self.reading.is_none() {
+        if self.looks || self.reading.is_none() {
             return;
         }
         let wants = self.client.deliver();
@@ -462,12 +467,24 @@ impl SharedClient for Link {
 fn write(half: &mut WriteHalf, unsent: &Unsent, waker: &Waker) -> Poll<io::Result<usize>> {
     let mut cx = Context::from_waker(waker);
     loop {
-        let written = unsent.write_with(|slices| half.as_mut().poll_write_vectored(&mut cx, slices));
-        match written {
+        match unsent.write_with(|slices| write_slices(half, slices, &mut cx)) {
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
             written => return written,
         }
+    }
+}
+
+/// Writes once.
+pub(super) fn write_slices(
+    half: &mut WriteHalf,
+    slices: &[IoSlice<'_>],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    match slices {
+        // The common case, which has a cheaper system call.
+        [slice] => half.as_mut().poll_write(cx, slice),
+        slices => half.as_mut().poll_write_vectored(cx, slices),
     }
 }
 

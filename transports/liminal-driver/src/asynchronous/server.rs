@@ -17,7 +17,7 @@ use liminal_core::{CrashPolicy, Factory, RegisterError, Subject};
 use liminal_proto::Connection;
 
 use super::connect::Halves;
-use super::link::{ReadHalf, WriteHalf};
+use super::link::{ReadHalf, WriteHalf, write_slices};
 use super::sleep::{Alarm, Sleeper};
 use crate::client::{link_error, wake_at};
 use crate::server::{
@@ -401,7 +401,7 @@ struct AsyncWriter(WriteHalf);
 
 impl TryWrite for AsyncWriter {
     fn try_write(&mut self, slices: &[IoSlice<'_>], waker: &Waker) -> Poll<io::Result<usize>> {
-        self.0.as_mut().poll_write_vectored(&mut Context::from_waker(waker), slices)
+        write_slices(&mut self.0, slices, &mut Context::from_waker(waker))
     }
 
     fn try_close(&mut self, waker: &Waker) -> Poll<io::Result<()>> {

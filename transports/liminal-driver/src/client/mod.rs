@@ -320,7 +320,7 @@ impl Client {
         if let Some(mailbox) = self.mailboxes.get_mut(&conversation) {
             change(mailbox);
             self.wake(Topic::Conversation(conversation));
-            if self.standing(conversation).is_err() {
+            if !self.waiters.is_empty() && self.standing(conversation).is_err() {
                 self.wake(Topic::Credit(conversation));
             }
         }

@@ -404,16 +404,15 @@ impl State {
 
     /// The turn to write, when it is free and there is something to write.
     fn take_writer(&mut self) -> Option<Writer> {
-        let Some(mut writer) = self.writer.take() else {
+        let Some(writer) = &mut self.writer else {
             self.again = true;
             return None;
         };
         if self.unsent.is_empty() && !self.unsent.refill(&mut self.connection) {
-            self.writer = Some(writer);
             return None;
         }
         writer.waker.clone_from(&self.waker);
-        Some(writer)
+        self.writer.take()
     }
 
     /// The stream takes no more.
