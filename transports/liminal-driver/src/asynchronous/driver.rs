@@ -122,9 +122,6 @@ impl Driver {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.mind_participants(cx);
-        if self.is_finished(cx) {
-            return self.link.poll_close(cx);
-        }
         for _ in 0..READS_MAX {
             match self.step(cx) {
                 Found::Moved => {}
@@ -134,18 +131,6 @@ impl Driver {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-
-    fn is_finished(&self, cx: &Context<'_>) -> bool {
-        let mut state = self.link.lock();
-        if !state.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
-            state.driver = Some(cx.waker().clone());
-        }
-        let wants = state.client.deliver();
-        if !wants.write && !state.has_unsent() {
-            return wants.finished;
-        }
-        self.link.flush_from(state, None).client.deliver().finished
     }
 
     /// Does for participants what is due: runs their tasks, tells them the time and what has arrived.
@@ -169,6 +154,7 @@ impl Driver {
 
     fn step(&mut self, cx: &mut Context<'_>) -> Found {
         let mut state = self.link.lock();
+        state.driven_by(cx.waker());
         if state.watch == Watch::Lingering {
             drop(state);
             return self.linger(cx);
@@ -188,6 +174,9 @@ impl Driver {
     /// does not read: its reply takes long, or it is kept and not polled.
     fn linger(&mut self, cx: &mut Context<'_>) -> Found {
         let link = &self.link;
+        if link.look(cx.waker()).1.finished {
+            return Found::Finished;
+        }
         let linger = self.linger.get_or_insert_with(|| {
             self.turns = link.lock().turns;
             link.sleeper.sleep_until(Instant::now() + LINGER)

@@ -13,9 +13,10 @@ use liminal_core::participant::AsyncFactory;
 use liminal_core::{Factory, Subject};
 use liminal_proto::{CloseReason, Content, ConversationId, MessageId, Pid, Reply, StreamId, Terms, Version};
 
-use super::link::{Link, Waiting};
+use super::link::Link;
 use super::monitor::{Monitor, Monitored, Watch};
 use super::service::Service;
+use super::waiting::Waiting;
 use crate::client::{Client, Connectivity, Line, Look, Reconnect, SharedClient, Topic};
 use crate::error::{
     AskError, AwaitCrashError, CloseError, Crash, Lost, MessageError, MonitorError, NeedsVersion2, OpenError,

@@ -2,7 +2,6 @@
 //! across a system call, and two turns, to read and to write, that whoever needs them takes.
 
 use std::fmt;
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -15,7 +14,8 @@ use liminal_proto::{Version, Wants};
 use super::connect::Halves;
 use super::crew::Crew;
 use super::sleep::{Alarm, Sleeper};
-use crate::client::{Client, Linked, Participants, SharedClient, Topic, Waiter, wake_at};
+use super::waiting::Waiting;
+use crate::client::{Client, Linked, Participants, SharedClient, Topic, wake_at};
 use crate::unsent::Unsent;
 use crate::with_scratch;
 
@@ -53,7 +53,7 @@ pub(crate) struct State {
     /// more since the last try, and said so to nobody but the one who found the turn taken.
     again: bool,
     unsent: Unsent,
-    pub(crate) driver: Option<Waker>,
+    driver: Option<Waker>,
     pub(crate) watch: Watch,
     /// How often a caller has read.
     pub(crate) turns: u64,
@@ -208,7 +208,7 @@ impl Link {
     }
 
     /// The same by who holds the state, and holds it again afterwards.
-    pub(crate) fn flush_from<'a>(
+    fn flush_from<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
         caller: Option<&Waker>,
@@ -241,23 +241,30 @@ impl Link {
         }
     }
 
+    /// What the connection wants, as of the time that it was told last, for the one who waits with this waker. Writes
+    /// first, if that is for this one to do: for the driver, or without one for whoever reads.
+    pub(crate) fn look(&self, waker: &Waker) -> (MutexGuard<'_, State>, Wants) {
+        let mut state = self.lock();
+        let wants = state.client.deliver();
+        let writes = state.driver.as_ref().is_none_or(|driver| driver.will_wake(waker));
+        if !writes || !(wants.write || state.has_unsent()) {
+            return (state, wants);
+        }
+        let mut state = self.flush_from(state, Some(waker));
+        let wants = state.client.deliver();
+        (state, wants)
+    }
+
     /// Reads once, and delivers what came: also to participants, before it is read again.
     pub(crate) fn read(&self, reader: &mut Reader, cx: &mut Context<'_>) -> Found {
-        let (wants, wake, alone) = {
-            let mut state = self.lock();
-            let wants = state.client.deliver();
-            let wake = wake_at(&wants, state.client.clock());
-            state.read_by(cx.waker(), wake);
-            state.paused = !wants.read;
-            (wants, wake, state.driver.is_none() && (wants.write || state.has_unsent()))
-        };
+        let (mut state, wants) = self.look(cx.waker());
         if wants.finished {
             return Found::Finished;
         }
-        if alone {
-            // Without a driver whoever reads writes on, too.
-            self.flush(Some(cx.waker()));
-        }
+        let wake = wake_at(&wants, state.client.clock());
+        state.read_by(cx.waker(), wake);
+        state.paused = !wants.read;
+        drop(state);
         if wants.read && self.read_what_is_there(&mut reader.half, cx) {
             return Found::Moved;
         }
@@ -335,7 +342,7 @@ impl State {
     }
 
     /// Whether something is on its way out, and nobody is writing it.
-    pub(crate) fn has_unsent(&self) -> bool {
+    fn has_unsent(&self) -> bool {
         !self.unsent.is_empty()
     }
 
@@ -347,7 +354,7 @@ impl State {
 
     /// The half that is read, for a caller that has the turn or may take it. `number` is its own, once it
     /// has had the turn.
-    fn read_as_caller(&mut self, number: &mut u64, waker: &Waker) -> Option<Reader> {
+    pub(super) fn read_as_caller(&mut self, number: &mut u64, waker: &Waker) -> Option<Reader> {
         let mine = self.turn == Turn::Caller(*number);
         if !mine && matches!(self.turn, Turn::Caller(_)) && !self.is_read_by(waker) {
             return None;
@@ -390,7 +397,7 @@ impl State {
 
     /// A caller goes away. Passes the turn on if the caller had it, or was the one that it was passed to:
     /// to somebody who waits; else the driver finds it.
-    fn leave(&mut self, number: u64) {
+    pub(super) fn leave(&mut self, number: u64) {
         if matches!(self.turn, Turn::Free) || self.turn == Turn::Caller(number) {
             self.free_turn();
         }
@@ -405,6 +412,13 @@ impl State {
         {
             self.watch = Watch::Reading;
             driver.wake_by_ref();
+        }
+    }
+
+    /// The driver waits with this waker.
+    pub(crate) fn driven_by(&mut self, waker: &Waker) {
+        if !self.driver.as_ref().is_some_and(|driver| driver.will_wake(waker)) {
+            self.driver = Some(waker.clone());
         }
     }
 
@@ -485,71 +499,6 @@ pub(super) fn write_slices(
         // The common case, which has a cheaper system call.
         [slice] => half.as_mut().poll_write(cx, slice),
         slices => half.as_mut().poll_write_vectored(cx, slices),
-    }
-}
-
-/// Waits until `check` has an answer, reading while the turn to read is free.
-pub(crate) struct Waiting<'a, F> {
-    link: &'a Link,
-    topic: Topic,
-    check: F,
-    waiter: Option<Waiter>,
-    /// Its number among those who have had the turn to read; 0 before that.
-    number: u64,
-}
-
-impl<'a, F> Waiting<'a, F> {
-    pub(crate) const fn new<T>(link: &'a Link, topic: Topic, check: F) -> Self
-    where
-        F: FnMut(&mut Client) -> Option<T>,
-    {
-        Self { link, topic, check, waiter: None, number: 0 }
-    }
-}
-
-impl<T, F: FnMut(&mut Client) -> Option<T> + Unpin> Future for Waiting<'_, F> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let this = &mut *self;
-        let mut state = this.link.lock();
-        if let Some(waiter) = this.waiter.take() {
-            state.client.stop_waiting(waiter);
-        }
-        for _ in 0..READS_MAX {
-            if let Some(answer) = (this.check)(&mut state.client) {
-                return Poll::Ready(answer);
-            }
-            let Some(mut reader) = state.read_as_caller(&mut this.number, cx.waker()) else {
-                this.waiter = Some(state.client.wait(None, this.topic, cx.waker()));
-                return Poll::Pending;
-            };
-            drop(state);
-            let found = this.link.read(&mut reader, cx);
-            state = this.link.lock();
-            state.put_back(reader);
-            if !matches!(found, Found::Moved) {
-                // Only now, because who reads would wake itself with everything that it reads, and its
-                // executor would poll it again for nothing.
-                let answer = (this.check)(&mut state.client);
-                if answer.is_none() {
-                    this.waiter = Some(state.client.wait(None, this.topic, cx.waker()));
-                }
-                return answer.map_or(Poll::Pending, Poll::Ready);
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
-
-impl<F> Drop for Waiting<'_, F> {
-    fn drop(&mut self) {
-        let mut state = self.link.lock();
-        if let Some(waiter) = self.waiter.take() {
-            state.client.stop_waiting(waiter);
-        }
-        state.leave(self.number);
     }
 }
 

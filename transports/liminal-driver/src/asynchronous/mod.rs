@@ -10,6 +10,7 @@ mod monitor;
 mod server;
 mod service;
 mod sleep;
+mod waiting;
 
 pub use connect::{Halves, connect, connect_over, connect_recorded, halves, split};
 pub use driver::Driver;

@@ -8,7 +8,8 @@ use liminal_core::Watched;
 use liminal_proto::{Notice, StreamId};
 
 use super::handle::{Owner, within};
-use super::link::{Link, Waiting};
+use super::link::Link;
+use super::waiting::Waiting;
 use crate::client::Topic;
 use crate::error::MonitorEnd;
 

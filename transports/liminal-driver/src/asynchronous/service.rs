@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::handle::{Owner, until};
-use super::link::Waiting;
+use super::waiting::Waiting;
 use crate::client::{OfferOn, Registration, ServiceId, Standing, Topic};
 use crate::error::ServiceEnd;
 
