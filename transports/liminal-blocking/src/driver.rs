@@ -91,7 +91,8 @@ impl Driver {
             let (state, woken) = link.keep_vigil(state, Vigil { reads, writes, until, lingers });
             if woken.by_input && reads {
                 // Whatever else there is to see to, it is seen to before more is read.
-                read = self.read(state, turns).filter(|_| !woken.by_other);
+                let is_all = |state: &State| !woken.by_other && !state.client.has_arrived();
+                read = self.read(state, turns).filter(|(state, _)| is_all(state));
             }
         }
     }

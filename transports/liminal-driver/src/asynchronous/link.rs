@@ -275,6 +275,7 @@ impl Link {
         }
         self.lock().client.take_events();
         self.flush(Some(cx.waker()));
+        self.attend();
         Found::Moved
     }
 
