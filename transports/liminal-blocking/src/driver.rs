@@ -1,9 +1,10 @@
 //! The driver of a connection: reads while nobody waits, and watches the clock.
 
 use std::sync::{Arc, MutexGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use liminal_driver::client::{Client, Line, Look, ToOffer, wake_at};
+use liminal_driver::client::{Client, Line, Look, ToOffer, Topic, wake_at};
 use liminal_driver::error::ServeError;
 use liminal_proto::{CloseReason, LinkError, Wants};
 
@@ -15,7 +16,7 @@ use crate::park::earlier;
 
 /// How long the driver leaves the turn to read to handles after one of them had it: a program that asks
 /// again and again then never switches threads for a reply, and one that stops is served after this. Where
-/// something is served it leaves the turn only while one of them waits.
+/// something is served it waits for the turn like a handle.
 const LINGER: Duration = Duration::from_millis(20);
 
 /// Keeps one connection alive while nobody waits for anything. Run it on a thread of its own.
@@ -24,8 +25,8 @@ const LINGER: Duration = Duration::from_millis(20);
 /// while somebody waits.
 ///
 /// What the client [serves](crate::Handle::serve) needs it: participants that are inline run where something is
-/// read, which is here while nobody waits, and it minds the time of all of them. When it is dropped, what is
-/// served is withdrawn.
+/// read, which is here while nobody else reads, and it minds the time of all of them, on a second thread that it
+/// starts for that. When it is dropped, what is served is withdrawn.
 ///
 /// A handle that is told to [reconnect](crate::Handle::reconnect) needs it, too: it is here that the server is dialled
 /// again. While it dials it does nothing else, which takes a handshake's time at most: 5 s unless configured.
@@ -64,6 +65,31 @@ impl Driver {
 
     /// Drives one connection to its end.
     fn drive(&self) {
+        while self.watch(Client::serves) {
+            self.read_and_watch();
+        }
+    }
+
+    /// The same while something is served: what arrives for participants is read like what a handle waits for, without
+    /// asking first whether there is anything, and somebody else watches.
+    fn read_and_watch(&self) {
+        let link = &*self.link;
+        let watch = || self.watch(|client| !client.serves());
+        thread::scope(|scope| {
+            let watching = thread::Builder::new().name("liminal-watch".into()).spawn_scoped(scope, watch);
+            if watching.is_err() {
+                watch();
+                return;
+            }
+            link.wait(Topic::Connection, Patience::forever(), |client, _| {
+                (client.ended().is_some() || !client.serves()).then_some(())
+            });
+            link.crew.bell.ring();
+        });
+    }
+
+    /// Watches one connection and reads while nobody else does, until something is so. False: it has ended.
+    fn watch(&self, is_so: impl Fn(&Client) -> bool) -> bool {
         let link = &*self.link;
         let mut turns = link.lock().turns;
         // When participants have something to do at the latest: if it is to be earlier, the bell rings.
@@ -77,7 +103,11 @@ impl Driver {
             });
             if wants.finished {
                 drop(state);
-                return link.shutdown();
+                link.shutdown();
+                return false;
+            }
+            if is_so(&state.client) {
+                return true;
             }
             if wants.write && !state.is_writing() && !state.has_rest() {
                 continue;

@@ -33,6 +33,8 @@ pub(crate) struct State {
     writing: bool,
     /// Whether the turn to read is taken.
     pub(crate) reading: bool,
+    /// Whether whoever reads tells participants what has arrived for them.
+    attending: bool,
     /// How often a handle has taken the turn to read.
     pub(crate) turns: u64,
     /// What the driver waits for, while it waits.
@@ -77,6 +79,7 @@ impl Link {
             unsent: Unsent::default(),
             writing: false,
             reading: false,
+            attending: false,
             turns: 0,
             vigil: None,
         };
@@ -162,11 +165,18 @@ impl Link {
 
     /// Wakes the driver, if it would look too late at what has changed.
     fn call_driver(&self, state: &mut State) {
+        // Who reads something looks afterwards at what has come of it.
+        if state.vigil.is_some() && !state.attending {
+            let wants = state.client.take_events();
+            self.call_driver_for(state, &wants, wants.write || state.has_rest());
+        }
+    }
+
+    /// The same for what the connection wants now. `unsent`: something is to be written, and nobody else is about to.
+    fn call_driver_for(&self, state: &State, wants: &Wants, unsent: bool) {
         let Some(vigil) = state.vigil else { return };
-        let wants = state.client.take_events();
-        let wake = wake_at(&wants, state.client.clock());
+        let wake = wake_at(wants, state.client.clock());
         let late = wake.is_some_and(|wake| vigil.until.is_none_or(|until| wake < until));
-        let unsent = wants.write || !state.unsent.is_empty();
         let unwritten = unsent && !vigil.writes && !state.writing;
         if late || unwritten || wants.finished || state.client.has_arrived() {
             self.crew.bell.ring();
@@ -323,9 +333,13 @@ impl Link {
         if !state.client.has_arrived() {
             return (state, wants);
         }
+        state.attending = true;
         drop(state);
         self.attend();
-        self.look(true)
+        let (mut state, wants) = self.look(true);
+        state.attending = false;
+        self.call_driver_for(&state, &wants, state.has_rest());
+        (state, wants)
     }
 
     /// The driver waits. Nobody rings for what it finds by itself.
