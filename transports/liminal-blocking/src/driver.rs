@@ -65,20 +65,20 @@ impl Driver {
 
     /// Drives one connection to its end.
     fn drive(&self) {
-        while self.watch(Client::serves) {
-            self.read_and_watch();
+        while self.drive_until(Client::serves) {
+            self.drive_serving();
         }
     }
 
     /// The same while something is served: what arrives for participants is read like what a handle waits for, without
-    /// asking first whether there is anything, and somebody else watches.
-    fn read_and_watch(&self) {
+    /// asking first whether there is anything, and a second thread does all else.
+    fn drive_serving(&self) {
         let link = &*self.link;
-        let watch = || self.watch(|client| !client.serves());
+        let all_else = || self.drive_until(|client| !client.serves());
         thread::scope(|scope| {
-            let watching = thread::Builder::new().name("liminal-watch".into()).spawn_scoped(scope, watch);
-            if watching.is_err() {
-                watch();
+            let builder = thread::Builder::new().name("liminal-driver".into());
+            if builder.spawn_scoped(scope, all_else).is_err() {
+                all_else();
                 return;
             }
             link.wait(Topic::Connection, Patience::forever(), |client, _| {
@@ -88,8 +88,8 @@ impl Driver {
         });
     }
 
-    /// Watches one connection and reads while nobody else does, until something is so. False: it has ended.
-    fn watch(&self, is_so: impl Fn(&Client) -> bool) -> bool {
+    /// Drives one connection until something is so. False: it has ended.
+    fn drive_until(&self, is_so: impl Fn(&Client) -> bool) -> bool {
         let link = &*self.link;
         let mut turns = link.lock().turns;
         // When participants have something to do at the latest: if it is to be earlier, the bell rings.

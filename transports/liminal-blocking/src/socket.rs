@@ -101,10 +101,12 @@ impl Socket {
             Err(error) => return Err(error.into()),
         };
         let [bell, socket] = &both;
-        let rung = what.bell.filter(|_| bell.revents().contains(PollFlags::IN));
-        rung.inspect(|bell| bell.heard());
+        let is_rung = bell.revents().contains(PollFlags::IN);
+        if let Some(bell) = what.bell.filter(|_| is_rung) {
+            bell.heard();
+        }
         let ready = socket.revents();
-        let by_other = is_late || found == 0 || rung.is_some() || ready.contains(PollFlags::OUT);
+        let by_other = is_late || found == 0 || is_rung || ready.contains(PollFlags::OUT);
         Ok(Woken { by_input: !(ready - PollFlags::OUT).is_empty(), by_other })
     }
 
