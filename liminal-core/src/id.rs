@@ -2,8 +2,6 @@
 
 use core::fmt;
 
-use liminal_proto::ConversationId;
-
 /// Numbers that print with a prefix. `$new` says who may make one.
 macro_rules! identifiers {
     ($new:vis, $($(#[$doc:meta])* $name:ident, $prefix:literal;)*) => {$(
@@ -25,7 +23,7 @@ macro_rules! identifiers {
             }
         }
 
-        impl $crate::id::Id for $name {
+        impl liminal_proto::Id for $name {
             fn of(number: u64) -> Self {
                 Self(number)
             }
@@ -70,25 +68,6 @@ impl ConversationKey {
 impl LinkId {
     /// The bus itself, which owns the conversations that it opens to compensate. No command is for it.
     pub const BUS: Self = Self(0);
-}
-
-/// What numbers name.
-pub(crate) trait Id: Copy {
-    /// The one with this number.
-    fn of(number: u64) -> Self;
-
-    /// Its number.
-    fn number(self) -> u64;
-}
-
-impl Id for ConversationId {
-    fn of(number: u64) -> Self {
-        Self::new(number)
-    }
-
-    fn number(self) -> u64 {
-        self.get()
-    }
 }
 
 /// Gives out the numbers 1, 2, 3, …

@@ -75,7 +75,6 @@ mod command;
 #[doc = include_str!("guide.md")]
 pub mod guide {}
 mod id;
-mod id_map;
 mod invocation;
 mod node;
 mod notice;

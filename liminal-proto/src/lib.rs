@@ -76,6 +76,7 @@ mod event;
 #[doc = include_str!("guide.md")]
 pub mod guide {}
 mod id;
+mod id_map;
 mod small_map;
 #[cfg(test)]
 mod table;
@@ -96,6 +97,8 @@ pub use event::{
     Event, Exit, ExitReason, Expects, Message, Next, Outcome, Reply, TimerReason, Unanswered, Wake, Wants,
 };
 pub use id::{ConversationId, LogId, MessageId, Pid, RecordNumber, StreamId};
+#[doc(hidden)]
+pub use id_map::{Id, IdMap};
 #[doc(hidden)]
 pub use small_map::SmallMap;
 pub use terms::{OnExit, Terms};

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-use liminal_proto::{ConversationId, Instant, Pid, ReasonCode, SmallMap, Wake};
+use liminal_proto::{ConversationId, IdMap, Instant, Pid, ReasonCode, SmallMap, Wake};
 
 use super::compensate::{Compensation, Uncompensated};
 use super::link::Link;
@@ -12,7 +12,6 @@ use super::timers::Timers;
 use super::watch::Watches;
 use super::{BusNext, Command};
 use crate::id::Sequence;
-use crate::id_map::IdMap;
 use crate::offer::Offers;
 use crate::{ConversationKey, Counters, LinkId, OfferId, Record, Settings, Ticket};
 

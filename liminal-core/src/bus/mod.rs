@@ -23,7 +23,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use liminal_proto::{
-    ConversationId, Event, ExitReason, Instant, Message, Outcome, Pid, ReasonCode, Terms, Wake,
+    ConversationId, Event, ExitReason, IdMap, Instant, Message, Outcome, Pid, ReasonCode, Terms, Wake,
 };
 
 pub use self::batch::CANCELLED_PER_POLL;
@@ -34,7 +34,6 @@ use self::link::Link;
 use self::observer::{Observed, Observer};
 use self::open::Wanted;
 use crate::id::Sequence;
-use crate::id_map::IdMap;
 use crate::{
     Answer, Command, ConversationKey, Counters, CrashPolicy, Invocation, LinkId, Load, Offer, OfferId,
     Record, RegisterError, Settings, Subject, Ticket,

@@ -2,10 +2,9 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 
-use liminal_proto::{ConversationId, ExitReason, StreamId};
+use liminal_proto::{ConversationId, ExitReason, IdMap, StreamId};
 
 use crate::id::Sequence;
-use crate::id_map::IdMap;
 use crate::{ConversationKey, LinkId, OfferId};
 
 /// What a link serves.

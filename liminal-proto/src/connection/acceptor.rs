@@ -5,7 +5,6 @@ mod frames;
 mod requests;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -19,14 +18,14 @@ use super::opener::{of_stream, said_about};
 use super::sender::{Sender, cut};
 use crate::wire::{Body, Dialect, Frame, flag};
 use crate::{
-    CommandError, Content, ConversationId, Event, Exit, Expects, MessageId, Outcome, Pid, ReasonCode,
+    CommandError, Content, ConversationId, Event, Exit, Expects, IdMap, MessageId, Outcome, Pid, ReasonCode,
     RecordNumber, Reply, StreamId, Violation,
 };
 
 /// The conversations that the other side opened.
 #[derive(Default)]
 pub(super) struct Acceptor {
-    conversations: BTreeMap<ConversationId, Conversation>,
+    conversations: IdMap<ConversationId, Box<Conversation>>,
     /// The sum of the accounts of all conversations.
     account: Account,
     /// The stream of the last open (2.0), below which no new one may come.

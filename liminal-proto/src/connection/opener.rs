@@ -5,7 +5,7 @@ mod answers;
 mod ends;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -17,14 +17,14 @@ use super::poll::position;
 use super::sender::Sender;
 use crate::wire::{Body, CausalContext, Dialect, Envelope, Frame, flag};
 use crate::{
-    CommandError, Content, ConversationId, Event, Expects, Instant, Limits, MessageId, Metadata, Outcome,
-    Pid, ReasonCode, Rejected, SmallMap, StreamId, Terms,
+    CommandError, Content, ConversationId, Event, Expects, IdMap, Instant, Limits, MessageId, Metadata,
+    Outcome, Pid, ReasonCode, Rejected, SmallMap, StreamId, Terms,
 };
 
 /// The conversations that this side opened.
 #[derive(Default)]
 pub(super) struct Opener {
-    conversations: BTreeMap<ConversationId, Conversation>,
+    conversations: IdMap<ConversationId, Box<Conversation>>,
     outstanding: Outstanding,
     /// Numbers given out so far: in 1.0 to opens and messages, in 2.0 to opens and offers. On a server, which is
     /// told its numbers, as many as there are up to the highest.
@@ -149,7 +149,7 @@ impl Opener {
         let (stream, conversation) = (stream_of(number), ConversationId::new(number));
         sender.send(0, stream, body(conversation))?;
         self.numbers += 1;
-        self.conversations.insert(conversation, Conversation::new(sender, stream));
+        self.conversations.insert(conversation, Box::new(Conversation::new(sender, stream)));
         Ok(conversation)
     }
 
@@ -174,7 +174,7 @@ impl Opener {
         let stream = stream_of(key.get());
         sender.send(0, stream, Body::Invite { pid, subject })?;
         self.numbers = self.numbers.max(key.get() / 2);
-        self.conversations.insert(key, Conversation::new(sender, stream));
+        self.conversations.insert(key, Box::new(Conversation::new(sender, stream)));
         Ok(())
     }
 
@@ -321,7 +321,7 @@ impl Opener {
         let over = |conversation: &Conversation| {
             conversation.phase == Phase::Closing && conversation.pending.is_empty()
         };
-        if dialect == Dialect::V1 && self.conversations.get(&key).is_some_and(over) {
+        if dialect == Dialect::V1 && self.conversations.get(&key).is_some_and(|it| over(it)) {
             self.conversations.remove(&key);
             owed.push_back(Event::Ended { conversation: key });
         }

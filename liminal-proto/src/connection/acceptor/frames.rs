@@ -1,5 +1,7 @@
 //! Frames that ask for something, and how they are refused where that does not need the embedder.
 
+use alloc::boxed::Box;
+
 use super::super::ConversationPhase as Phase;
 use super::super::conversation::{Trigger, next};
 use super::super::credit::Said;
@@ -82,7 +84,7 @@ impl Acceptor {
     fn insert(&mut self, sender: &Sender, key: ConversationId, stream: StreamId) {
         let conversation = Conversation::new(stream, sender.credit.flow());
         self.account.replace(Account::default(), conversation.account(sender.dialect));
-        self.conversations.insert(key, conversation);
+        self.conversations.insert(key, Box::new(conversation));
     }
 
     /// Whether anything has begun on a stream of the other side (2.0), or may have.

@@ -105,7 +105,7 @@ impl Opener {
         }
         let was_pending = self.take_pending(conversation, message).is_some();
         let may_fail = |it: &Conversation| !accepted && it.may_fail_unawaited(conversation, message);
-        if was_pending || self.conversations.get(&conversation).is_some_and(may_fail) {
+        if was_pending || self.conversations.get(&conversation).is_some_and(|it| may_fail(it)) {
             return Some(Event::Outcome { conversation, message, outcome });
         }
         self.strays += 1;

@@ -28,7 +28,7 @@ impl Opener {
 
     /// The connection is over: what was outstanding has an unknown end.
     pub(in crate::connection) fn end_all(&mut self, owed: &mut VecDeque<Event>) {
-        for (conversation, ended) in mem::take(&mut self.conversations) {
+        for (conversation, ended) in mem::take(&mut self.conversations).into_entries() {
             owed.extend(ended.pending.into_iter().map(|pending| Event::Outcome {
                 conversation,
                 message: pending.id,
