@@ -108,6 +108,9 @@ struct Queue {
 /// Holes in the queue beyond as many as there are timers in it.
 const HOLES_MAX: usize = 64;
 
+/// For how many timers a queue keeps room when it is empty: what a busy moment needs, in 24 KiB, and no more.
+const ROOM_KEPT: usize = 1024;
+
 impl Queue {
     /// Sets the timer of a conversation anew, or takes it back. `place` is that of the one that was set last, whether or
     /// not it was taken out since then; if it was, it must be taken back first.
@@ -161,6 +164,9 @@ impl Queue {
         while let Some(None) = self.queue.back() {
             self.queue.pop_back();
             self.holes -= 1;
+        }
+        if self.queue.is_empty() {
+            self.queue.shrink_to(ROOM_KEPT);
         }
     }
 
@@ -217,7 +223,7 @@ mod tests {
     use liminal_proto::{Instant, TimerReason};
     use proptest::prelude::*;
 
-    use super::{HOLES_MAX, Place, Queue};
+    use super::{Armed, HOLES_MAX, Place, Queue, ROOM_KEPT, Timers};
     use crate::ConversationKey;
 
     fn at(time: u64) -> Instant {
@@ -275,5 +281,40 @@ mod tests {
         }
         assert!(most > HOLES_MAX);
         assert_eq!(timers.first().map(|it| it.0), Some(at(0)));
+    }
+
+    #[test]
+    fn a_conversation_with_two_timers_is_counted_once_and_told_once() {
+        let mut timers = Timers::default();
+        let timer = |time| Some((at(time), TimerReason::Deadline));
+        let [one, other] = [1, 2].map(ConversationKey::new);
+        let (mut ones, mut others) = (Armed::NONE, Armed::NONE);
+        timers.set(one, &mut ones, timer(3), timer(1));
+        timers.set(other, &mut others, timer(2), None);
+        assert_eq!((timers.conversations(), timers.first()), (2, timer(1)));
+        assert!(!timers.is_due(at(0)) && timers.is_due(at(1)));
+        assert_eq!(timers.take_due(at(9)), [one, other]);
+        assert_eq!(timers.first(), None);
+        timers.set(one, &mut ones, None, None);
+        assert_eq!(timers.conversations(), 1);
+        timers.set(other, &mut others, None, None);
+        timers.set(other, &mut others, None, timer(5));
+        assert_eq!((timers.conversations(), timers.first()), (1, timer(5)));
+        timers.set(other, &mut others, None, None);
+        assert_eq!((timers.conversations(), timers.first()), (0, None));
+    }
+
+    #[test]
+    fn an_empty_queue_keeps_little_room() {
+        let mut queue = Queue::default();
+        let mut places = [const { None::<Place> }; 4 * ROOM_KEPT];
+        for (key, place) in places.iter_mut().enumerate() {
+            let timer = Some((at(key as u64), TimerReason::Deadline));
+            queue.set(ConversationKey::new(key as u64), place, timer);
+        }
+        for (key, place) in places.iter_mut().enumerate() {
+            queue.set(ConversationKey::new(key as u64), place, None);
+        }
+        assert!(queue.queue.capacity() <= 2 * ROOM_KEPT);
     }
 }
