@@ -121,12 +121,13 @@ impl Outbox {
         some: &mut bool,
     ) -> Option<Lacks> {
         while let Some(command) = commands.pop_front() {
-            let charge = command.charge();
+            self.waiting_bytes -= command.charge();
             if let Err(Held { command, lacks }) = command.apply(now, connection) {
+                // It may be another: the refusal of a request whose reply cannot be said.
+                self.waiting_bytes += command.charge();
                 commands.push_front(command);
                 return Some(lacks);
             }
-            self.waiting_bytes -= charge;
             *some = true;
         }
         None
