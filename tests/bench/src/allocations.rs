@@ -152,6 +152,9 @@ impl Pair {
         }
         hand_over(&mut self.server, &mut self.client);
         while let Next::Event(_) = self.client.poll() {}
+        // What it gives credit with is no part of the next chunk.
+        hand_over(&mut self.client, &mut self.server);
+        while let Next::Event(_) = self.server.poll() {}
         Ok(())
     }
 }
