@@ -26,8 +26,9 @@ use crate::writer::{Handed, Writer};
 /// How long a connection that is over is still read, so that the farewell is not destroyed by a reset.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// Memory that every connection has to itself; a read that fills it goes on in shared memory.
-const OWN_BUFFER: usize = 4 << 10;
+/// Memory that every connection has to itself, on its stack; a read that fills it goes on in shared memory. With a
+/// kibibyte more, a connection that has had a conversation keeps one more page of its stack.
+const OWN_BUFFER: usize = 3 << 10;
 
 /// The stack of a connection's thread: participants that run inline run on it. Only what is touched costs.
 const STACK: usize = 1 << 20;
