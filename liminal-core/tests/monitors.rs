@@ -238,6 +238,28 @@ fn the_answer_that_a_conversation_is_monitored_stands_behind_what_is_told_of_it(
 }
 
 #[test]
+fn an_answer_that_finds_no_room_behind_what_waits_does_not_say_what_was_not_told_yet() {
+    let settings =
+        Settings { notice_bytes_per_link_max: 256, delivered_bytes_per_link_max: 1, ..Settings::default() };
+    let (mut kit, _) = bus(2, CrashPolicy::RouteToNext, settings);
+    kit.drains = false;
+    let (owner, link) = (kit.link(), kit.observer());
+    kit.open(owner, 1, "work");
+    kit.drain();
+    kit.answer_last(Answer::Joined);
+    kit.monitor(link, 1, 1);
+    kit.drain();
+    kit.exited(1, 1, "");
+    kit.ask(owner, 1, 7, "one");
+    kit.drain();
+    kit.answer_last(Answer::Joined);
+    kit.monitor(link, 3, 2);
+    let story = kit.drain();
+    let told: Vec<_> = story.iter().filter(|line| line.starts_with("l2")).collect();
+    assert_eq!(told, ["l2 s3 not monitoring: busy"]);
+}
+
+#[test]
 fn l7_after_unmonitored_nothing_is_told() {
     let (mut kit, _, link) = monitored();
     kit.exited(1, 1, "killed");

@@ -210,11 +210,11 @@ impl Common {
         self.tell(link, Command::NotMonitoring { monitor, reason, text: None });
     }
 
-    /// The same, behind what waits.
+    /// The same, behind what waits; at once and for that reason, where so much waits that it has no place there.
     fn refuse_in_turn(&mut self, link: LinkId, monitor: StreamId, reason: ReasonCode) {
         let queued = self.wait(link, monitor, Word::Refused(reason));
         if !queued {
-            return self.refuse_monitor(link, monitor, reason);
+            return self.refuse_monitor(link, monitor, ReasonCode::BUSY);
         }
         self.counters.monitors_refused += 1;
     }
