@@ -208,16 +208,22 @@ fn l7_linked_twice_is_linked_once() {
     );
 }
 
-/// Whoever is told that a participant is monitored already has been told before that it joined.
-#[test]
-fn the_answer_that_a_conversation_is_monitored_stands_behind_what_is_told_of_it() {
-    let (mut kit, _) = bus(2, CrashPolicy::RouteToNext, Settings::default());
+/// A link that monitors a conversation which goes on with others, and does not say that it was told anything.
+fn undrained_with(settings: Settings) -> (Kit, LinkId, LinkId) {
+    let (mut kit, _) = bus(2, CrashPolicy::RouteToNext, settings);
     kit.drains = false;
     let (owner, link) = (kit.link(), kit.observer());
     kit.open(owner, 1, "work");
     kit.drain();
     kit.answer_last(Answer::Joined);
     kit.monitor(link, 1, 1);
+    (kit, owner, link)
+}
+
+/// Whoever is told that a participant is monitored already has been told before that it joined.
+#[test]
+fn the_answer_that_a_conversation_is_monitored_stands_behind_what_is_told_of_it() {
+    let (mut kit, owner, link) = undrained_with(Settings::default());
     kit.ask(owner, 1, 7, "one");
     kit.drain();
     kit.answer_last(crash("boom"));
@@ -241,13 +247,7 @@ fn the_answer_that_a_conversation_is_monitored_stands_behind_what_is_told_of_it(
 fn an_answer_that_finds_no_room_behind_what_waits_does_not_say_what_was_not_told_yet() {
     let settings =
         Settings { notice_bytes_per_link_max: 256, delivered_bytes_per_link_max: 1, ..Settings::default() };
-    let (mut kit, _) = bus(2, CrashPolicy::RouteToNext, settings);
-    kit.drains = false;
-    let (owner, link) = (kit.link(), kit.observer());
-    kit.open(owner, 1, "work");
-    kit.drain();
-    kit.answer_last(Answer::Joined);
-    kit.monitor(link, 1, 1);
+    let (mut kit, owner, link) = undrained_with(settings);
     kit.drain();
     kit.exited(1, 1, "");
     kit.ask(owner, 1, 7, "one");

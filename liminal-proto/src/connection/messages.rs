@@ -25,7 +25,6 @@ pub(super) struct Said {
 
 impl Connection {
     /// What a frame says, if it is a message; `bytes` begin with the frame, or are it.
-    #[inline]
     pub(super) fn said_by(&mut self, bytes: &Bytes, frame: &FrameRef<'_>) -> Option<Said> {
         let Body::Message { message_id: id, answers, timeout_ms, redelivered, metadata, payload } =
             frame.body
@@ -38,7 +37,6 @@ impl Connection {
     }
 
     /// A message goes to the half of this side that its stream belongs to. It came with the frame in `bytes`.
-    #[inline]
     pub(super) fn on_said(&mut self, bytes: Bytes, said: Said) -> Result<Option<Event>, Violation> {
         if !self.sender.credit.knows_peer() {
             return Err(Violation::WrongState { frame: "Message", state: "before Windows" });
@@ -65,7 +63,6 @@ impl Connection {
         }
     }
 
-    #[inline]
     fn incoming(&self, said: Said, payload: Bytes) -> Incoming {
         let Said { stream, flags, id, timeout_ms, redelivered, metadata, .. } = said;
         let limits = &self.config.limits;
@@ -88,7 +85,6 @@ impl Connection {
 }
 
 impl Said {
-    #[inline]
     fn into_reply(self, answers: MessageId, payload: Bytes) -> Reply {
         let record = Some(self.id.get()).filter(|&record| record > 0).map(RecordNumber::new);
         let (conversation, last) = (of_stream(self.stream), self.flags & flag::MORE == 0);
