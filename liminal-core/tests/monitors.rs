@@ -538,6 +538,32 @@ fn ten_thousand_monitors_go_with_their_link_in_batches() {
     assert_eq!((kit.bus.load().monitors, kit.bus.load().links), (0, 1));
 }
 
+/// What was written is said of what was told. A link that had to wait for that of what was not would wait for ever.
+#[test]
+fn what_is_left_out_because_its_monitor_was_taken_back_keeps_nothing_else_waiting() {
+    let settings = Settings { delivered_bytes_per_link_max: 1, ..Settings::default() };
+    let mut kit = Kit::new(settings);
+    kit.drains = false;
+    let (owner, link) = (kit.link(), kit.observer());
+    for (id, monitor) in [(1, 1), (2, 3), (3, 5)] {
+        kit.join(owner, id);
+        kit.monitor(link, monitor, id);
+    }
+    kit.drain();
+    kit.exited(1, 1, "");
+    kit.exited(2, 2, "");
+    kit.unmonitor(link, 3);
+    let of_link = |kit: &mut Kit| {
+        let story = kit.drain();
+        story.into_iter().filter(|line| line.starts_with("l2")).collect::<Vec<_>>()
+    };
+    assert_eq!(of_link(&mut kit), ["l2 s3 unmonitored", "l2 s1 p1 exited r2: crashed"]);
+    kit.bus.link_drained(link);
+    assert_eq!(of_link(&mut kit), [""; 0]);
+    kit.exited(3, 3, "");
+    assert_eq!(of_link(&mut kit), ["l2 s5 p3 exited r2: crashed"]);
+}
+
 /// A link is told no more than a window before it has written that.
 #[test]
 fn notices_wait_until_the_link_is_drained() {

@@ -288,7 +288,6 @@ impl Common {
         let before = observer.notice_bytes();
         let command = observer.take();
         let after = observer.notice_bytes();
-        observer.give(before.saturating_sub(after));
         self.reweigh_waiting(link, before, after);
         let Some(command) = command else { return self.tell_watch(link) };
         self.tell(link, command);

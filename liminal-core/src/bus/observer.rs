@@ -75,26 +75,33 @@ impl Observer {
         has_room
     }
 
-    /// The next thing to be told to a monitor. What is for one that was taken back is not told.
+    /// The next thing to be told to a monitor, which is given with that. What is for one that was taken back is not
+    /// told, and so never said to be written: it takes none of the room.
     pub(super) fn take(&mut self) -> Option<Command> {
         while let Some((monitor, word)) = self.notices.pop_front() {
-            self.notice_bytes -= word.charge();
-            match word {
-                Word::Refused(reason) => {
-                    return Some(Command::NotMonitoring { monitor, reason, text: None });
-                }
-                Word::Notice(notice) if self.monitors.contains_key(&monitor) => {
-                    if matches!(notice, Notice::Ended { .. }) {
-                        self.monitors.remove(&monitor);
-                    }
-                    return Some(Command::Notice { monitor, notice });
-                }
-                Word::Notice(_) => {}
+            let charge = word.charge();
+            self.notice_bytes -= charge;
+            if let Some(command) = self.say(monitor, word) {
+                self.give(charge);
+                return Some(command);
             }
         }
         // An idle link holds no buffer.
         self.notices = VecDeque::new();
         None
+    }
+
+    /// `None`: the monitor was taken back.
+    fn say(&mut self, monitor: StreamId, word: Word) -> Option<Command> {
+        match word {
+            Word::Refused(reason) => Some(Command::NotMonitoring { monitor, reason, text: None }),
+            Word::Notice(notice @ Notice::Ended { .. }) => {
+                self.monitors.remove(&monitor).map(|_| Command::Notice { monitor, notice })
+            }
+            Word::Notice(notice) => {
+                self.monitors.contains_key(&monitor).then_some(Command::Notice { monitor, notice })
+            }
+        }
     }
 
     pub(super) fn has_notices(&self) -> bool {
