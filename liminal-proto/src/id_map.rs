@@ -304,6 +304,7 @@ mod tests {
                 };
                 let key = ConversationId::new(id);
                 prop_assert_eq!(map.get(&key), model.get(&key));
+                prop_assert_eq!(map.contains_key(&key), model.contains_key(&key));
                 prop_assert_eq!(map.get_mut(&key), model.get_mut(&key));
                 prop_assert_eq!((map.len(), map.is_empty()), (model.len(), model.is_empty()));
                 let from: Vec<_> = model.range(key..).map(|(key, value)| (*key, value)).collect();

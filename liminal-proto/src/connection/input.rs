@@ -278,6 +278,22 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_frame_is_kept_in_the_same_way_and_nothing_pins_nothing() {
+        let mut input = Input::default();
+        input.append(&[frame(64), frame(32 << 10), frame(0)].concat(), MAX);
+        let [small, large, empty] = [(); 3].map(|()| input.next_frame(1 << 20).unwrap().unwrap());
+        for (frame, len, is_shared) in [(small, 64, false), (large, 32 << 10, true), (empty, 0, false)] {
+            let end = frame.clone().slice(HEADER_LEN..);
+            let kept = input.keep_end(frame, len);
+            assert_eq!((&kept, kept.as_ptr() == end.as_ptr()), (&end, is_shared), "{len} bytes");
+        }
+        let mut input = Input::default();
+        input.append(&frame(0), MAX);
+        let empty = input.next_frame(100).unwrap().unwrap();
+        assert_ne!(input.keep_end(empty.clone(), 0).as_ptr(), empty[HEADER_LEN..].as_ptr());
+    }
+
+    #[test]
     fn copies_of_small_parts_share_small_allocations() {
         let mut input = Input::default();
         input.append(&vec![frame(64); 200].concat(), MAX);
@@ -387,6 +403,18 @@ mod tests {
         input.space(MAX);
         input.fill(0);
         assert_eq!(input.buffer.capacity(), 0);
+    }
+
+    #[test]
+    fn room_for_copies_is_let_go_with_the_last_frame_of_a_chunk() {
+        let mut input = Input::default();
+        input.append(&[frame(64), frame(32 << 10)].concat(), MAX);
+        let small = input.next_frame(1 << 20).unwrap().unwrap();
+        assert_eq!(input.keep(&small, &small[HEADER_LEN..]).len(), 64);
+        assert!(input.copies.capacity() > 0);
+        assert!(input.next_frame(1 << 20).unwrap().is_some());
+        input.release_if_drained();
+        assert_eq!(input.copies.capacity(), 0);
     }
 
     #[test]
