@@ -49,7 +49,8 @@ What is wrong stands on stderr, in one line.";
 
 const ASK_HELP: &str = "\
 Opens a conversation with whoever serves SUBJECT, asks, prints the reply and a newline, and is gone.
-The payload is bytes: nothing is interpreted. It may have up to 1 MiB.
+The payload is bytes: nothing is interpreted. Together with its headers, and with up to 54 bytes that its
+frame needs, it may have 1 MiB.
 
 Examples:
   liminal ask echo 'hello'
@@ -87,8 +88,8 @@ Without a command it is an echo. With one it starts a process for each conversat
 its stdin, and the line that it writes to stdout for it is the reply; it must not buffer that line. With
 --frames it speaks frames instead. With --per-message one is started for each message: the payload is its
 stdin, all of its stdout the reply, and a status other than 0 is its death. The environment of each has
-LIMINAL_SUBJECT and LIMINAL_PID, and for one message its trace in TRACEPARENT and TRACESTATE. Whoever asks is told when it dies, with its status or signal, and at once when
-this command is gone.
+LIMINAL_SUBJECT and LIMINAL_PID, and for one message its trace in TRACEPARENT and TRACESTATE. Whoever asks is told
+when it dies, with its status or signal, and at once when this command is gone.
 
 When the connection is lost it tries again, after pauses that grow to 10 s at most, and says so on stderr: one
 line when it is lost, and one when SUBJECT is served again. Conversations end with the connection. A server that
@@ -105,7 +106,8 @@ Examples:
 Exit codes:
   0    ended by a signal, when nothing was left to do
   1    wrong usage, or anything else
-  2    no connection to the server when it began; with --no-reconnect, or refused for good, none any more
+  2    no connection to the server when it began; none any more, with --no-reconnect, after a signal, or refused
+       for good
   5    the server does not let it serve
   130  ended by a second signal";
 
@@ -127,7 +129,7 @@ A server lets those watch who are on its machine, unless it was started with ano
 With --json each line is an object with the keys log, record and what, which is one of joined, message, request, reply,
 request_ended, join_refused, left, exited, failed and gap, and those that belong to it; behind a gap some of what an
 exit leaves unanswered may be missing. The first is
-  {\"server\":\"127.0.0.1:5466\",\"subject\":\"shout\",\"what\":\"watching\"}
+  {\"what\":\"watching\",\"subject\":\"shout\",\"server\":\"127.0.0.1:5466\"}
 
 Examples:
   liminal watch shout

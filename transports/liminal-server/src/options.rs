@@ -37,8 +37,9 @@ stdout for it is the reply; it must not buffer that line. With exec-frames:COMMA
 With exec-per-message:COMMAND one is started for each message: the payload is its stdin, all of its stdout is
 the reply, and a status other than 0 is its death.
 Its stderr is the stderr of the server, and its environment has LIMINAL_SUBJECT and LIMINAL_PID; that of a
-process for one message has the trace of it in TRACEPARENT and TRACESTATE. Whoever asks is told when it dies, with its status or signal. When its conversation is over its stdin is closed; its
-process group gets SIGTERM after 1 s and SIGKILL after 2 s.
+process for one message has the trace of it in TRACEPARENT and TRACESTATE. Whoever asks is told when it dies,
+with its status or signal. When its conversation is over its stdin is closed; its process group gets SIGTERM
+after 1 s and SIGKILL after 2 s.
 
 Exit codes:
   0    stopped gracefully
