@@ -215,6 +215,10 @@ fn ask_hint(error: &AskError) -> &'static str {
     match error {
         AskError::Refused(refusal) => refusal_hint(refusal),
         AskError::Rejected(CommandError::NeedsVersion2) => "; leave out --header",
+        AskError::Rejected(CommandError::TooLarge { .. }) => {
+            "; beside the payload its headers and what the frame says of it count, too"
+        }
+        AskError::Lost(_) => "; whether it was dealt with is not known",
         _ => "",
     }
 }
@@ -242,7 +246,8 @@ fn watch_hint(error: &MonitorError) -> &'static str {
 
 fn refusal_hint(refusal: &Refusal) -> &'static str {
     match refusal.reason {
-        ReasonCode::NO_PARTICIPANT => "; check the subject, or register a participant for it at the server",
+        ReasonCode::NO_PARTICIPANT => "; check the subject, or serve it with liminal respond",
+        ReasonCode::TOO_LARGE => "; neither the payload nor its reply may be longer than a frame takes",
         ReasonCode::BUSY | ReasonCode::STOPPING => "; try again later",
         _ => "",
     }

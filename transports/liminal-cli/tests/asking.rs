@@ -109,6 +109,18 @@ fn the_largest_payload_passes_and_a_larger_one_is_refused_before_it_is_sent() {
 }
 
 #[test]
+fn a_payload_that_only_its_frame_makes_too_long_is_said_to_be_so() {
+    let server = Running::start();
+    for transport in TRANSPORTS {
+        let ask = |len| server.run(&["ask", "echo", "--transport", transport], &vec![b'x'; len]);
+        ask(1 << 20).fails(1, "its headers and what the frame says of it count, too");
+        // A request needs 12 bytes beside its payload, and a reply 16.
+        ask((1 << 20) - 12).fails(5, "neither the payload nor its reply may be longer");
+        assert_eq!(ask((1 << 20) - 16).succeeds().len(), (1 << 20) - 15, "and a newline");
+    }
+}
+
+#[test]
 fn a_participant_that_exits_is_exit_code_3() {
     let server = Running::start();
     for transport in TRANSPORTS {
@@ -241,7 +253,10 @@ fn a_refusal_is_exit_code_5() {
     let server = Running::start();
     for transport in TRANSPORTS {
         for (subject, hint) in [
-            ("nobody", "nobody serves the subject (0x0100); check the subject"),
+            (
+                "nobody",
+                "nobody serves the subject (0x0100); check the subject, or serve it with liminal respond",
+            ),
             ("records", "refused"),
             ("silent", "no reply was given"),
         ] {
@@ -302,9 +317,12 @@ fn a_connection_that_is_lost_is_exit_code_1() {
         }
     });
     for transport in TRANSPORTS {
-        for command in [["ask", "echo", "x"].as_slice(), &["ping"]] {
+        let hint = "; whether it was dealt with is not known";
+        for (command, hint) in [(["ask", "echo", "x"].as_slice(), hint), (&["ping"], "")] {
             let more = ["--server", &address, "--transport", transport];
-            run(&[command, &more].concat(), b"").fails(1, "connection lost");
+            let ended = run(&[command, &more].concat(), b"");
+            ended.fails(1, "connection lost");
+            ended.fails(1, hint);
         }
     }
     server.join().unwrap();
