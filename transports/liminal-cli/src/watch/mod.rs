@@ -1,6 +1,8 @@
 //! `liminal watch`: the records of conversations, live.
 
 mod json;
+#[cfg(unix)]
+mod reader;
 mod text;
 mod unanswered;
 
@@ -70,7 +72,7 @@ impl Watch {
         thread::Builder::new().name("driver".into()).spawn(move || driver.run()).map_err(Error::Thread)?;
         let watch = handle.watch(self.subject()).map_err(Error::Watching)?;
         let (stopping, stopped) = (handle.clone(), Stopped::default());
-        stopped.on_signal(move || stopping.act(Client::disconnect))?;
+        stopped.when_told(move || stopping.act(Client::disconnect))?;
         let mut printer = self.begin(out)?;
         loop {
             match watch.next() {
@@ -93,7 +95,7 @@ impl Watch {
             .map_err(Error::Thread)?;
         let watch = handle.watch(self.subject()).await.map_err(Error::Watching)?;
         let (stopping, stopped) = (handle.clone(), Stopped::default());
-        stopped.on_signal(move || stopping.act(Client::disconnect))?;
+        stopped.when_told(move || stopping.act(Client::disconnect))?;
         let mut printer = self.begin(out)?;
         loop {
             match watch.next().await {
@@ -135,17 +137,19 @@ impl fmt::Display for Watch {
     }
 }
 
-/// Whether a signal has ended it.
+/// Whether a signal has ended it, or the end of whoever reads its output.
 #[derive(Clone, Default)]
 struct Stopped(Arc<AtomicBool>);
 
 impl Stopped {
-    fn on_signal(&self, stop: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    fn when_told(&self, stop: impl Fn() + Clone + Send + 'static) -> Result<(), Error> {
         let stopped = self.clone();
         let stop = move || {
             stopped.0.store(true, Ordering::Release);
             stop();
         };
+        #[cfg(unix)]
+        reader::when_gone(stop.clone()).map_err(Error::Thread)?;
         program::stop_on_one(stop, || ()).map_err(Error::Signals)
     }
 
