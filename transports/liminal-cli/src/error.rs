@@ -49,7 +49,7 @@ pub(crate) enum Error {
     ConnectTimeout { address: Address, timeout: Duration },
     #[error("no reply within {0:?}")]
     Timeout(Duration),
-    #[error("the server gave the participant no more time to reply")]
+    #[error("the server gave the participant no more time to reply; see --reply-time of liminal-server")]
     ServerTimeout,
     #[error("{option} needs protocol 2.0; leave out --protocol 1.0")]
     NeedsVersion2 { option: &'static str },

@@ -231,7 +231,7 @@ fn a_server_that_gives_no_more_time_is_exit_code_4() {
     let server = Running::on("127.0.0.1:0", options);
     for transport in TRANSPORTS {
         let ended = server.run(&["ask", "never", "x", "--timeout", "1h", "--transport", transport], b"");
-        ended.fails(4, "the server gave the participant no more time");
+        ended.fails(4, "the server gave the participant no more time to reply; see --reply-time");
     }
 }
 

@@ -108,6 +108,10 @@ pub(crate) struct Options {
     /// How long a client may take from its connection to the end of the handshake: 300ms, 5s
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = program::duration)]
     handshake_time: Duration,
+    /// How long a participant has for a reply, or to join a conversation, whatever whoever asks would wait: 300ms,
+    /// 2m
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = program::duration)]
+    reply_time: Duration,
     /// How long nothing may be said in a conversation before it ends, whatever its opener says: 30m, 24h
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = program::duration)]
     idle_time_max: Duration,
@@ -182,6 +186,7 @@ impl Options {
             ..ServerOptions::default()
         };
         options.connection.limits.handshake_time = self.handshake_time;
+        options.bus.reply_time = self.reply_time;
         options.bus.conversation_idle_time_max = Some(self.idle_time_max);
         options.memory_bytes_max = self.memory_max.unwrap_or(options.memory_bytes_max);
         options

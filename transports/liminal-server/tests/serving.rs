@@ -7,7 +7,7 @@ mod kit;
 use std::time::Duration;
 
 use kit::{DEADLINE, Server, TRANSPORTS, run, socket_path};
-use liminal_driver::error::{AskError, MonitorError, OpenError};
+use liminal_driver::error::{AskError, AwaitCrashError, MonitorError, OpenError};
 use liminal_proto::ReasonCode;
 use liminal_proto::wire::Body;
 
@@ -70,6 +70,24 @@ fn who_may_look_on_is_said_when_it_is_started() {
     let wrong = run(&["--monitoring", "some"]);
     assert_eq!((wrong.code, wrong.log.len()), (Some(1), 1), "{wrong:?}");
     assert!(wrong.log[0].contains("nobody, local, everybody"), "{wrong:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn how_long_a_reply_and_a_silence_may_take_is_said_when_it_is_started() {
+    for transport in TRANSPORTS {
+        let server =
+            Server::on_tcp(transport, &["--participant", "a=exec:sleep 600", "--reply-time", "50ms"]);
+        let (handle, _driver) = liminal_blocking::connect(server.address()).unwrap();
+        assert_eq!(handle.open("a").unwrap().ask("hello", 2 * DEADLINE), Err(AskError::Timeout));
+
+        let server = Server::on_tcp(transport, &["--idle-time-max", "50ms"]);
+        let (handle, _driver) = liminal_blocking::connect(server.address()).unwrap();
+        let silent = handle.open("a").unwrap();
+        assert_eq!(silent.await_crash(2 * DEADLINE), Err(AwaitCrashError::Closed));
+    }
+    let wrong = run(&["--reply-time", "5"]);
+    assert_eq!((wrong.code, wrong.log.len()), (Some(1), 1), "{wrong:?}");
 }
 
 #[cfg(unix)]
