@@ -29,6 +29,45 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Any client may be the participant, too. Whoever waits for one that is gone is told at once, and every error says which
+//! of all the things it is that went wrong:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use liminal_smol::error::AskError;
+//! use liminal_smol::{Context, ExitReason, Received};
+//!
+//! # smol::block_on(async {
+//! # let server = liminal_smol::bind("127.0.0.1:0").await?;
+//! # let (address, stopper) = (server.local_address().clone(), server.stopper());
+//! # let running = smol::spawn(server.run());
+//! let worker = liminal_smol::connect_and_spawn(&address).await?;
+//! let echo = || |context: &mut Context<'_>, message: Received| context.reply(message.payload);
+//! let service = worker.serve_inline("work", echo, 8).await?;
+//!
+//! let handle = liminal_smol::connect_and_spawn(&address).await?;
+//! let conversation = handle.open("work").await?;
+//! assert_eq!(&conversation.ask("hello", Duration::from_secs(5)).await?[..], b"hello");
+//!
+//! service.withdraw();
+//! assert_eq!(conversation.exited().await?.reason, ExitReason::Withdrawn);
+//! match conversation.ask("still there?", Duration::from_secs(5)).await {
+//!     Ok(reply) => println!("{reply:?}"),
+//!     Err(AskError::Exited(exited)) => println!("{exited}"), // participant 1 was withdrawn
+//!     Err(AskError::Timeout) => println!("alive, and too late"),
+//!     Err(AskError::Refused(refusal)) => println!("not dealt with: {refusal}"),
+//!     Err(AskError::Lost(why)) => println!("dealt with or not, nobody knows: {why}"),
+//!     Err(error) => println!("{error}"), // closed, or more than the connection takes
+//! }
+//!
+//! # stopper.stop();
+//! # running.await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! A server is replaced, or a network fails: a handle that is told to [reconnect](Handle::reconnect) comes back, and
 //! serves again what it [served](Handle::serve). Conversations end with their connection, and whoever waits in one is
 //! told.
@@ -51,7 +90,11 @@ pub use liminal_driver::asynchronous::{
 pub use liminal_driver::client::{Backoff, Connectivity, Outage, Reconnect, Standing};
 pub use liminal_driver::server::{Answers, Host, Hosted, Kind};
 pub use liminal_driver::{Address, Monitoring, Recorder, ServerOptions, error};
-pub use liminal_proto::{Config, Gap, GapReason, LogRecord, Logged, Notice, OnExit, Pid, Terms};
+pub use liminal_proto::{
+    CloseReason, CommandError, Config, Content, ConversationId, ExitReason, Gap, GapReason, Limits, LogId,
+    LogRecord, Logged, MessageId, Metadata, Notice, OnExit, Outcome, Pid, ReasonCode, RecordNumber, Reply,
+    Terms, Unanswered, Version,
+};
 
 /// The timers of smol.
 #[derive(Clone, Copy, Debug, Default)]
