@@ -39,7 +39,8 @@ enum Told {
     Nothing,
     Serving,
     Refused(Refusal),
-    Gone,
+    /// It is no more. Who ended it was decided then: whoever takes it back later has not.
+    Gone(ServiceEnd),
 }
 
 /// How an offer stands on its connection.
@@ -91,7 +92,7 @@ impl Client {
     #[must_use]
     pub fn serving(&self, offer: StreamId) -> Option<Result<(), ServeError>> {
         match self.offer(offer).map(|offer| &offer.told) {
-            Some(Told::Serving | Told::Gone) => Some(Ok(())),
+            Some(Told::Serving | Told::Gone(_)) => Some(Ok(())),
             Some(Told::Refused(refusal)) => Some(Err(ServeError::Refused(refusal.clone()))),
             Some(Told::Nothing) | None => self.end.clone().map(|end| Err(ServeError::Lost(end))),
         }
@@ -121,8 +122,7 @@ impl Client {
             return Offered::Ended(ServiceEnd::Withdrawn);
         };
         match (told, &self.end) {
-            (Told::Gone, _) if *withdrawn => Offered::Ended(ServiceEnd::Withdrawn),
-            (Told::Gone, _) => Offered::Ended(ServiceEnd::Dismissed),
+            (Told::Gone(end), _) => Offered::Ended(end.clone()),
             (Told::Refused(refusal), _) => Offered::Refused(refusal.clone()),
             (Told::Nothing | Told::Serving, Some(end)) => {
                 Offered::Lost { reason: end.clone(), withdrawn: *withdrawn }
@@ -182,7 +182,11 @@ impl Client {
             Event::NotServing { offer, reason, text } => {
                 self.on_told(offer, Told::Refused(Refusal { reason, text }));
             }
-            Event::Withdrawn { offer } => self.on_told(offer, Told::Gone),
+            Event::Withdrawn { offer } => {
+                let by_us = self.offer(offer).is_some_and(|offer| offer.withdrawn);
+                let end = if by_us { ServiceEnd::Withdrawn } else { ServiceEnd::Dismissed };
+                self.on_told(offer, Told::Gone(end));
+            }
             event => return Some(event),
         }
         None
@@ -205,6 +209,42 @@ impl Client {
         if let Some(entry) = self.services.as_mut().and_then(|services| services.offers.get_mut(&offer)) {
             entry.told = told;
             self.wake(Topic::Offer(offer));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use liminal_proto::Config;
+
+    use super::*;
+
+    const OFFER: StreamId = StreamId::new(1);
+
+    /// A client whose offer stands.
+    fn serving() -> Client {
+        let mut client = Client::new(Config::default());
+        let offer = Offer { told: Told::Serving, withdrawn: false };
+        client.services.get_or_insert_default().offers.insert(OFFER, offer);
+        client
+    }
+
+    #[test]
+    fn who_ends_an_offer_first_has_ended_it() {
+        let gone = |client: &mut Client| {
+            assert_eq!(client.on_service_event(Event::Withdrawn { offer: OFFER }), None)
+        };
+        let mut client = serving();
+        client.withdraw(OFFER, true);
+        gone(&mut client);
+        assert_eq!(client.offered(OFFER), Offered::Ended(ServiceEnd::Withdrawn));
+
+        // A driver that ends takes back whatever there is.
+        for take_back in [Client::withdraw_all, |client: &mut Client| client.withdraw(OFFER, false)] {
+            let mut client = serving();
+            gone(&mut client);
+            take_back(&mut client);
+            assert_eq!(client.offered(OFFER), Offered::Ended(ServiceEnd::Dismissed));
         }
     }
 }
