@@ -18,7 +18,7 @@ use crate::error::Error;
 pub(crate) struct Ask {
     /// What to talk about: it selects the participant
     subject: String,
-    /// What to say; without it, all of stdin, less one newline at its end
+    /// What to say; without it, all of stdin, less one newline at its end. The time begins when it is known
     #[arg(allow_negative_numbers = true)]
     payload: Option<OsString>,
     #[command(flatten)]

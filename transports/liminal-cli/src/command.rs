@@ -96,6 +96,7 @@ line when it is lost, and one when SUBJECT is served again. Conversations end wi
 refuses it then, for its subject or its token, ends it.
 
 SIGINT and SIGTERM end it when the conversations that there are have ended; a second signal ends it at once.
+Killed itself (SIGKILL) it leaves its processes with a closed stdin, which is for them to end by.
 
 Examples:
   liminal respond echo
