@@ -117,15 +117,13 @@ impl<K: Id, V> IdMap<K, V> {
     #[must_use]
     pub fn get(&self, key: &K) -> Option<&V> {
         let (number, at) = place(*key);
-        let page = self.pages.get(self.position(number)?)?;
-        page.slots.get(at)?.as_ref()
+        self.page(number)?.slots.get(at)?.as_ref()
     }
 
     /// The value with this key, to be changed.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         let (number, at) = place(*key);
-        let position = self.position(number)?;
-        self.pages.get_mut(position)?.slots.get_mut(at)?.as_mut()
+        self.page_mut(number)?.slots.get_mut(at)?.as_mut()
     }
 
     /// Adds an entry, in the place of the one with this key if there is one.
@@ -190,13 +188,29 @@ impl<K: Id, V> IdMap<K, V> {
         self.pages.into_iter().flat_map(Page::into_iter)
     }
 
+    fn page(&self, number: u64) -> Option<&Page<V>> {
+        match self.guess(number) {
+            Some(position) => self.pages.get(position),
+            None => self.pages.get(self.search(number)?),
+        }
+    }
+
+    fn page_mut(&mut self, number: u64) -> Option<&mut Page<V>> {
+        match self.guess(number) {
+            Some(position) => self.pages.get_mut(position),
+            None => self.search(number).and_then(|position| self.pages.get_mut(position)),
+        }
+    }
+
     /// Where the page with this number is.
     fn position(&self, number: u64) -> Option<usize> {
-        let guess = usize::try_from(number.wrapping_sub(self.start)).unwrap_or(usize::MAX);
-        match self.pages.get(guess) {
-            Some(page) if page.number == number => Some(guess),
-            _ => self.search(number),
-        }
+        self.guess(number).or_else(|| self.search(number))
+    }
+
+    /// The same where no page is missing between it and the last, as is mostly so.
+    fn guess(&self, number: u64) -> Option<usize> {
+        let position = usize::try_from(number.wrapping_sub(self.start)).ok()?;
+        self.pages.get(position).filter(|page| page.number == number).map(|_| position)
     }
 
     #[cold]
