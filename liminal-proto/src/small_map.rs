@@ -91,8 +91,11 @@ impl<K: Ord, V> SmallMap<K, V> {
 
     /// Takes out the entry with the least key.
     pub fn pop_first(&mut self) -> Option<(K, V)> {
-        let next = if self.rest.is_empty() { None } else { self.rest.pop_first() };
-        mem::replace(&mut self.first, next)
+        let first = self.first.take()?;
+        if !self.rest.is_empty() {
+            self.first = self.rest.pop_first();
+        }
+        Some(first)
     }
 
     /// The entries, by ascending key.
