@@ -77,7 +77,7 @@ impl Outbox {
 
     /// Has the connection say what it can, and says whether that was anything.
     pub fn apply(&mut self, now: Instant, connection: &mut Connection) -> bool {
-        let mut some = self.retry(now, connection);
+        let mut some = self.is_held() && self.retry(now, connection);
         while let Some(command) = self.commands.pop_front() {
             some |= self.first_try(now, connection, command);
         }
