@@ -9,7 +9,7 @@ use liminal_core::transcript::Noted;
 use liminal_core::{
     Answer, Bus, BusNext, Call, Command, ConversationKey, Invocation, LinkId, OfferId, Participant, Ticket,
 };
-use liminal_proto::{Event, ExitReason, Instant, Pid};
+use liminal_proto::{Event, ExitReason, Instant, Pid, Wake};
 
 use super::Round;
 use crate::server::recording::Recording;
@@ -149,18 +149,23 @@ impl Core {
         if let Some(recording) = &mut self.recording {
             recording.advance(round.now);
         }
-        while round.run.is_none() {
-            let next = self.bus.poll();
-            if self.on_next(next, round) && !self.make_room() {
-                break;
+        let wake = loop {
+            if round.run.is_some() {
+                break self.bus.wake();
             }
-        }
+            let next = self.bus.poll();
+            if let Some(wake) = self.on_next(next, round)
+                && !self.make_room()
+            {
+                break wake;
+            }
+        };
         while let Some((link, bytes)) = self.bus.poll_held() {
             if let Some(entry) = self.links.get(&link) {
                 entry.hold_on_bus(bytes);
             }
         }
-        self.arm();
+        self.arm(wake);
     }
 
     /// Links that calls wait for have room if they have taken what they were given. Says whether one has.
@@ -175,8 +180,8 @@ impl Core {
         any
     }
 
-    /// Does what the bus wants done. Says whether it waits.
-    fn on_next(&mut self, next: BusNext, round: &mut Round) -> bool {
+    /// Does what the bus wants done. Says until when it waits, if it does.
+    fn on_next(&mut self, next: BusNext, round: &mut Round) -> Option<Wake> {
         if let Some(recording) = &self.recording {
             recording.next(&self.bus, &next);
         }
@@ -190,13 +195,13 @@ impl Core {
             }
             BusNext::Owned(..) | BusNext::Record(..) => {}
             BusNext::Uncompensated(it) => round.uncompensated.push(it),
-            BusNext::Wait(_) => {
+            BusNext::Wait(wake) => {
                 self.tell_if_idle();
                 self.tell_if_vacant();
-                return true;
+                return Some(wake);
             }
         }
-        false
+        None
     }
 
     fn tell(&self, link: LinkId, command: Command, round: &mut Round) {
@@ -270,8 +275,8 @@ impl Core {
     }
 
     /// The timer is woken only when it would look too late.
-    fn arm(&mut self) {
-        self.due = self.bus.wake().at();
+    fn arm(&mut self, wake: Wake) {
+        self.due = wake.at();
         let late = match (self.due, self.armed) {
             (Some(due), Some(armed)) => due < armed,
             (Some(_), None) => true,
