@@ -180,6 +180,17 @@ pub trait Conversation: Send + Sync {
     /// # Errors
     ///
     /// Those of the conversation.
+    fn ask_through_exits(
+        &self,
+        content: Content,
+        timeout: Duration,
+        exited: &mut dyn FnMut(&Crash),
+    ) -> Result<Bytes, AskError>;
+    /// See the conversation of the transport.
+    ///
+    /// # Errors
+    ///
+    /// Those of the conversation.
     fn request(&self, content: Content, timeout: Duration) -> Result<MessageId, AskError>;
     /// See the conversation of the transport.
     ///

@@ -400,6 +400,44 @@ impl Conversation {
         })
     }
 
+    /// [Asks](Self::ask), and tells at once of each exit after which the conversation goes on, while the request waits
+    /// for another participant: one that comes in time has it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ask`](Self::ask).
+    pub fn ask_through_exits(
+        &self,
+        content: impl Into<Content>,
+        timeout: Duration,
+        mut exited: impl FnMut(&Crash),
+    ) -> Result<Bytes, AskError> {
+        let (link, id, content, mut patience) = (&self.link, self.id, content.into(), within(timeout));
+        let now = patience.since;
+        let mut known = link.lock().client.crash(id).map(|crash| crash.record);
+        let sent = link
+            .send(&mut patience, |client| client.ask(now, id, &content, Some(timeout), false).transpose());
+        let sent = sent.unwrap_or(Err(AskError::Timeout))?;
+        loop {
+            let heard = link.wait(Topic::Conversation(id), patience, |client, _| {
+                let exit = client.outlived_exit(id, known).map(Err);
+                exit.or_else(|| client.reply(id, sent).map(Ok))
+            });
+            match heard {
+                Some(Ok(reply)) => return reply,
+                Some(Err(crash)) => {
+                    known = Some(crash.record);
+                    exited(&crash);
+                    patience.since = Instant::now();
+                }
+                None => {
+                    link.lock().client.forget(id, sent);
+                    return Err(AskError::Timeout);
+                }
+            }
+        }
+    }
+
     /// Asks for a reply that [`receive_reply`](Self::receive_reply) will return; it must come within
     /// `timeout`. Returns the id of the request, which the reply names.
     ///

@@ -206,6 +206,15 @@ impl Conversation for Open {
         self.0.ask(content, timeout)
     }
 
+    fn ask_through_exits(
+        &self,
+        content: Content,
+        timeout: Duration,
+        exited: &mut dyn FnMut(&Crash),
+    ) -> Result<Bytes, AskError> {
+        self.0.ask_through_exits(content, timeout, exited)
+    }
+
     fn request(&self, content: Content, timeout: Duration) -> Result<MessageId, AskError> {
         self.0.request(content, timeout)
     }

@@ -104,6 +104,7 @@ macro_rules! for_every_case {
                 a_client_serves_whatever_nobody_else_does
                 a_responder_that_is_gone_is_told_at_once
                 requests_go_on_with_the_next_responder
+                an_exit_is_told_while_a_request_waits_for_the_next_responder
                 an_exit_on_a_client_is_told_with_its_reason
                 a_service_that_is_withdrawn_ends_at_once
                 a_service_that_drains_serves_what_it_has

@@ -1,6 +1,7 @@
 //! Participants on clients: the server relays between those who ask and those who serve.
 
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread;
 
 use liminal_core::participant::{async_fn, from_fn};
@@ -189,6 +190,29 @@ pub fn requests_go_on_with_the_next_responder(transport: &dyn Transport) {
     assert_eq!((vec![crash.pid], crash.goes_on), (before, true));
     assert_eq!(crash.reason, ExitReason::ConnectionLost);
     drop(handle);
+}
+
+/// An exit after which nobody is left is told while the request waits for somebody to come, once, and who comes then
+/// answers.
+pub fn an_exit_is_told_while_a_request_waits_for_the_next_responder(transport: &dyn Transport) {
+    let world = Stage::empty().on_crash("work", CrashPolicy::RouteToNext).serve(transport, Setup::V2);
+    let (wire, _first, _service) = serving_through(transport, &world, world.puppet(Host::Async));
+    let (_handle, conversation) = world.open("work");
+    let (exits, told) = channel();
+    let tell = |crash: &Crash| exits.send(crash.clone()).unwrap();
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| conversation.ask_through_exits(say::HOLD.into(), WAIT, &mut &tell));
+        world.await_said(say::HOLD);
+        wire.cut();
+        let crash = told.recv_timeout(WAIT).unwrap();
+        assert_eq!((&crash.reason, crash.goes_on), (&ExitReason::ConnectionLost, true));
+        assert_eq!(conversation.exited(), Ok(crash));
+        // Only now is there somebody else.
+        let _second = serving(&world, counting(), MANY);
+        assert_eq!(asked.join().unwrap().unwrap(), "1");
+        assert_eq!(conversation.ask_through_exits("again".into(), WAIT, &mut &tell).unwrap(), "0");
+    });
+    assert!(told.try_recv().is_err(), "each is told once");
 }
 
 /// A participant that panics exits on its client as it would on the server.

@@ -383,14 +383,52 @@ impl Conversation {
     /// No reply in time, the participant has exited (the error names it and says why), it gave no
     /// reply, the server refused, or the connection was lost.
     pub async fn ask(&self, content: impl Into<Content>, timeout: Duration) -> Result<Bytes, AskError> {
-        let (link, id, content, now) = (&self.link, self.id, content.into(), Instant::now());
-        let sent = link.send(|client| client.ask(now, id, &content, Some(timeout), false).transpose());
-        let Some(sent) = self.within(timeout, sent).await else { return Err(AskError::Timeout) };
-        let sent = sent?;
-        let claim = Claim { link, conversation: id, message: sent };
-        let reply = Waiting::new(link, Topic::Message(id, sent), |client| client.reply(id, sent)).await;
+        let claim = self.ask_to_claim(content.into(), timeout).await?;
+        let (id, sent) = (self.id, claim.message);
+        let reply = Waiting::new(&self.link, Topic::Message(id, sent), |client| client.reply(id, sent)).await;
         claim.settle();
         reply
+    }
+
+    /// [Asks](Self::ask), and tells at once of each exit after which the conversation goes on, while the request waits
+    /// for another participant: one that comes in time has it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ask`](Self::ask).
+    pub async fn ask_through_exits(
+        &self,
+        content: impl Into<Content>,
+        timeout: Duration,
+        mut exited: impl FnMut(&Crash),
+    ) -> Result<Bytes, AskError> {
+        let (link, id) = (&self.link, self.id);
+        let mut known = link.lock().client.crash(id).map(|crash| crash.record);
+        let claim = self.ask_to_claim(content.into(), timeout).await?;
+        loop {
+            let heard = Waiting::new(link, Topic::Conversation(id), |client| {
+                let exit = client.outlived_exit(id, known).map(Err);
+                exit.or_else(|| client.reply(id, claim.message).map(Ok))
+            });
+            match heard.await {
+                Ok(reply) => {
+                    claim.settle();
+                    return reply;
+                }
+                Err(crash) => {
+                    known = Some(crash.record);
+                    exited(&crash);
+                }
+            }
+        }
+    }
+
+    /// Sends a request whose reply one caller waits for.
+    async fn ask_to_claim(&self, content: Content, timeout: Duration) -> Result<Claim<'_>, AskError> {
+        let (link, id, now) = (&self.link, self.id, Instant::now());
+        let sent = link.send(|client| client.ask(now, id, &content, Some(timeout), false).transpose());
+        let Some(sent) = self.within(timeout, sent).await else { return Err(AskError::Timeout) };
+        Ok(Claim { link, conversation: id, message: sent? })
     }
 
     /// Asks for a reply that [`receive_reply`](Self::receive_reply) will return; it must come within

@@ -20,8 +20,8 @@ use liminal_core::transcript::OpenerId;
 use liminal_proto::wire::Dialect;
 use liminal_proto::{
     CloseReason, CommandError, Config, Connection, Content, ConversationId, ConversationPhase, CreditGiven,
-    Event, Expects, Instant, LinkError, Message, MessageId, Next, Phase, Pid, Rejected, Reply, StreamId,
-    Terms, Version, Wake, Wants,
+    Event, Expects, Instant, LinkError, Message, MessageId, Next, Phase, Pid, RecordNumber, Rejected, Reply,
+    StreamId, Terms, Version, Wake, Wants,
 };
 
 use self::failure::Failed;
@@ -548,6 +548,13 @@ impl Client {
     #[must_use]
     pub fn crash(&self, conversation: ConversationId) -> Option<Crash> {
         self.mailboxes.get(&conversation)?.crash.clone()
+    }
+
+    /// The last exit that is known, if it is not this one and the conversation was to go on.
+    #[must_use]
+    pub fn outlived_exit(&self, conversation: ConversationId, known: Option<RecordNumber>) -> Option<Crash> {
+        let last = self.mailboxes.get(&conversation)?.crash.as_ref();
+        last.filter(|crash| crash.goes_on && Some(crash.record) != known).cloned()
     }
 
     /// What is known of the exit of the participant.
