@@ -2,16 +2,18 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use liminal_driver::asynchronous::Handle;
-use liminal_driver::error::AskError;
+use liminal_driver::error::{AskError, Crash};
 use liminal_proto::{Content, Limits, Metadata, MetadataBuilder, Terms};
 
-use crate::command::Protocol;
+use crate::command::{NAME, Protocol};
 use crate::connect::{Clock, Target, Work};
 use crate::error::Error;
+use crate::program;
 
 /// Ask a subject, and print the reply
 #[derive(Debug, Args)]
@@ -40,7 +42,8 @@ pub(crate) struct Ask {
 enum OnExit {
     /// It fails: the exit is told, with exit code 3.
     Fail,
-    /// The next that serves SUBJECT answers, or the exit is told if there is none.
+    /// The next that serves SUBJECT answers; it may come while there is time to reply. The exit is told at once, and with
+    /// exit code 3 if none comes.
     Next,
 }
 
@@ -125,7 +128,8 @@ impl Work for Question {
             None => handle.open(&self.subject),
         };
         let conversation = conversation.map_err(Error::Open)?;
-        conversation.ask(self.content, clock.left()).map_err(|error| why(error, clock))
+        let reply = conversation.ask_through_exits(self.content, clock.left(), |exit| waits(exit, clock));
+        reply.map_err(|error| why(error, clock))
     }
 
     async fn wait(self, handle: &Handle, clock: &Clock) -> Result<Bytes, Error> {
@@ -134,8 +138,15 @@ impl Work for Question {
             None => handle.open(&self.subject).await,
         };
         let conversation = conversation.map_err(Error::Open)?;
-        conversation.ask(self.content, clock.left()).await.map_err(|error| why(error, clock))
+        let reply = conversation.ask_through_exits(self.content, clock.left(), |exit| waits(exit, clock));
+        reply.await.map_err(|error| why(error, clock))
     }
+}
+
+/// Says that the conversation goes on after an exit, and how long somebody may take to come and answer.
+fn waits(exit: &Crash, clock: &Clock) {
+    let left = Duration::from_millis(u64::try_from(clock.left().as_millis()).unwrap_or(u64::MAX));
+    program::complain(NAME, format_args!("{exit}; waiting for another one to answer, {left:?} at most"));
 }
 
 fn why(error: AskError, clock: &Clock) -> Error {

@@ -61,8 +61,9 @@ Examples:
   liminal ask echo -- --a-payload-that-looks-like-an-option
 
 When the participant exits before it answers, which may be by any signal that kills its process, that is told
-at once. With --on-exit next the next that serves SUBJECT answers instead, and the exit is told only when none is
-found while there is time to reply. This needs protocol 2.0.
+at once. With --on-exit next the next that serves SUBJECT answers instead: stderr says at once who exited and why, and
+how long another one may take to come, such as one that is started anew. Exit code 3 is for when none comes within
+--timeout, or the time that the server gives for a reply. This needs protocol 2.0.
 
 Exit codes:
   0  reply

@@ -151,11 +151,28 @@ fn any_signal_that_kills_a_responder_is_an_exit_for_the_asker() {
 #[test]
 fn who_wants_the_next_is_told_of_the_exit_when_nobody_else_serves() {
     let bus = Bus::start(ServerOptions::default());
-    let (responder, asking) = asked(&bus, "blocking", &["--on-exit", "next"]);
+    let (responder, mut asking) = asked(&bus, "blocking", &["--on-exit", "next"]);
     signal(&responder, "-KILL");
     // The server looks for another one for a while.
+    says(&mut asking, "lost its connection; waiting for another one to answer");
     finish(asking, Vec::new()).fails(3, "lost its connection");
     finish(responder, Vec::new());
+}
+
+#[test]
+fn who_wants_the_next_is_told_at_once_of_an_exit_and_answered_by_one_that_comes_later() {
+    let bus = Bus::start(ServerOptions::default());
+    for transport in TRANSPORTS {
+        let (first, mut asking) = asked(&bus, transport, &["--on-exit", "next", "--transport", transport]);
+        signal(&first, "-KILL");
+        says(&mut asking, "lost its connection; waiting for another one to answer");
+        // Only now: what is said does not wait for it.
+        let (second, _) = bus.respond(&["work", "--transport", transport, "--", "sed", "-u", "y/elo/310/"]);
+        assert_eq!(finish(asking, Vec::new()).succeeds(), b"h3110\n", "{transport}");
+        finish(first, Vec::new());
+        drop(second);
+        while bus.ask("work", "hello").code != Some(5) {}
+    }
 }
 
 #[test]
@@ -177,9 +194,10 @@ fn a_second_signal_is_an_exit_for_the_asker_too() {
 fn another_responder_answers_where_the_asker_wants_the_next() {
     let bus = Bus::start(ServerOptions::default());
     for transport in TRANSPORTS {
-        let (first, asking) = asked(&bus, transport, &["--on-exit", "next", "--transport", transport]);
+        let (first, mut asking) = asked(&bus, transport, &["--on-exit", "next", "--transport", transport]);
         let (second, _) = bus.respond(&["work", "--transport", transport, "--", "sed", "-u", "y/elo/310/"]);
         signal(&first, "-KILL");
+        says(&mut asking, "lost its connection; waiting for another one to answer");
         assert_eq!(finish(asking, Vec::new()).succeeds(), b"h3110\n", "{transport}");
         finish(first, Vec::new());
         signal(&second, "-KILL");
