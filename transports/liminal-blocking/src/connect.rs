@@ -1,21 +1,25 @@
 //! From an address to a handle.
 
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::ToSocketAddrs as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use liminal_driver::client::{Client, Line, Topic};
+use liminal_driver::client::{Client, Line};
 use liminal_driver::error::ConnectError;
 use liminal_driver::{Address, Clock, Recorder};
 use liminal_proto::Config;
 use liminal_proto::wire::Dialect;
 
+use crate::bell::Bell;
 use crate::crew::Crew;
 use crate::driver::Driver;
 use crate::handle::Handle;
-use crate::link::{Link, Patience};
-use crate::socket::Socket;
+use crate::link::Link;
+use crate::socket::{Meanwhile, Socket};
+
+/// How a try ends that nobody wants any more.
+pub(crate) const NOT_WANTED: io::ErrorKind = io::ErrorKind::Interrupted;
 
 /// Connects to a server. Nothing is spawned: run the driver on a thread beside whatever uses the handle.
 ///
@@ -35,7 +39,7 @@ pub fn connect(address: impl Into<Address>) -> Result<(Handle, Driver), ConnectE
 /// Nobody there, or the handshake failed.
 pub fn connect_with(address: impl Into<Address>, config: Config) -> Result<(Handle, Driver), ConnectError> {
     let dialer = Dialer { address: address.into(), config };
-    let link = dialer.dial(Clock::new(), &dialer.crew()?)?;
+    let link = dialer.dial(Clock::new(), &dialer.crew()?, &mut || Ok(None))?;
     Ok(begin(link, Some(dialer)))
 }
 
@@ -51,7 +55,7 @@ pub fn connect_recorded(
     recorder: &Recorder,
 ) -> Result<(Handle, Driver), ConnectError> {
     let dialer = Dialer { address: address.into(), config };
-    let link = dialer.dial_as(*recorder.clock(), Some(recorder), &dialer.crew()?)?;
+    let link = dialer.dial_as(*recorder.clock(), Some(recorder), &dialer.crew()?, &mut || Ok(None))?;
     Ok(begin(link, None))
 }
 
@@ -74,8 +78,13 @@ impl Dialer {
     }
 
     /// Dials for a client that is told the time by this clock.
-    pub(crate) fn dial(&self, clock: Clock, crew: &Crew) -> Result<Arc<Link>, ConnectError> {
-        self.dial_as(clock, None, crew)
+    pub(crate) fn dial(
+        &self,
+        clock: Clock,
+        crew: &Crew,
+        meanwhile: Meanwhile<'_>,
+    ) -> Result<Arc<Link>, ConnectError> {
+        self.dial_as(clock, None, crew, meanwhile)
     }
 
     fn dial_as(
@@ -83,25 +92,27 @@ impl Dialer {
         clock: Clock,
         recorder: Option<&Recorder>,
         crew: &Crew,
+        meanwhile: Meanwhile<'_>,
     ) -> Result<Arc<Link>, ConnectError> {
         let mut config = self.config.clone();
         loop {
             // Before it dials: the next link that a server of the recorder accepts is its.
             let recorded = recorder.map(|recorder| Client::recorded(config.clone(), recorder));
-            let socket = dial(&self.address, config.limits.handshake_time);
+            let late = Instant::now().checked_add(config.limits.handshake_time);
+            let socket = dial(&self.address, late, &crew.bell, meanwhile);
             let socket = socket.map_err(|source| self.unreachable(source))?;
             let client = recorded.unwrap_or_else(|| Client::with_clock(config.clone(), clock));
             let link = Arc::new(Link::new(client, socket, crew.clone()));
-            match link.wait(Topic::Connection, Patience::forever(), |client, _| client.connected()) {
-                Some(Ok(_)) => return Ok(link),
-                _ if link.lock().client.suggests_redial(&config) => {
+            let connected = link.shake_hands(meanwhile).map_err(|source| self.unreachable(source))?;
+            match connected {
+                Ok(_) => return Ok(link),
+                Err(_) if link.lock().client.suggests_redial(&config) => {
                     config.min_dialect = Dialect::V1;
                     config.max_dialect = Dialect::V1;
                 }
-                Some(Err(reason)) => {
+                Err(reason) => {
                     return Err(ConnectError::Handshake { address: self.address.clone(), reason });
                 }
-                None => return Err(self.unreachable(io::ErrorKind::TimedOut.into())),
             }
         }
     }
@@ -126,31 +137,37 @@ pub fn connect_and_spawn(address: impl Into<Address>) -> Result<Handle, ConnectE
     Ok(handle)
 }
 
-fn dial(address: &Address, time: Duration) -> io::Result<Socket> {
+fn dial(
+    address: &Address,
+    late: Option<Instant>,
+    bell: &Bell,
+    meanwhile: Meanwhile<'_>,
+) -> io::Result<Socket> {
     match address {
         Address::Tcp(address) => {
-            let stream = dial_tcp(address, Instant::now() + time)?;
-            stream.set_nodelay(true)?;
-            Ok(Socket::new(stream))
+            let socket = dial_tcp(address, late, bell, meanwhile)?;
+            socket.set_nodelay()?;
+            Ok(socket)
         }
         #[cfg(unix)]
-        Address::Unix(path) => Ok(Socket::new(std::os::unix::net::UnixStream::connect(path)?)),
+        Address::Unix(path) => Socket::connect_unix(path, late),
         #[cfg(not(unix))]
         Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
 /// Tries every address that the name resolves to, all of them together in the time there is.
-fn dial_tcp(address: &str, until: Instant) -> io::Result<TcpStream> {
+fn dial_tcp(
+    address: &str,
+    late: Option<Instant>,
+    bell: &Bell,
+    meanwhile: Meanwhile<'_>,
+) -> io::Result<Socket> {
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in address.to_socket_addrs()? {
-        let time = until.saturating_duration_since(Instant::now());
-        if time.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        match TcpStream::connect_timeout(&address, time) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failed = error,
+        match Socket::connect(address, late, bell, meanwhile) {
+            Err(error) if !matches!(error.kind(), NOT_WANTED | io::ErrorKind::TimedOut) => failed = error,
+            ended => return ended,
         }
     }
     Err(failed)

@@ -1,5 +1,6 @@
 //! The driver of a connection: reads while nobody waits, and watches the clock.
 
+use std::io;
 use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,11 +9,12 @@ use liminal_driver::client::{Client, Line, Look, ToOffer, Topic, wake_at};
 use liminal_driver::error::ServeError;
 use liminal_proto::{CloseReason, LinkError, Wants};
 
-use crate::connect::Dialer;
+use crate::connect::{Dialer, NOT_WANTED};
 use crate::crew::Serving;
 use crate::handle::forever;
 use crate::link::{Link, Patience, State, Vigil};
 use crate::park::earlier;
+use crate::socket::Meanwhile;
 
 /// How long the driver leaves the turn to read to handles after one of them had it: a program that asks
 /// again and again then never switches threads for a reply, and one that stops is served after this. Where
@@ -29,7 +31,9 @@ const LINGER: Duration = Duration::from_millis(20);
 /// starts for that. When it is dropped, what is served is withdrawn.
 ///
 /// A handle that is told to [reconnect](crate::Handle::reconnect) needs it, too: it is here that the server is dialled
-/// again. While it dials it does nothing else, which takes a handshake's time at most: 5 s unless configured.
+/// again. Whoever gives the handle up ends that at once, but where the operating system offers no such thing: it resolves
+/// a name as long as it likes, and connects for a handshake's time at most (5 s unless configured) where a Unix socket
+/// has no room, or where it is no Unix.
 #[derive(Debug)]
 #[must_use = "a driver does nothing unless it runs"]
 pub struct Driver {
@@ -144,8 +148,16 @@ impl Driver {
     fn redial(&self, mut next: Instant) -> Option<Arc<Link>> {
         let dialer = self.dialer.as_ref()?;
         let clock = *self.link.lock().client.clock();
-        while self.pause_until(next) {
-            match dialer.dial(clock, &self.link.crew) {
+        let bell = self.link.crew.waker();
+        let mut watch = self.line.watch();
+        // The bell rings when somebody does not want a connection any more, too.
+        let mut meanwhile = || {
+            watch.wait(&bell);
+            let due = self.mind_participants();
+            if self.line.is_wanted() { Ok(due) } else { Err(NOT_WANTED.into()) }
+        };
+        while self.pause_until(next, &mut meanwhile).is_ok() {
+            match dialer.dial(clock, &self.link.crew, &mut meanwhile) {
                 Ok(link) => return Some(link),
                 Err(error) => next = self.line.fail(error)?,
             }
@@ -153,18 +165,12 @@ impl Driver {
         None
     }
 
-    /// Minds participants until this moment. False: nobody wants a connection any more.
-    fn pause_until(&self, next: Instant) -> bool {
-        let bell = self.link.crew.waker();
-        let mut watch = self.line.watch();
+    /// Waits until this moment.
+    fn pause_until(&self, next: Instant, meanwhile: Meanwhile<'_>) -> io::Result<()> {
         loop {
-            watch.wait(&bell);
-            let due = self.mind_participants();
-            if !self.line.is_wanted() {
-                return false;
-            }
+            let due = meanwhile()?;
             if Instant::now() >= next {
-                return true;
+                return Ok(());
             }
             self.link.wait_for_bell(earlier(due, Some(next)));
         }

@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use liminal_driver::client::{Client, Linked, Participants, SharedClient, Topic, Waiter, wake_at};
 use liminal_driver::{Unsent, with_scratch};
-use liminal_proto::{Version, Wants};
+use liminal_proto::{CloseReason, Version, Wants};
 
 use crate::crew::Crew;
 use crate::park::{earlier, park_until, waker};
-use crate::socket::{Socket, Wait, Woken};
+use crate::socket::{Meanwhile, Socket, Wait, Woken};
 
 /// One client's connection, shared.
 #[derive(Debug)]
@@ -160,6 +160,25 @@ impl Link {
             patience.since = Instant::now();
             self.act(patience, |_| ());
             tried = waited?;
+        }
+    }
+
+    /// Shakes hands, for whoever dials: nobody else has the link yet. Says what came of it.
+    pub(crate) fn shake_hands(&self, meanwhile: Meanwhile<'_>) -> io::Result<Result<Version, CloseReason>> {
+        loop {
+            let due = meanwhile()?;
+            let (mut state, _) = self.flush_from(self.lock());
+            let wants = state.client.take_events();
+            if let Some(connected) = state.client.connected() {
+                return Ok(connected);
+            }
+            let until = earlier(due, wake_at(&wants, state.client.clock()));
+            let vigil = Vigil { reads: wants.read, writes: state.has_rest(), until, lingers: false };
+            let (state, woken) = self.keep_vigil(state, vigil);
+            drop(state);
+            if woken.by_input && wants.read {
+                drop(self.read_what_is_there());
+            }
         }
     }
 

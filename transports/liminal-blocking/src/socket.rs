@@ -2,11 +2,15 @@
 //! is ever changed for the other.
 
 use std::io::{self, IoSlice, Read as _};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
+#[cfg(unix)]
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::bell::Bell;
+#[cfg(unix)]
+use crate::park::earlier;
 
 /// A read may return this much before the moment it was given: setting the time limit of a socket costs a
 /// system call, and one that is almost right is used again.
@@ -36,6 +40,10 @@ pub(crate) struct Woken {
     pub(crate) by_other: bool,
 }
 
+/// What whoever connects does while it waits: all that is due, whenever the bell was rung. Says when there is more to do.
+/// It fails when nobody wants the connection any more.
+pub(crate) type Meanwhile<'a> = &'a mut dyn FnMut() -> io::Result<Option<Instant>>;
+
 /// No time limit.
 const NEVER: u64 = 0;
 
@@ -50,6 +58,87 @@ pub(crate) struct Socket {
 impl Socket {
     pub(crate) fn new(inner: impl Into<socket2::Socket>) -> Self {
         Self { inner: inner.into(), read_limit: AtomicU64::new(NEVER) }
+    }
+
+    /// Connects to this address, until `late` at the latest.
+    #[cfg(unix)]
+    pub(crate) fn connect(
+        address: SocketAddr,
+        late: Option<Instant>,
+        bell: &Bell,
+        meanwhile: Meanwhile<'_>,
+    ) -> io::Result<Self> {
+        use socket2::{Domain, Protocol, Type};
+        let inner = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        inner.set_nonblocking(true)?;
+        let this = Self::new(inner);
+        match this.inner.connect(&address.into()) {
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
+                this.await_connection(late, bell, meanwhile)?;
+            }
+            connected => connected?,
+        }
+        this.inner.set_nonblocking(false)?;
+        Ok(this)
+    }
+
+    #[cfg(unix)]
+    fn await_connection(
+        &self,
+        late: Option<Instant>,
+        bell: &Bell,
+        meanwhile: Meanwhile<'_>,
+    ) -> io::Result<()> {
+        loop {
+            let due = meanwhile()?;
+            let until = earlier(due, late);
+            let woken = self.wait(Wait { read: false, write: true, bell: Some(bell) }, until)?;
+            if let Some(error) = self.inner.take_error()? {
+                return Err(error);
+            }
+            // There is a peer as soon as there is a connection, whatever it was that ended the wait.
+            match self.inner.peer_addr() {
+                Ok(_) => return Ok(()),
+                Err(error) if woken.by_input => return Err(error),
+                Err(_) => time_until(late)?,
+            };
+        }
+    }
+
+    /// Elsewhere there is no waiting for a connection that a bell ends.
+    #[cfg(not(unix))]
+    pub(crate) fn connect(
+        address: SocketAddr,
+        late: Option<Instant>,
+        _: &Bell,
+        meanwhile: Meanwhile<'_>,
+    ) -> io::Result<Self> {
+        meanwhile()?;
+        Ok(Self::new(match time_until(late)? {
+            Some(time) => std::net::TcpStream::connect_timeout(&address, time)?,
+            None => std::net::TcpStream::connect(address)?,
+        }))
+    }
+
+    /// Connects to a Unix socket, until `late` at the latest. No system tells when a full listener has room again, so
+    /// nothing else ends it.
+    #[cfg(unix)]
+    pub(crate) fn connect_unix(path: &Path, late: Option<Instant>) -> io::Result<Self> {
+        use socket2::{Domain, SockAddr, Type};
+        let inner = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // None at all is what the system would take a shorter one for.
+        inner.set_write_timeout(time_until(late)?.map(|time| time.max(Duration::from_micros(1))))?;
+        inner.connect(&SockAddr::unix(path)?).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+            _ => error,
+        })?;
+        inner.set_write_timeout(None)?;
+        Ok(Self::new(inner))
+    }
+
+    /// Says each piece of output at once.
+    pub(crate) fn set_nodelay(&self) -> io::Result<()> {
+        self.inner.set_tcp_nodelay(true)
     }
 
     /// Writes what the socket takes at once; `WouldBlock` when that is nothing.
@@ -175,6 +264,15 @@ impl Socket {
     }
 }
 
+/// How much time there is; without a moment, as much as it takes.
+fn time_until(late: Option<Instant>) -> io::Result<Option<Duration>> {
+    let left = late.map(|late| late.saturating_duration_since(Instant::now()));
+    if left.is_some_and(|left| left.is_zero()) {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    Ok(left)
+}
+
 /// A read that ran into its time limit read nothing, and one that was interrupted may be tried again.
 fn in_time(read: io::Result<usize>) -> io::Result<Option<usize>> {
     use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
@@ -182,5 +280,67 @@ fn in_time(read: io::Result<usize>) -> io::Result<Option<usize>> {
         Ok(n) => Ok(Some(n)),
         Err(error) if matches!(error.kind(), Interrupted | TimedOut | WouldBlock) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+#[allow(clippy::unwrap_used, reason = "a failed test says so")]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use socket2::{Domain, SockAddr, Type};
+
+    use super::*;
+
+    /// Somebody who listens and accepts nobody, and the one who waits there, which is as many as may.
+    fn full(domain: Domain, address: &SockAddr) -> (socket2::Socket, socket2::Socket) {
+        let listener = socket2::Socket::new(domain, Type::STREAM, None).unwrap();
+        listener.bind(address).unwrap();
+        listener.listen(0).unwrap();
+        let first = socket2::Socket::new(domain, Type::STREAM, None).unwrap();
+        first.connect(&listener.local_addr().unwrap()).unwrap();
+        (listener, first)
+    }
+
+    #[test]
+    fn a_connect_that_nobody_answers_ends_when_it_is_not_wanted_any_more() {
+        let (listener, _waiting) = full(Domain::IPV4, &SocketAddr::from(([127, 0, 0, 1], 0)).into());
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let bell = Bell::new().unwrap();
+        let (looks, looked) = mpsc::channel();
+        thread::scope(|scope| {
+            let (bell, mut wanted) = (&bell, [true].into_iter());
+            let connecting = scope.spawn(move || {
+                Socket::connect(address, None, bell, &mut || {
+                    let wanted = wanted.next().map(|_| None);
+                    looks.send(()).unwrap();
+                    wanted.ok_or_else(|| io::ErrorKind::Interrupted.into())
+                })
+            });
+            looked.recv().unwrap();
+            bell.ring();
+            assert_eq!(connecting.join().unwrap().unwrap_err().kind(), io::ErrorKind::Interrupted);
+        });
+    }
+
+    #[test]
+    fn a_connect_that_nobody_answers_ends_when_it_is_late() {
+        let (listener, _waiting) = full(Domain::IPV4, &SocketAddr::from(([127, 0, 0, 1], 0)).into());
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let late = Instant::now() + Duration::from_millis(20);
+        let connected = Socket::connect(address, Some(late), &Bell::new().unwrap(), &mut || Ok(None));
+        assert_eq!(connected.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(Instant::now() >= late);
+    }
+
+    #[test]
+    fn a_connect_to_a_full_unix_socket_ends_when_it_is_late() {
+        let path = std::env::temp_dir().join(format!("liminal-blocking-full-{}", std::process::id()));
+        let (_listener, _waiting) = full(Domain::UNIX, &SockAddr::unix(&path).unwrap());
+        let late = Instant::now() + Duration::from_millis(20);
+        let connected = Socket::connect_unix(&path, Some(late));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(connected.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

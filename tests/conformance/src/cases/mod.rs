@@ -144,6 +144,7 @@ macro_rules! for_every_case {
                 a_server_that_lets_nobody_serve_ends_the_service_alone
                 a_connection_that_never_lasts_is_tried_again_and_again
                 whoever_is_closed_does_not_come_back
+                whoever_is_closed_while_it_dials_dials_no_more
                 without_a_driver_nobody_dials
                 who_is_not_told_to_reconnect_does_not
             }

@@ -411,6 +411,34 @@ pub fn whoever_is_closed_does_not_come_back(transport: &dyn Transport) {
     }
 }
 
+/// Nobody waits for a server that does not shake hands, where the handle is closed meanwhile.
+pub fn whoever_is_closed_while_it_dials_dials_no_more(transport: &dyn Transport) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().into();
+    let mut config = Config::default();
+    config.limits.handshake_time = Duration::from_secs(24 * 3600);
+    for dropped in [false, true] {
+        thread::scope(|scope| {
+            let server = scope.spawn(|| {
+                let mut server = Raw::accept(&listener);
+                server.accept_hands(Version::V2_0);
+                server
+            });
+            let handle = transport.connect(&address, config.clone(), true).unwrap();
+            handle.reconnect(SOON).unwrap();
+            drop(server.join().unwrap());
+            let mut again = Raw::accept(&listener);
+            again.expect();
+            if !dropped {
+                handle.disconnect();
+                assert_eq!(handle.closed(), Lost(CloseReason::Local));
+            }
+            drop(handle);
+            again.expect_end();
+        });
+    }
+}
+
 /// Callers read and write without one, and that is all.
 pub fn without_a_driver_nobody_dials(transport: &dyn Transport) {
     let world = Stage::default().serve(transport, Setup::V2);
