@@ -58,6 +58,20 @@ fn signal(child: &Child, signal: &str) {
 }
 
 #[test]
+fn a_responder_does_not_outlive_a_test_that_panics() {
+    let bus = Bus::start(ServerOptions::default());
+    let (child, _) = bus.respond(&["say"]);
+    let id = child.id().to_string();
+    let test = std::panic::AssertUnwindSafe(|| {
+        let _child = child;
+        panic!("planned");
+    });
+    std::panic::catch_unwind(test).unwrap_err();
+    let is_there = Command::new("kill").args(["-0", &id]).stderr(std::process::Stdio::null()).status();
+    assert!(!is_there.unwrap().success());
+}
+
+#[test]
 fn an_echo_is_served_until_a_signal_comes() {
     let bus = Bus::start(ServerOptions::default());
     for transport in TRANSPORTS {

@@ -53,8 +53,10 @@ impl Server {
 
     fn started(mut child: Child) -> Self {
         let (out, log) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
-        let line = out.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("{:?}", rest(&log)));
-        Self { child, line, out, log }
+        // From here on it is killed when the test fails.
+        let mut this = Self { child, line: String::new(), out, log };
+        this.line = this.out.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("{:?}", rest(&this.log)));
+        this
     }
 
     /// On a free port.
