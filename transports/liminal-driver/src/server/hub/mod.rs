@@ -3,6 +3,9 @@
 
 mod calls;
 mod core;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test says so")]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
