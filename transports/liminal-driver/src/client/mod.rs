@@ -5,6 +5,8 @@ mod failure;
 mod line;
 mod mailbox;
 mod monitors;
+#[cfg(test)]
+mod pair;
 mod participants;
 mod reconnect;
 mod recording;
@@ -401,7 +403,8 @@ impl Client {
         subject: &str,
         terms: Terms,
     ) -> Result<Option<ConversationId>, OpenError> {
-        let conversation = match (opened, self.lost()) {
+        let lost = self.lost_by(&opened);
+        let conversation = match (opened, lost) {
             (Ok(conversation), _) => conversation,
             (Err(reason), None) if waits(&reason) => return Ok(self.wants(&reason)),
             (Err(_), Some(end)) => return Err(OpenError::Lost(end)),
@@ -603,7 +606,9 @@ impl Client {
     /// The connection does not take the command.
     pub fn close(&mut self, conversation: ConversationId) -> Result<(), CloseError> {
         let now = self.clock.now();
-        match self.connection.close(now, conversation, None) {
+        let closed = self.connection.close(now, conversation, None);
+        let lost = self.lost_by(&closed);
+        match closed {
             Ok(()) => {
                 self.give_credit(now, conversation);
                 self.said(Event::Close { conversation });
@@ -611,10 +616,7 @@ impl Client {
             }
             // It is over already, or on its way there.
             Err(CommandError::NotOpen(_) | CommandError::Closing(_)) => Ok(()),
-            Err(error) => Err(match self.lost() {
-                Some(end) => CloseError::Lost(end),
-                None => CloseError::Rejected(error),
-            }),
+            Err(error) => Err(lost.map_or(CloseError::Rejected(error), CloseError::Lost)),
         }
     }
 

@@ -114,7 +114,8 @@ impl Client {
         asked: Result<StreamId, CommandError>,
         untaken: impl FnOnce() -> Untaken,
     ) -> Result<Option<StreamId>, MonitorError> {
-        match (asked, self.lost()) {
+        let lost = self.lost_by(&asked);
+        match (asked, lost) {
             (Ok(id), _) => {
                 self.monitors.0.insert(id, Monitor::new(untaken()));
                 Ok(Some(id))
@@ -222,45 +223,12 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
-    use liminal_proto::{
-        Config, Connection, Instant, LogId, LogRecord, Logged, MessageId, Next, ReasonCode, RecordNumber,
-    };
+    use liminal_proto::{Instant, LogId, LogRecord, Logged, MessageId, ReasonCode, RecordNumber};
 
     use super::*;
-
-    /// A client, and the server's side of its connection.
-    struct Pair {
-        client: Client,
-        server: Connection,
-    }
+    use crate::client::pair::Pair;
 
     impl Pair {
-        fn new() -> Self {
-            let client = Client::new(Config::default());
-            let server = Connection::server(Instant::ORIGIN, Config::default());
-            let mut this = Self { client, server };
-            this.exchange();
-            this
-        }
-
-        /// Carries everything there and back, and says what the server was told.
-        fn exchange(&mut self) -> Vec<Event> {
-            let mut told = Vec::new();
-            for _ in 0..4 {
-                self.client.take_events();
-                let bytes = self.client.connection.take_write(usize::MAX);
-                self.client.connection.wrote(bytes.len());
-                self.server.receive(Instant::ORIGIN, &bytes);
-                while let Next::Event(event) = self.server.poll() {
-                    told.push(event);
-                }
-                let bytes = self.server.take_write(usize::MAX);
-                self.server.wrote(bytes.len());
-                self.client.receive(&bytes);
-            }
-            told
-        }
-
         fn takes(&mut self, id: StreamId) {
             self.exchange();
             self.server.monitoring(Instant::ORIGIN, id).unwrap();

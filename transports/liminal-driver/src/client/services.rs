@@ -75,7 +75,9 @@ impl Client {
             Subject::Exact(name) => Some(name.as_str()),
             Subject::Any => None,
         };
-        match (self.connection.serve(self.clock.now(), name, capacity), self.lost()) {
+        let offered = self.connection.serve(self.clock.now(), name, capacity);
+        let lost = self.lost_by(&offered);
+        match (offered, lost) {
             (Ok(offer), _) => {
                 let services = self.services.get_or_insert_default();
                 services.offers.insert(offer, Offer { told: Told::Nothing, withdrawn: false });
