@@ -191,16 +191,14 @@ impl Common {
     pub(super) fn schedule(&mut self, link: LinkId, conversation: ConversationKey) {
         if let Some(entry) = self.links.get_mut(&link) {
             entry.ready.push_back(conversation);
-            if entry.takes_turn() {
-                self.turns.push_back(link);
-            }
+            entry.enter_turn(link, &mut self.turns);
         }
     }
 
     /// Lets a link take part in the turns, if it has a call to make and may.
     pub(super) fn enter_turn(&mut self, link: LinkId) {
-        if self.links.get_mut(&link).is_some_and(|link| link.takes_turn()) {
-            self.turns.push_back(link);
+        if let Some(entry) = self.links.get_mut(&link) {
+            entry.enter_turn(link, &mut self.turns);
         }
     }
 
@@ -213,9 +211,7 @@ impl Common {
                 continue;
             }
             let Some(conversation) = link.ready.pop_front() else { continue };
-            if link.takes_turn() {
-                self.turns.push_back(id);
-            }
+            link.enter_turn(id, &mut self.turns);
             return Some(conversation);
         }
         None

@@ -7,7 +7,7 @@ use liminal_proto::ConversationId;
 
 use super::observer::Observer;
 use super::serving::Serving;
-use crate::{ConversationKey, Rights, Settings};
+use crate::{ConversationKey, LinkId, Rights, Settings};
 
 /// Who opens conversations.
 #[derive(Debug)]
@@ -59,11 +59,13 @@ impl Link {
         }
     }
 
-    /// Whether it must enter the queue of links with a call to make. It counts as entered then.
-    pub(super) fn takes_turn(&mut self) -> bool {
-        let takes = !self.full && !self.in_turn && !self.ready.is_empty();
-        self.in_turn |= takes;
-        takes
+    /// Enters the queue of links with a call to make, if it has one, may make it and does not stand there. `own` is its
+    /// id.
+    pub(super) fn enter_turn(&mut self, own: LinkId, turns: &mut VecDeque<LinkId>) {
+        if !self.full && !self.in_turn && !self.ready.is_empty() {
+            self.in_turn = true;
+            turns.push_back(own);
+        }
     }
 
     /// The conversation that a participant of its takes part in under this id.

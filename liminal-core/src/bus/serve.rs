@@ -331,15 +331,11 @@ impl Common {
     pub(super) fn make_room(&mut self, link: LinkId) {
         let Some(entry) = self.links.get_mut(&link) else { return };
         entry.full = false;
-        if entry.takes_turn() {
-            self.turns.push_back(link);
-        }
+        entry.enter_turn(link, &mut self.turns);
         if let Some(serving) = &mut entry.serving {
             serving.make_room();
             self.crowded.remove(&link);
-            if serving.takes_turn() {
-                self.openings.push_back(link);
-            }
+            serving.enter_turn(link, &mut self.openings);
         }
     }
 
@@ -361,8 +357,9 @@ impl Common {
 
     /// There may be room on a link for what waits for it.
     pub(super) fn resume(&mut self, link: LinkId) {
-        if self.serving_mut(link).is_some_and(Serving::takes_turn) {
-            self.openings.push_back(link);
+        let serving = self.links.get_mut(&link).and_then(|entry| entry.serving.as_deref_mut());
+        if let Some(serving) = serving {
+            serving.enter_turn(link, &mut self.openings);
         }
     }
 

@@ -89,10 +89,11 @@ impl Serving {
         self.delivered_bytes = 0;
     }
 
-    /// Whether the link must enter the queue of those with room. It counts as entered then.
-    pub(super) fn takes_turn(&mut self) -> bool {
-        let takes = !self.in_turn && !self.parked.is_empty();
-        self.in_turn |= takes;
-        takes
+    /// Enters the queue of links with room, if something waits for it and the link does not stand there. `own` is its id.
+    pub(super) fn enter_turn(&mut self, own: LinkId, openings: &mut VecDeque<LinkId>) {
+        if !self.in_turn && !self.parked.is_empty() {
+            self.in_turn = true;
+            openings.push_back(own);
+        }
     }
 }
