@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use liminal_core::transcript::Noted;
+use liminal_core::Ticket;
+use liminal_core::transcript::{BusId, Noted};
 use liminal_proto::{CloseReason, Event, Instant};
 
 use super::World;
 use super::line::Handle;
 use super::ready::Touched;
+use super::server::Server;
 
 /// A run that is not done after this much virtual time goes round in circles.
 const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// How often the time of rest is given once more to clients that dial. What slows bytes down comes from the tape,
-/// and ends with it.
+/// How often the time of rest is given once more to work that gets on, and to clients that dial. What slows bytes down
+/// comes from the tape, and ends with it.
 const RESTS_MAX: u32 = 16;
 
 impl World {
@@ -52,17 +54,31 @@ impl World {
         let mut from = self.now;
         let mut until = self.all_are_back().after(self.plan.rest);
         self.run_until(until, watch);
-        // Work that began at the last moment is given its time, once, and so is a client that has dialled then: its
-        // connection may have been given up for bytes that were slow to the last.
-        for round in 0..RESTS_MAX {
-            let works = round == 0 && self.servers.iter().any(|server| !server.host.calls.is_empty());
-            if !works && !self.has_dialled_since(from) {
+        // Work that began at the last moment is given its time, and so is what waits behind it, as long as it gets on.
+        // So is a client that has dialled then: its connection may have been given up for bytes that were slow to the
+        // last.
+        let mut known = Vec::new();
+        for _ in 0..RESTS_MAX {
+            let left = self.left_to_do();
+            let gets_on = !left.is_empty() && left != known;
+            known = left;
+            if !gets_on && !self.has_dialled_since(from) {
                 break;
             }
             (from, until) = (until, until.after(self.plan.rest));
             self.run_until(until, watch);
         }
         self.now = self.now.max(until);
+    }
+
+    /// What is left to do at each bus, where anything is: calls that have not returned, and what waits for its turn.
+    fn left_to_do(&self) -> Vec<(BusId, Vec<Ticket>, usize)> {
+        let of = |server: &Server| {
+            let calls: Vec<_> = server.host.calls.iter().map(|call| call.ticket).collect();
+            let held = server.node.as_ref().map_or(0, |node| node.bus().load().held_bytes);
+            (held > 0 || !calls.is_empty()).then_some((server.bus, calls, held))
+        };
+        self.servers.iter().filter_map(of).collect()
     }
 
     fn run_until(&mut self, until: Instant, watch: &mut dyn FnMut(&Self)) {
