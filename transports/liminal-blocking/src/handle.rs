@@ -388,11 +388,8 @@ impl Conversation {
     /// No reply in time, the participant has exited (the error names it and says why), it gave no
     /// reply, the server refused, or the connection was lost.
     pub fn ask(&self, content: impl Into<Content>, timeout: Duration) -> Result<Bytes, AskError> {
-        let (link, id, content, mut patience) = (&self.link, self.id, content.into(), within(timeout));
-        let now = patience.since;
-        let sent = link
-            .send(&mut patience, |client| client.ask(now, id, &content, Some(timeout), false).transpose());
-        let sent = sent.unwrap_or(Err(AskError::Timeout))?;
+        let (link, id, mut patience) = (&self.link, self.id, within(timeout));
+        let sent = self.send_request(&content.into(), timeout, &mut patience, false)?;
         let reply = link.wait(Topic::Message(id, sent), patience, |client, _| client.reply(id, sent));
         reply.unwrap_or_else(|| {
             link.lock().client.forget(id, sent);
@@ -412,12 +409,9 @@ impl Conversation {
         timeout: Duration,
         mut exited: impl FnMut(&Crash),
     ) -> Result<Bytes, AskError> {
-        let (link, id, content, mut patience) = (&self.link, self.id, content.into(), within(timeout));
-        let now = patience.since;
+        let (link, id, mut patience) = (&self.link, self.id, within(timeout));
         let mut known = link.lock().client.crash(id).map(|crash| crash.record);
-        let sent = link
-            .send(&mut patience, |client| client.ask(now, id, &content, Some(timeout), false).transpose());
-        let sent = sent.unwrap_or(Err(AskError::Timeout))?;
+        let sent = self.send_request(&content.into(), timeout, &mut patience, false)?;
         loop {
             let heard = link.wait(Topic::Conversation(id), patience, |client, _| {
                 let exit = client.outlived_exit(id, known).map(Err);
@@ -438,6 +432,20 @@ impl Conversation {
         }
     }
 
+    /// Sends a request whose reply the caller alone waits for, or whoever is `to_receive` it.
+    fn send_request(
+        &self,
+        content: &Content,
+        timeout: Duration,
+        patience: &mut Patience,
+        to_receive: bool,
+    ) -> Result<MessageId, AskError> {
+        let now = patience.since;
+        let send =
+            |client: &mut Client| client.ask(now, self.id, content, Some(timeout), to_receive).transpose();
+        self.link.send(patience, send).unwrap_or(Err(AskError::Timeout))
+    }
+
     /// Asks for a reply that [`receive_reply`](Self::receive_reply) will return; it must come within
     /// `timeout`. Returns the id of the request, which the reply names.
     ///
@@ -445,10 +453,7 @@ impl Conversation {
     ///
     /// Those of [`ask`](Self::ask) that are known before the request is sent.
     pub fn request(&self, content: impl Into<Content>, timeout: Duration) -> Result<MessageId, AskError> {
-        let (link, id, content, mut patience) = (&self.link, self.id, content.into(), within(timeout));
-        let now = patience.since;
-        link.send(&mut patience, |client| client.ask(now, id, &content, Some(timeout), true).transpose())
-            .unwrap_or(Err(AskError::Timeout))
+        self.send_request(&content.into(), timeout, &mut within(timeout), true)
     }
 
     /// The next reply, or part of one, to any [`request`](Self::request), within `timeout`.
